@@ -1,0 +1,1 @@
+//! Settings: what was said, what is used, and every problem at once.

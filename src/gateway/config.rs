@@ -1,0 +1,168 @@
+//! The settings of the gateway as they are said: whole, services and routes. [`super::plan`] makes of them what is used.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::key::Permission;
+use crate::measure::{Size, Span};
+
+/// `[gateway]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What another account's path answers.
+    pub account_mismatch: Mismatch,
+    /// In `WWW-Authenticate`.
+    pub realm: String,
+    /// One request's body.
+    pub body_limit: Size,
+    /// `//` in a path.
+    pub empty_segments: Leniency,
+    /// `;` in a path.
+    pub semicolons: Leniency,
+    /// `%2F` and `%5C` in a path.
+    pub escaped_slashes: Leniency,
+    /// Header names with `_`.
+    pub underscore_headers: Underscores,
+    /// Tell in a 401 why the key is invalid, where its secret was right.
+    pub verbose_refusals: bool,
+    /// What the origin is told.
+    pub identity: IdentityNames,
+}
+
+/// What another account's path answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mismatch {
+    /// 404 `ACCOUNT_NOT_FOUND`, which hides whether it exists.
+    NotFound,
+    /// 403 `ACCOUNT_MISMATCH`.
+    Forbidden,
+}
+
+/// What is done with a path that origins are known to read in two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leniency {
+    /// 400.
+    Refuse,
+    /// Forwarded as it came.
+    Keep,
+}
+
+/// What is done with header names that some origins cannot tell from ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Underscores {
+    /// Not forwarded.
+    Drop,
+    /// 400.
+    Refuse,
+}
+
+/// `[gateway.identity]`: the header names the origin reads.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityNames {
+    /// The account the request acts in.
+    pub account: String,
+    /// The user behind the key.
+    pub user: String,
+    /// The key's id.
+    pub key: String,
+    /// The key's kind.
+    pub kind: String,
+    /// What the key may do there.
+    pub permissions: String,
+}
+
+/// `[origin]`: what holds for every service that does not say otherwise.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OriginConfig {
+    /// Name look-up, TCP and TLS together.
+    pub connect: Span,
+    /// From the request's last progress to the head of the answer.
+    pub response_header: Span,
+    /// An answer's body that does not progress.
+    pub body_idle: Span,
+    /// An unused connection.
+    pub keepalive_idle: Span,
+    /// To one service, a worker.
+    pub connections: usize,
+    /// An answer's head.
+    pub response_header_bytes: Size,
+    /// The client's `Host` goes on to the origin.
+    pub preserve_host: bool,
+    /// Once, on a fresh connection, where nothing can happen twice.
+    pub retry: bool,
+}
+
+/// `[services.NAME]`: an origin, and what differs from [`OriginConfig`].
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceConfig {
+    /// `http://host[:port]` or `https://host[:port]`, or `echo` for the built-in origin.
+    pub url: Option<String>,
+    /// PEM roots trusted instead of the built-in ones.
+    pub ca_file: Option<PathBuf>,
+    /// See [`OriginConfig::connect`].
+    pub connect: Option<Span>,
+    /// See [`OriginConfig::response_header`].
+    pub response_header: Option<Span>,
+    /// See [`OriginConfig::body_idle`].
+    pub body_idle: Option<Span>,
+    /// See [`OriginConfig::keepalive_idle`].
+    pub keepalive_idle: Option<Span>,
+    /// See [`OriginConfig::connections`].
+    pub connections: Option<usize>,
+    /// See [`OriginConfig::response_header_bytes`].
+    pub response_header_bytes: Option<Size>,
+    /// See [`OriginConfig::preserve_host`].
+    pub preserve_host: Option<bool>,
+    /// See [`OriginConfig::retry`].
+    pub retry: Option<bool>,
+}
+
+/// One of `[[routes]]`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteConfig {
+    /// In logs and metrics; the path where left out.
+    pub name: Option<String>,
+    /// Any where left out.
+    pub hosts: Option<Vec<String>>,
+    /// The path template.
+    pub path: Option<String>,
+    /// Any where left out.
+    pub methods: Option<Vec<String>>,
+    /// The service it goes to.
+    pub service: Option<String>,
+    /// `token`, `bearer`, `header:NAME`; the first two where left out.
+    pub carriers: Option<Vec<String>>,
+    /// What the key must hold.
+    pub permission: Option<Permission>,
+    /// Where the account stands; the template's `{account}` where it has one, else nowhere.
+    pub account: Option<AccountPlace>,
+    /// No key is asked for.
+    pub open: Option<bool>,
+    /// One request's body.
+    pub body_limit: Option<Size>,
+}
+
+/// Where in a request the account stands.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountPlace {
+    /// The template's segment of this name.
+    Path(String),
+    /// The segment after each segment of this name, wherever in the path.
+    After(String),
+    /// This header.
+    Header(String),
+    /// This query parameter.
+    Query(String),
+    /// The label of the host at this number, from 0 at the left.
+    HostLabel(usize),
+}

@@ -1,0 +1,134 @@
+//! Is the key behind this look-up alive now? The one place that mints [`Verified`].
+
+use std::sync::Arc;
+
+use super::id::KeyId;
+use super::record::{AccountState, KeyState, Kind, SecretState, Standing};
+use super::refusal::{Invalid, Refusal};
+use crate::clock::Timestamp;
+
+/// Proof that a key was alive when it was judged.
+#[derive(Clone, Debug)]
+pub struct Verified(Arc<Standing>);
+
+impl Verified {
+    /// Names the key, for logs and the origin.
+    #[must_use]
+    pub fn key(&self) -> &KeyId {
+        &self.0.id
+    }
+
+    /// What was judged.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.0
+    }
+}
+
+/// Judges a key at `now`. The order is the error catalogue's: revoked or rotated beats not yet valid, which beats
+/// expired, which beats suspended, which beats the account.
+///
+/// # Errors
+/// The first [`Refusal`] that applies.
+pub fn judge(standing: &Arc<Standing>, now: Timestamp) -> Result<Verified, Refusal> {
+    if standing.state == KeyState::Revoked {
+        return Err(Refusal::KeyInvalid(Invalid::Revoked));
+    }
+    if standing.secret == SecretState::Retired {
+        return Err(Refusal::KeyInvalid(Invalid::Rotated));
+    }
+    if standing.not_before.is_some_and(|start| now < start) {
+        return Err(Refusal::KeyNotYetValid);
+    }
+    if standing.expires_at.is_some_and(|end| now >= end) {
+        return Err(Refusal::KeyExpired);
+    }
+    if standing.state == KeyState::Suspended {
+        return Err(Refusal::KeyDisabled);
+    }
+    if standing.account.as_ref().is_some_and(|(_, state)| *state == AccountState::Suspended) {
+        return Err(Refusal::AccountSuspended);
+    }
+    if standing.kind == Kind::Personal && standing.memberships.is_empty() {
+        return Err(Refusal::KeyInvalid(Invalid::NotAMember));
+    }
+    Ok(Verified(Arc::clone(standing)))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::key::record::Standing;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    /// A live service key of account 101 without permissions.
+    pub(in crate::key) fn standing() -> Standing {
+        Standing {
+            id: "key_1".parse().unwrap(),
+            serial: 1,
+            kind: Kind::Service,
+            state: KeyState::Active,
+            secret: SecretState::Current,
+            not_before: None,
+            expires_at: None,
+            account: Some(("101".parse().unwrap(), AccountState::Active)),
+            user: None,
+            memberships: Vec::new(),
+            permissions: crate::key::Permissions::default(),
+            allowed_ips: Vec::new(),
+        }
+    }
+
+    fn verdict(change: impl FnOnce(&mut Standing)) -> Result<(), Refusal> {
+        let mut standing = standing();
+        change(&mut standing);
+        judge(&Arc::new(standing), NOW).map(|_| ())
+    }
+
+    #[test]
+    fn a_live_key_is_verified() {
+        assert_eq!(verdict(|_| ()), Ok(()));
+    }
+
+    #[test]
+    fn expiry_begins_at_its_very_moment() {
+        assert_eq!(verdict(|key| key.expires_at = Some(NOW)), Err(Refusal::KeyExpired));
+        assert_eq!(verdict(|key| key.expires_at = Some(NOW.plus(Duration::from_millis(1)))), Ok(()));
+        assert_eq!(verdict(|key| key.not_before = Some(NOW)), Ok(()));
+        assert_eq!(
+            verdict(|key| key.not_before = Some(NOW.plus(Duration::from_millis(1)))),
+            Err(Refusal::KeyNotYetValid)
+        );
+    }
+
+    #[test]
+    fn the_first_reason_of_the_catalogue_wins() {
+        // Everything is wrong at once; each step mends the reason just given.
+        let mut key = standing();
+        key.state = KeyState::Revoked;
+        key.secret = SecretState::Retired;
+        key.not_before = Some(NOW.plus(Duration::from_secs(1)));
+        key.expires_at = Some(NOW);
+        key.account = Some(("101".parse().unwrap(), AccountState::Suspended));
+        let refused = |key: &Standing| judge(&Arc::new(key.clone()), NOW).unwrap_err();
+        assert_eq!(refused(&key), Refusal::KeyInvalid(Invalid::Revoked));
+        key.state = KeyState::Suspended;
+        assert_eq!(refused(&key), Refusal::KeyInvalid(Invalid::Rotated));
+        key.secret = SecretState::Current;
+        assert_eq!(refused(&key), Refusal::KeyNotYetValid);
+        key.not_before = None;
+        assert_eq!(refused(&key), Refusal::KeyExpired);
+        key.expires_at = None;
+        assert_eq!(refused(&key), Refusal::KeyDisabled);
+        key.state = KeyState::Active;
+        assert_eq!(refused(&key), Refusal::AccountSuspended);
+    }
+
+    #[test]
+    fn a_personal_key_dies_with_its_membership() {
+        assert_eq!(verdict(|key| key.kind = Kind::Personal), Err(Refusal::KeyInvalid(Invalid::NotAMember)));
+    }
+}

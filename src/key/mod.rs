@@ -1,0 +1,27 @@
+//! What a key is and what it may do: pure, no I/O, no async, no clock, no http.
+//!
+//! ```text
+//!  Secret --token--> shape      does it look like ours, does its checksum hold
+//!     '----digest--> Digest     what it is stored and found under
+//!  Standing --judge--> Verified     the key behind the digest is alive at this moment
+//!  Verified --scope--> Grant        and may ask what this request asks
+//! ```
+//!
+//! A [`Refusal`] is the caller's matter. Trouble of our own never appears on this floor.
+
+mod digest;
+mod id;
+mod judge;
+mod record;
+mod refusal;
+mod scope;
+pub mod token;
+
+pub use digest::{Digest, Digester};
+pub use id::{AccountId, BadId, KeyId, Permission, Permissions, UserId};
+pub use judge::{Verified, judge};
+pub use record::{
+    Account, AccountState, Imprint, Key, KeyState, Kind, Membership, SecretState, Standing, UnknownWord, User,
+};
+pub use refusal::{Invalid, Refusal};
+pub use scope::{Ask, Grant, grant};

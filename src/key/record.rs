@@ -1,0 +1,256 @@
+//! The records: keys, the accounts and users they belong to, and what one look-up brings back of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::digest::sha256;
+use super::id::{AccountId, KeyId, Permissions, UserId};
+use super::token::{Prefix, Shape, shape};
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+
+/// A closed set of words that stand in the store, on the wire and on the command line alike.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every word of the set.
+            pub const WORDS: &[&str] = &[$($word),+];
+
+            /// The word, as stored and shown.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(UnknownWord { what: $what, words: Self::WORDS }),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+/// The text is none of a closed set of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a {what}: give one of {}", words.join(", "))]
+pub struct UnknownWord {
+    what: &'static str,
+    words: &'static [&'static str],
+}
+
+words!(
+    /// Whose key it is.
+    Kind, "kind of key" {
+        /// A user's legacy key: it reaches every account the user belongs to.
+        User = "user",
+        /// One user in one account; it may what the user may there, as of now.
+        Personal = "personal",
+        /// An account's own, with permissions of its own.
+        Service = "service",
+        /// Runs keyward; never forwarded to an origin.
+        Operator = "operator",
+    }
+);
+
+words!(
+    /// What has been done to a key. Expiry is not among them: the clock decides it at every use.
+    KeyState, "state of a key" {
+        /// In use.
+        Active = "active",
+        /// Switched off; may be resumed.
+        Suspended = "suspended",
+        /// Ended for good.
+        Revoked = "revoked",
+    }
+);
+
+words!(
+    /// What one secret of a key is.
+    SecretState, "state of a secret" {
+        /// Authenticates.
+        Current = "current",
+        /// Rotated away: known, and refused.
+        Retired = "retired",
+    }
+);
+
+words!(
+    /// Whether an account is served.
+    AccountState, "state of an account" {
+        /// Served.
+        Active = "active",
+        /// Its keys are refused until it is resumed.
+        Suspended = "suspended",
+    }
+);
+
+/// An account: the boundary keys are held to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The text the origin uses.
+    pub id: AccountId,
+    /// Whether it is served.
+    pub state: AccountState,
+    /// When keyward met it.
+    pub created_at: Timestamp,
+}
+
+/// A user, who may be a member of several accounts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The text the origin uses.
+    pub id: UserId,
+    /// When keyward met them.
+    pub created_at: Timestamp,
+}
+
+/// A user's place in an account, and what they may do there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// Where.
+    pub account: AccountId,
+    /// Who.
+    pub user: UserId,
+    /// What they may do there; their personal keys inherit it live.
+    pub permissions: Permissions,
+}
+
+/// A key's record, without its secret. Its id, account and permissions outlive every rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Names the record in commands, logs and headers.
+    pub id: KeyId,
+    /// The same as a number, for dialects that speak in integers.
+    pub serial: i64,
+    /// Whose key it is.
+    pub kind: Kind,
+    /// What has been done to it.
+    pub state: KeyState,
+    /// The account it is held to; none for user and operator keys.
+    pub account: Option<AccountId>,
+    /// The user behind a user or personal key.
+    pub user: Option<UserId>,
+    /// What its owner calls it; may be empty.
+    pub name: String,
+    /// The prefix of its current secret, where that has one.
+    pub prefix: Option<Prefix>,
+    /// The public twelve characters inside its current secret, where we minted it.
+    pub kid: Option<String>,
+    /// The last four characters of its current secret.
+    pub hint: String,
+    /// A service key's permissions; for user and personal keys an upper bound where not empty.
+    pub permissions: Permissions,
+    /// Client networks it may be used from; any where empty.
+    pub allowed_ips: Vec<IpNet>,
+    /// Not accepted before this moment.
+    pub not_before: Option<Timestamp>,
+    /// Not accepted from this moment on.
+    pub expires_at: Option<Timestamp>,
+    /// When it was minted or adopted.
+    pub created_at: Timestamp,
+    /// When its secret was last rotated.
+    pub rotated_at: Option<Timestamp>,
+    /// When it was last used, as far as flushed.
+    pub last_used_at: Option<Timestamp>,
+    /// How many secrets it has had.
+    pub generation: i64,
+}
+
+impl Key {
+    /// The state a person should read at `now`: what was done to the key, or that its time is over.
+    #[must_use]
+    pub fn state_at(&self, now: Timestamp) -> &'static str {
+        match self.state {
+            KeyState::Revoked => "revoked",
+            _ if self.expires_at.is_some_and(|end| now >= end) => "expired",
+            KeyState::Suspended => "suspended",
+            KeyState::Active if self.not_before.is_some_and(|start| now < start) => "not yet valid",
+            KeyState::Active => "active",
+        }
+    }
+}
+
+/// All that may be kept of a secret. The plain text cannot be had from it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imprint {
+    /// SHA-256 of the plain text; the store's digest is made from it.
+    pub sha256: [u8; 32],
+    /// What stands before the body of a secret of our shape.
+    pub prefix: Option<Prefix>,
+    /// The public twelve characters of a secret of our shape.
+    pub kid: Option<String>,
+    /// The last four characters.
+    pub hint: String,
+    /// Whether it has our shape but not our checksum, so that its prefix must be looked up from now on.
+    pub foreign_checksum: bool,
+}
+
+impl Imprint {
+    /// The imprint of `secret`, minted or foreign.
+    #[must_use]
+    pub fn of(secret: &Secret) -> Self {
+        let text = String::from_utf8_lossy(secret.expose());
+        let (prefix, kid, intact) = match shape(secret.expose()) {
+            Shape::Ours { prefix, kid, intact } => (prefix.parse().ok(), Some(kid.to_owned()), intact),
+            Shape::Foreign => (None, None, true),
+        };
+        let from_end = text.char_indices().rev().nth(3).map_or(0, |(at, _)| at);
+        Self { sha256: sha256(secret), prefix, kid, hint: text[from_end..].to_owned(), foreign_checksum: !intact }
+    }
+}
+
+impl fmt::Debug for Imprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Imprint({:?}, …{})", self.prefix, self.hint)
+    }
+}
+
+/// Everything the judge looks at, read in one snapshot of the store by one look-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The key's id.
+    pub id: KeyId,
+    /// The key's number in the store.
+    pub serial: i64,
+    /// Whose key it is.
+    pub kind: Kind,
+    /// What has been done to the key.
+    pub state: KeyState,
+    /// What the presented secret is to the key.
+    pub secret: SecretState,
+    /// Not accepted before.
+    pub not_before: Option<Timestamp>,
+    /// Not accepted from then on.
+    pub expires_at: Option<Timestamp>,
+    /// The account it is held to, and whether that is served.
+    pub account: Option<(AccountId, AccountState)>,
+    /// The user behind it.
+    pub user: Option<UserId>,
+    /// Where that user belongs: for a personal key at most the one account, for a user key all of them.
+    pub memberships: Vec<(AccountId, AccountState, Permissions)>,
+    /// The key's own permissions.
+    pub permissions: Permissions,
+    /// Client networks it may be used from; any where empty.
+    pub allowed_ips: Vec<IpNet>,
+}

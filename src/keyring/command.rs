@@ -1,0 +1,154 @@
+//! What can be asked of the keyring, and what it answers. The command line, its socket and every dialect speak this.
+//!
+//! Randomness comes in with the command: who mints makes the secret, keeps its text, and hands over only the
+//! [`Imprint`]. So no plain text passes through here, nor over the socket.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::key::{
+    Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Kind, Membership, Permissions, User, UserId,
+};
+
+/// One thing to do or to show.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Makes an account under the text the origin uses for it.
+    CreateAccount(AccountId),
+    /// Shows all accounts.
+    ListAccounts,
+    /// Suspends or resumes an account, and with it every key in it.
+    SetAccountState(AccountId, AccountState),
+    /// Makes a user.
+    CreateUser(UserId),
+    /// Shows all users.
+    ListUsers,
+    /// Makes a user a member of an account, or changes what they may do there.
+    AddMember(Membership),
+    /// Shows the members of one account, or all memberships.
+    ListMembers(Option<AccountId>),
+    /// Ends a membership, and with it the user's personal keys there.
+    RemoveMember(AccountId, UserId),
+    /// Makes a key.
+    MintKey(Box<NewKey>),
+    /// Shows keys, without their secrets.
+    ListKeys(KeyFilter),
+    /// Shows one key.
+    ShowKey(KeyId),
+    /// Gives a key another secret; the old one is refused from now on.
+    RotateKey(KeyId, Imprint),
+    /// Ends a key for good.
+    RevokeKey(KeyId),
+    /// Suspends ([`KeyState::Suspended`]) or resumes ([`KeyState::Active`]) a key.
+    SetKeyState(KeyId, KeyState),
+    /// Adopts foreign keys, all or none, with accounts and users not met before.
+    Import(Vec<NewKey>),
+    /// Revokes every operator key and makes this one, for who lost theirs.
+    ResetOperator(Box<NewKey>),
+}
+
+/// A key to be made: everything but its number in the store.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewKey {
+    /// Names the record; random, made by who mints.
+    pub id: KeyId,
+    /// What is kept of its secret.
+    pub imprint: Imprint,
+    /// Whose key it is.
+    pub kind: Kind,
+    /// The account it is held to; none for user and operator keys.
+    pub account: Option<AccountId>,
+    /// The user behind a user or personal key.
+    pub user: Option<UserId>,
+    /// What its owner calls it; may be empty.
+    pub name: String,
+    /// What it may do.
+    pub permissions: Permissions,
+    /// Client networks it may be used from.
+    pub allowed_ips: Vec<IpNet>,
+    /// Not accepted before.
+    pub not_before: Option<Timestamp>,
+    /// Not accepted from then on.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Which keys to show; all that match every given member.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct KeyFilter {
+    /// Of this account.
+    pub account: Option<AccountId>,
+    /// Of this user.
+    pub user: Option<UserId>,
+    /// Of this kind.
+    pub kind: Option<Kind>,
+}
+
+/// What a command brought about, or what it shows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The account as it is now.
+    Account(Account),
+    /// Accounts, by id.
+    Accounts(Vec<Account>),
+    /// The user as they are now.
+    User(User),
+    /// Users, by id.
+    Users(Vec<User>),
+    /// The membership as it is now, or as it was before it ended.
+    Member(Membership),
+    /// Memberships, by account, then user.
+    Members(Vec<Membership>),
+    /// The key as it is now.
+    Key(Box<Key>),
+    /// Keys, oldest first.
+    Keys(Vec<Key>),
+    /// What an import made.
+    Imported(Imported),
+}
+
+/// What an import made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Keys adopted.
+    pub keys: usize,
+    /// Keys that were there already, with the same secret and owner; nothing was changed about them.
+    pub already: usize,
+    /// Accounts made on the way.
+    pub accounts: usize,
+    /// Users made on the way.
+    pub users: usize,
+}
+
+/// Why a command was not carried out. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// Nothing is called so.
+    #[error("no {what} {id:?}")]
+    NotFound {
+        /// `account`, `user`, `member` or `key`.
+        what: String,
+        /// What was asked for.
+        id: String,
+    },
+    /// Something is called so already.
+    #[error("{what} {id:?} exists already")]
+    Exists {
+        /// `account`, `user` or `key`.
+        what: String,
+        /// What was to be made.
+        id: String,
+    },
+    /// The command does not fit what is there, such as rotating a revoked key.
+    #[error("{0}")]
+    Conflict(String),
+    /// The command does not make sense, such as a service key without an account.
+    #[error("{0}")]
+    Invalid(String),
+    /// We could not tell or could not write: our matter, not the caller's.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+}

@@ -1,0 +1,38 @@
+//! The settings of the keyring, and of the keys it makes.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::key::token::Prefix;
+use crate::measure::Span;
+
+/// `[keyring]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Most entries for keys that were alive when last read.
+    pub live: u64,
+    /// Most entries for keys that were not.
+    pub refused: u64,
+    /// Most entries for secrets that no key has.
+    pub unknown: u64,
+    /// How long an unknown secret is remembered as such.
+    pub unknown_for: Span,
+    /// Look-ups in the store at one time.
+    pub loads: usize,
+    /// Requests that wait for a look-up.
+    pub waiting: usize,
+    /// How often last uses are written.
+    pub usage_flush: Span,
+}
+
+/// `[keys]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysConfig {
+    /// Of secrets minted without another.
+    pub prefix: Prefix,
+    /// A file with the pepper that digests are made under.
+    pub pepper_file: Option<PathBuf>,
+}

@@ -1,0 +1,4 @@
+//! The live view of keys that answers quickly. Knows no http.
+
+pub mod command;
+pub mod config;

@@ -1,0 +1,3 @@
+//! The management face.
+
+pub mod config;

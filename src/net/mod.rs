@@ -1,0 +1,3 @@
+//! Sockets, TLS, serving; knows no keys.
+
+pub mod config;

@@ -1,0 +1,65 @@
+//! The only type that holds the plain text of a key.
+//!
+//! A [`Secret`] is wiped when it is dropped, prints as `[secret]`, cannot be serialised, and is compared in constant
+//! time. Whoever needs the text says so with [`Secret::expose`], which is easy to search for: minting prints it once,
+//! digesting hashes it, and nothing else calls it.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// Plain text of a key, as presented by a client, minted by us, or read from an import file.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Box<[u8]>>);
+
+impl Secret {
+    /// Takes a copy of `bytes`; any bytes, because a client may present anything.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+
+    /// The plain bytes. Never log, store or return them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The plain text where it is ASCII, as every minted secret is.
+    #[must_use]
+    pub fn expose_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok().filter(|text| text.is_ascii())
+    }
+}
+
+impl From<String> for Secret {
+    /// Takes the text over and wipes the string's own memory.
+    fn from(text: String) -> Self {
+        Self::new(Zeroizing::new(text).as_bytes())
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_does_not_show_the_text() {
+        assert_eq!(format!("{:?}", Secret::new(b"hunter2hunter2")), "[secret]");
+    }
+}

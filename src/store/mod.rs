@@ -1,0 +1,3 @@
+//! Where keys, accounts and users are kept.
+
+pub mod config;
