@@ -112,7 +112,8 @@ fn import_origin(engine: &Engine) -> Result<(), Trouble> {
 
 fn start_containers(engine: &Engine) -> Result<(), Trouble> {
     engine
-        .docker("run --detach --network none --name")
+        // busybox, as process 1, does not hear a SIGTERM.
+        .docker("run --detach --network none --stop-signal KILL --name")
         .arg(ORIGIN)
         .arg(ORIGIN)
         .args("/bin/busybox httpd -f -p 127.0.0.1:3000 -h /www")

@@ -2,8 +2,10 @@
 //! on the host changed and nothing left behind.
 //!
 //! The namespace comes from `unshare` and not from `ip netns exec`, which mounts a fresh /sys and so hides the cgroups.
-//! It has no name, so it ends with the engine. The client is the one of the engine's own package: a newer one found
-//! earlier in PATH may lack the plug-in that builds.
+//! It has no name, so it ends with the engine; so does the mount namespace beside it, with every mount the engine made.
+//! If this program is killed, the engine gets a SIGTERM and stops its containers; then only the folder stays.
+//!
+//! The client is the one of the engine's own package: a newer one found earlier in PATH may lack the plug-in that builds.
 
 use std::env;
 use std::fs::{self, File};
