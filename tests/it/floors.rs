@@ -13,31 +13,16 @@ mod source;
 
 #[test]
 fn every_module_imports_only_downward() {
-    let breaches: Vec<String> = sources()
-        .iter()
-        .flat_map(|(path, text)| rules::breaches(path, text))
-        .collect();
-    assert!(
-        breaches.is_empty(),
-        "{} breaches:\n{}",
-        breaches.len(),
-        breaches.join("\n")
-    );
+    let breaches: Vec<String> = sources().iter().flat_map(|(path, text)| rules::breaches(path, text)).collect();
+    assert!(breaches.is_empty(), "{} breaches:\n{}", breaches.len(), breaches.join("\n"));
 }
 
 #[test]
 fn no_file_grows_past_its_budget() {
-    let mut sizes: Vec<_> = sources()
-        .iter()
-        .map(|(path, text)| (source::code_lines(text), path.clone()))
-        .collect();
+    let mut sizes: Vec<_> = sources().iter().map(|(path, text)| (source::code_lines(text), path.clone())).collect();
     sizes.sort();
     for (lines, path) in sizes.iter().rev() {
-        let remark = if *lines > WARNED_ABOVE {
-            "   large: is there a reason?"
-        } else {
-            ""
-        };
+        let remark = if *lines > WARNED_ABOVE { "   large: is there a reason?" } else { "" };
         println!("{lines:>5}  {path}{remark}");
     }
     let above: Vec<_> = sizes.iter().filter(|(lines, _)| *lines > NEVER_ABOVE).collect();
@@ -46,11 +31,7 @@ fn no_file_grows_past_its_budget() {
 
 #[test]
 fn no_module_is_a_drawer() {
-    let drawers: Vec<_> = sources()
-        .into_iter()
-        .map(|(path, _)| path)
-        .filter(|path| rules::is_drawer(path))
-        .collect();
+    let drawers: Vec<_> = sources().into_iter().map(|(path, _)| path).filter(|path| rules::is_drawer(path)).collect();
     assert!(drawers.is_empty(), "a name that says nothing: {drawers:?}");
 }
 
@@ -64,11 +45,7 @@ fn sources() -> Vec<(String, String)> {
     paths
         .iter()
         .map(|path| {
-            let name = path
-                .strip_prefix(&top)
-                .expect("below src")
-                .to_string_lossy()
-                .into_owned();
+            let name = path.strip_prefix(&top).expect("below src").to_string_lossy().into_owned();
             (name, fs::read_to_string(path).expect("a readable source"))
         })
         .collect()

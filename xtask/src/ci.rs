@@ -16,18 +16,9 @@ pub(crate) fn all() -> Result<(), Trouble> {
         let begin = now();
         let outcome = step();
         let seconds = begin.elapsed();
-        println!(
-            "<== {name}: {} in {}",
-            if outcome.is_ok() { "ok" } else { "FAILED" },
-            shown(seconds)
-        );
+        println!("<== {name}: {} in {}", if outcome.is_ok() { "ok" } else { "FAILED" }, shown(seconds));
         if let Err(trouble) = outcome {
-            let place = format!(
-                "step {} of {}, {name}, after {}",
-                index + 1,
-                STEPS.len(),
-                shown(start.elapsed())
-            );
+            let place = format!("step {} of {}, {name}, after {}", index + 1, STEPS.len(), shown(start.elapsed()));
             return Err(Trouble::Wrong(format!("{place}: {trouble}")));
         }
         took.push((name, seconds));
@@ -49,37 +40,25 @@ fn format() -> Result<(), Trouble> {
 }
 
 fn clippy() -> Result<(), Trouble> {
-    Run::new(
-        "cargo clippy --workspace --all-targets --locked -- -D warnings",
-        seconds(1200),
-    )
-    .show()
+    Run::new("cargo clippy --workspace --all-targets --locked -- -D warnings", seconds(1200)).show()
 }
 
 fn doc() -> Result<(), Trouble> {
-    Run::new(
-        "cargo doc --workspace --no-deps --document-private-items --locked",
-        seconds(1200),
-    )
-    .env("RUSTDOCFLAGS", "-D warnings")
-    .show()
+    Run::new("cargo doc --workspace --no-deps --document-private-items --locked", seconds(1200))
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .show()
 }
 
 /// Unit tests, the one integration binary, doctests, and this runner's own tests.
 fn test() -> Result<(), Trouble> {
-    Run::new("cargo test --workspace --locked", seconds(2400))
-        .env("KEYWARD_TEST_PYTHON", place::python())
-        .show()
+    Run::new("cargo test --workspace --locked", seconds(2400)).env("KEYWARD_TEST_PYTHON", place::python()).show()
 }
 
 fn shown(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a task runner measures real time, and no part of keyward runs in it"
-)]
+#[expect(clippy::disallowed_methods, reason = "a task runner measures real time, and no part of keyward runs in it")]
 fn now() -> Instant {
     Instant::now()
 }

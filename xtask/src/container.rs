@@ -30,9 +30,7 @@ pub(crate) fn check() -> Result<(), Trouble> {
         return Ok(());
     }
     if !place::dist_binary().exists() {
-        return Err(Trouble::Wrong(
-            "dist/keyward is missing: run `cargo xtask release` first".to_owned(),
-        ));
+        return Err(Trouble::Wrong("dist/keyward is missing: run `cargo xtask release` first".to_owned()));
     }
     let engine = Engine::start()?;
     done(&format!("engine: {}", engine.version()?));
@@ -61,27 +59,13 @@ fn walk(engine: &Engine) -> Result<(), Trouble> {
 
 fn build_images(engine: &Engine) -> Result<(), Trouble> {
     if !place::dist_binary().exists() {
-        return Err(Trouble::Wrong(
-            "dist/keyward is missing: run `cargo xtask release` first".to_owned(),
-        ));
+        return Err(Trouble::Wrong("dist/keyward is missing: run `cargo xtask release` first".to_owned()));
     }
-    engine
-        .docker("build --quiet --target prebuilt --tag")
-        .arg(KEYWARD)
-        .arg(".")
-        .env("DOCKER_BUILDKIT", "1")
-        .read()?;
-    let user = engine
-        .docker("image inspect --format {{.Config.User}}")
-        .arg(KEYWARD)
-        .read()?;
+    engine.docker("build --quiet --target prebuilt --tag").arg(KEYWARD).arg(".").env("DOCKER_BUILDKIT", "1").read()?;
+    let user = engine.docker("image inspect --format {{.Config.User}}").arg(KEYWARD).read()?;
     let size = engine.docker("image inspect --format {{.Size}}").arg(KEYWARD).read()?;
     require("the image's user", user.trim(), "65532:65532")?;
-    done(&format!(
-        "built: image {KEYWARD}, user {}, {} bytes",
-        user.trim(),
-        size.trim()
-    ));
+    done(&format!("built: image {KEYWARD}, user {}, {} bytes", user.trim(), size.trim()));
 
     import_origin(engine)?;
     done(&format!("imported: image {ORIGIN}, busybox and one page"));
@@ -100,12 +84,7 @@ fn import_origin(engine: &Engine) -> Result<(), Trouble> {
     made.map_err(Trouble::io("make the origin's tree"))?;
 
     let archive = engine.folder().join("origin.tar");
-    Run::new("tar --create --directory", seconds(60))
-        .arg(&tree)
-        .arg("--file")
-        .arg(&archive)
-        .arg(".")
-        .read()?;
+    Run::new("tar --create --directory", seconds(60)).arg(&tree).arg("--file").arg(&archive).arg(".").read()?;
     engine.docker("import").arg(&archive).arg(ORIGIN).read()?;
     Ok(())
 }
@@ -134,10 +113,7 @@ fn start_containers(engine: &Engine) -> Result<(), Trouble> {
 fn wait_until_healthy(engine: &Engine) -> Result<(), Trouble> {
     let mut state = String::new();
     for _ in 0..60 {
-        state = engine
-            .docker("inspect --format {{.State.Status}}/{{.State.Health.Status}}")
-            .arg(KEYWARD)
-            .read()?;
+        state = engine.docker("inspect --format {{.State.Status}}/{{.State.Health.Status}}").arg(KEYWARD).read()?;
         match state.trim() {
             "running/healthy" => {
                 done("healthy: the image's own health check says so");
@@ -147,40 +123,24 @@ fn wait_until_healthy(engine: &Engine) -> Result<(), Trouble> {
             _ => break,
         }
     }
-    Err(Trouble::Wrong(format!(
-        "the container never became healthy; it is {}",
-        state.trim()
-    )))
+    Err(Trouble::Wrong(format!("the container never became healthy; it is {}", state.trim())))
 }
 
 fn mint(engine: &Engine) -> Result<String, Trouble> {
-    let keyward = |words: &str| {
-        engine
-            .docker("exec")
-            .arg(KEYWARD)
-            .arg(PROGRAM)
-            .args(words)
-            .arg("--store")
-            .arg(STORE)
-    };
+    let keyward = |words: &str| engine.docker("exec").arg(KEYWARD).arg(PROGRAM).args(words).arg("--store").arg(STORE);
     keyward("account create 101").read()?;
     let minted = keyward("key mint --account 101 --kind service --json").read()?;
     let secret =
         member(&minted, "secret").ok_or_else(|| Trouble::Wrong("key mint --json shows no secret".to_owned()))?;
     let id = member(&minted, "id").unwrap_or_default();
-    done(&format!(
-        "minted: key {id} of account 101, by the command line beside the running server"
-    ));
+    done(&format!("minted: key {id} of account 101, by the command line beside the running server"));
     Ok(secret.to_owned())
 }
 
 /// SIGTERM, as every orchestrator sends it. After thirty seconds the engine kills, and the exit code is 137.
 fn stop(engine: &Engine) -> Result<(), Trouble> {
     engine.docker("stop --time 30").arg(KEYWARD).read()?;
-    let code = engine
-        .docker("inspect --format {{.State.ExitCode}}")
-        .arg(KEYWARD)
-        .read()?;
+    let code = engine.docker("inspect --format {{.State.ExitCode}}").arg(KEYWARD).read()?;
     require("the exit code after SIGTERM", code.trim(), "0")?;
     done("stopped: SIGTERM, exit code 0");
     Ok(())
@@ -194,9 +154,7 @@ struct Client {
 impl Client {
     fn beside(container: &str, engine: &Engine) -> Result<Self, Trouble> {
         let process = engine.docker("inspect --format {{.State.Pid}}").arg(container).read()?;
-        Ok(Self {
-            namespace: format!("--net=/proc/{}/ns/net", process.trim()),
-        })
+        Ok(Self { namespace: format!("--net=/proc/{}/ns/net", process.trim()) })
     }
 
     fn expect(&self, secret: Option<&str>, status: u16, body: &str) -> Result<(), Trouble> {
@@ -210,9 +168,7 @@ impl Client {
         if answer.ends_with(&status.to_string()) && answer.contains(body) {
             return Ok(());
         }
-        Err(Trouble::Wrong(format!(
-            "expected {body:?} and {status}, got {answer:?}"
-        )))
+        Err(Trouble::Wrong(format!("expected {body:?} and {status}, got {answer:?}")))
     }
 }
 

@@ -57,29 +57,9 @@ struct Task {
 }
 
 const TASKS: [Task; 5] = [
-    Task {
-        name: "ci",
-        about: "everything that must be green before a merge; .ci/run calls it",
-        run: ci::all,
-    },
-    Task {
-        name: "shell",
-        about: "shellcheck on every shell script",
-        run: shell::check,
-    },
-    Task {
-        name: "deny",
-        about: "licences, bans and sources of the dependencies",
-        run: deny::check,
-    },
-    Task {
-        name: "release",
-        about: "the static release binary, into dist/keyward",
-        run: release::build,
-    },
-    Task {
-        name: "container",
-        about: "the image around dist/keyward, run as a sidecar",
-        run: container::check,
-    },
+    Task { name: "ci", about: "everything that must be green before a merge; .ci/run calls it", run: ci::all },
+    Task { name: "shell", about: "shellcheck on every shell script", run: shell::check },
+    Task { name: "deny", about: "licences, bans and sources of the dependencies", run: deny::check },
+    Task { name: "release", about: "the static release binary, into dist/keyward", run: release::build },
+    Task { name: "container", about: "the image around dist/keyward, run as a sidecar", run: container::check },
 ];

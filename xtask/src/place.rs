@@ -11,9 +11,7 @@ pub(crate) fn root() -> &'static Path {
 
 /// What survives between two runs and belongs to no clone. `.ci/packages` computes the same path.
 pub(crate) fn cache() -> PathBuf {
-    let base = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
+    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let base = base.unwrap_or_else(|| PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache"));
     base.join("keyward-ci")
 }

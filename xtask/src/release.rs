@@ -8,13 +8,10 @@ use crate::run::{Run, Trouble, seconds};
 pub(crate) fn build() -> Result<(), Trouble> {
     let host = host()?;
     // With --target the flag stays off build scripts and procedural macros, which cannot be static.
-    Run::new(
-        "cargo build --release --locked --package keyward --target",
-        seconds(1800),
-    )
-    .arg(&host)
-    .env("RUSTFLAGS", "-C target-feature=+crt-static")
-    .show()?;
+    Run::new("cargo build --release --locked --package keyward --target", seconds(1800))
+        .arg(&host)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .show()?;
     let target = place::target().map_err(Trouble::io("find the target folder"))?;
     let built = target.join(&host).join("release/keyward");
     let kept = place::dist_binary();
@@ -27,8 +24,7 @@ pub(crate) fn build() -> Result<(), Trouble> {
 fn host() -> Result<String, Trouble> {
     let version = Run::new("rustc -vV", seconds(60)).read()?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned)
-        .ok_or_else(|| Trouble::Wrong("rustc -vV names no host".to_owned()))
+    host.map(str::to_owned).ok_or_else(|| Trouble::Wrong("rustc -vV names no host".to_owned()))
 }
 
 /// `ldd` fails for a binary that asks for no loader, and says "statically linked" for a static-pie one.

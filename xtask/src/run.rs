@@ -85,23 +85,13 @@ impl Run {
     fn judge(&self, status: ExitStatus, said: impl FnOnce() -> String) -> Result<(), Trouble> {
         match status.code() {
             Some(0) => Ok(()),
-            Some(TIMED_OUT | KILLED) => Err(Trouble::TimedOut {
-                command: self.line(),
-                limit: self.limit,
-            }),
-            _ => Err(Trouble::Ended {
-                command: self.line(),
-                status,
-                said: said(),
-            }),
+            Some(TIMED_OUT | KILLED) => Err(Trouble::TimedOut { command: self.line(), limit: self.limit }),
+            _ => Err(Trouble::Ended { command: self.line(), status, said: said() }),
         }
     }
 
     fn not_started(&self, source: io::Error) -> Trouble {
-        Trouble::Io {
-            what: format!("start {}", self.line()),
-            source,
-        }
+        Trouble::Io { what: format!("start {}", self.line()), source }
     }
 
     fn line(&self) -> String {
@@ -114,11 +104,7 @@ impl Run {
 #[derive(Debug)]
 pub(crate) enum Trouble {
     /// The command ran and was not content.
-    Ended {
-        command: String,
-        status: ExitStatus,
-        said: String,
-    },
+    Ended { command: String, status: ExitStatus, said: String },
     /// The command was ended by us.
     TimedOut { command: String, limit: Duration },
     /// The machine refused something.
@@ -170,19 +156,13 @@ mod tests {
 
     #[test]
     fn a_command_that_ends_badly_says_why() {
-        let trouble = Run::new("sh -c", seconds(10))
-            .arg("echo sorry >&2; exit 3")
-            .read()
-            .unwrap_err();
+        let trouble = Run::new("sh -c", seconds(10)).arg("echo sorry >&2; exit 3").read().unwrap_err();
         assert!(matches!(&trouble, Trouble::Ended { status, said, .. } if status.code() == Some(3) && said == "sorry"));
     }
 
     #[test]
     fn a_command_that_takes_too_long_is_ended_with_its_children() {
-        let trouble = Run::new("sh -c", seconds(1))
-            .arg("sleep 77 & sleep 77")
-            .read()
-            .unwrap_err();
+        let trouble = Run::new("sh -c", seconds(1)).arg("sleep 77 & sleep 77").read().unwrap_err();
         assert!(matches!(trouble, Trouble::TimedOut { .. }), "{trouble}");
     }
 }

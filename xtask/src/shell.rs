@@ -13,10 +13,7 @@ pub(crate) fn check() -> Result<(), Trouble> {
     }
     scripts.sort();
     println!("shellcheck: {} scripts", scripts.len());
-    scripts
-        .iter()
-        .fold(Run::new("shellcheck --", seconds(60)), Run::arg)
-        .show()
+    scripts.iter().fold(Run::new("shellcheck --", seconds(60)), Run::arg).show()
 }
 
 fn collect(folder: &Path, scripts: &mut Vec<PathBuf>) -> Result<(), Trouble> {

@@ -19,9 +19,7 @@ const FLOORS: [&[&str]; 8] = [
 const STRANGERS: [(&str, &str, &str); 1] = [("gateway", "manage", "the faces never import each other")];
 
 /// A name that says nothing draws everything in.
-const DRAWERS: [&str; 9] = [
-    "common", "core", "globals", "helper", "helpers", "manager", "misc", "util", "utils",
-];
+const DRAWERS: [&str; 9] = ["common", "core", "globals", "helper", "helpers", "manager", "misc", "util", "utils"];
 
 /// Every import of `text`, the file at `path` below `src`, that the floors forbid.
 pub(super) fn breaches(path: &str, text: &str) -> Vec<String> {
@@ -31,9 +29,7 @@ pub(super) fn breaches(path: &str, text: &str) -> Vec<String> {
         return Vec::new();
     }
     if floor(module).is_none() {
-        return vec![format!(
-            "{path}: the module {module} has no floor; give it one in tests/it/floors/rules.rs"
-        )];
+        return vec![format!("{path}: the module {module} has no floor; give it one in tests/it/floors/rules.rs")];
     }
     let imports = source::imports(text, depth_of(path));
     let judged = imports.iter().filter_map(|(line, target)| {
@@ -44,9 +40,7 @@ pub(super) fn breaches(path: &str, text: &str) -> Vec<String> {
 }
 
 pub(super) fn is_drawer(path: &str) -> bool {
-    path.trim_end_matches(".rs")
-        .split('/')
-        .any(|part| DRAWERS.contains(&part))
+    path.trim_end_matches(".rs").split('/').any(|part| DRAWERS.contains(&part))
 }
 
 /// `gateway/route.rs` belongs to `gateway`, `clock.rs` to `clock`.
@@ -72,10 +66,7 @@ fn forbidden(module: &str, target: &str) -> Option<String> {
     }
     let strangers =
         |(one, another, _): &&(&str, &str, &str)| [[*one, *another], [*another, *one]].contains(&[module, target]);
-    STRANGERS
-        .iter()
-        .find(strangers)
-        .map(|(_, _, reason)| (*reason).to_owned())
+    STRANGERS.iter().find(strangers).map(|(_, _, reason)| (*reason).to_owned())
 }
 
 fn floor(module: &str) -> Option<usize> {
@@ -84,18 +75,9 @@ fn floor(module: &str) -> Option<usize> {
 
 #[test]
 fn an_import_from_below_or_beside_is_allowed() {
-    assert_eq!(
-        breaches(
-            "gateway/route.rs",
-            "use crate::key::Kind;\nuse crate::gateway::ask::Ask;"
-        ),
-        [""; 0]
-    );
+    assert_eq!(breaches("gateway/route.rs", "use crate::key::Kind;\nuse crate::gateway::ask::Ask;"), [""; 0]);
     assert_eq!(breaches("secret.rs", "use crate::clock::Timestamp;"), [""; 0]);
-    assert_eq!(
-        breaches("config/resolve.rs", "use crate::{gateway, manage, net, store};"),
-        [""; 0]
-    );
+    assert_eq!(breaches("config/resolve.rs", "use crate::{gateway, manage, net, store};"), [""; 0]);
 }
 
 #[test]
@@ -107,19 +89,13 @@ fn an_import_from_above_is_found_with_its_line() {
 #[test]
 fn a_path_in_the_middle_of_code_is_found_too() {
     let found = breaches("store/mod.rs", "fn f() -> crate :: keyring::Keyring { todo!() }");
-    assert_eq!(
-        found,
-        ["store/mod.rs:1: store imports keyring: floor 3 lies above floor 2"]
-    );
+    assert_eq!(found, ["store/mod.rs:1: store imports keyring: floor 3 lies above floor 2"]);
 }
 
 #[test]
 fn the_faces_are_strangers() {
     assert_eq!(breaches("gateway/mod.rs", "use crate::manage::routes;").len(), 1);
-    assert_eq!(
-        breaches("manage/mod.rs", "use crate::{clock::Clock, gateway};").len(),
-        1
-    );
+    assert_eq!(breaches("manage/mod.rs", "use crate::{clock::Clock, gateway};").len(), 1);
 }
 
 #[test]

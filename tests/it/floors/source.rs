@@ -20,9 +20,7 @@ pub(super) fn imports(text: &str, depth: usize) -> Vec<(usize, String)> {
 /// Where `word` stands as a word of its own and begins a path.
 fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let begins = |before: &str| !before.ends_with(is_word) && !before.trim_end().ends_with("::");
-    code.match_indices(word)
-        .map(|(at, _)| at)
-        .filter(move |at| begins(&code[..*at]))
+    code.match_indices(word).map(|(at, _)| at).filter(move |at| begins(&code[..*at]))
 }
 
 /// What follows `word::`. `pub(crate)` and `extern crate` go no further than the word.
@@ -128,11 +126,7 @@ fn blank(text: &str) -> String {
         let after_word = code.ends_with(is_word);
         let hidden = hidden_prefix(rest, after_word);
         if hidden > 0 {
-            code.extend(
-                rest[..hidden]
-                    .chars()
-                    .map(|character| if character == '\n' { '\n' } else { ' ' }),
-            );
+            code.extend(rest[..hidden].chars().map(|character| if character == '\n' { '\n' } else { ' ' }));
             rest = &rest[hidden..];
         } else {
             code.push(first);
@@ -244,10 +238,7 @@ fn a_group_names_each_of_its_heads() {
 fn a_climb_to_the_top_is_an_import_and_a_shorter_one_is_not() {
     let text = "use super::beside;\nuse super::super::store::Store;\nmod tests {\n    use super::super::beside;\n}\n";
     assert_eq!(imports(text, 2), [(2, "store".to_owned())]);
-    assert_eq!(
-        imports("mod tests {\n    use super::*;\n    pub(super) fn f() {}\n}", 1),
-        []
-    );
+    assert_eq!(imports("mod tests {\n    use super::*;\n    pub(super) fn f() {}\n}", 1), []);
 }
 
 #[test]

@@ -11,9 +11,7 @@ use crate::run::Trouble;
 pub(super) fn check() -> Result<(), Trouble> {
     let text = fs::read_to_string(place::root().join("Dockerfile")).map_err(Trouble::io("read Dockerfile"))?;
     // dist/keyward is made by a build; everything else must be in the repository.
-    let faults = faults(&text, |source| {
-        source.starts_with("dist/") || place::root().join(source).exists()
-    });
+    let faults = faults(&text, |source| source.starts_with("dist/") || place::root().join(source).exists());
     if faults.is_empty() {
         return Ok(());
     }
@@ -46,9 +44,7 @@ fn faults(text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
                 }
             }
             ["USER", user, ..] if user.starts_with('0') || !user.starts_with(|c: char| c.is_ascii_digit()) => {
-                faults.push(format!(
-                    "USER {user}: must be a number that is not root's, so that runAsNonRoot can tell"
-                ));
+                faults.push(format!("USER {user}: must be a number that is not root's, so that runAsNonRoot can tell"));
             }
             ["ENTRYPOINT" | "CMD", first, ..] if !first.starts_with('[') => {
                 faults.push(format!("{line}: there is no shell, so it must be a list"));
@@ -67,11 +63,7 @@ fn faults(text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
 /// The instructions, one a line, without comments.
 fn instructions(text: &str) -> Vec<String> {
     let mut instructions = vec![String::new()];
-    for line in text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (part, continues) = line.strip_suffix('\\').map_or((line, false), |part| (part, true));
         if let Some(last) = instructions.last_mut() {
             last.push_str(part);

@@ -42,23 +42,9 @@ impl Engine {
         let errors = log.try_clone().map_err(Trouble::io("share the engine's log"))?;
         let at = |name: &str| folder.join(name).into_os_string();
         let process = Command::new("setpriv")
-            .args([
-                "--pdeathsig",
-                "TERM",
-                "unshare",
-                "--net",
-                "sh",
-                "-c",
-                IN_NAMESPACE,
-                "dockerd",
-            ])
+            .args(["--pdeathsig", "TERM", "unshare", "--net", "sh", "-c", IN_NAMESPACE, "dockerd"])
             // No container needs more than a loopback or its neighbour's, so no bridge and no packet filter either.
-            .args([
-                "--bridge=none",
-                "--iptables=false",
-                "--ip6tables=false",
-                "--ip-forward=false",
-            ])
+            .args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"])
             .args(["--shutdown-timeout=5", "--data-root"])
             .arg(at("data"))
             .arg("--exec-root")
@@ -80,10 +66,7 @@ impl Engine {
 
     /// A command to this engine.
     pub(super) fn docker(&self, words: &str) -> Run {
-        Run::new(CLIENT, seconds(120))
-            .arg("--host")
-            .arg(address(&self.folder))
-            .args(words)
+        Run::new(CLIENT, seconds(120)).arg("--host").arg(address(&self.folder)).args(words)
     }
 
     /// Where this engine's files lie; what is put here goes with them.
@@ -109,12 +92,7 @@ impl Engine {
             if self.docker("info").read().is_ok() {
                 return Ok(());
             }
-            if self
-                .process
-                .try_wait()
-                .map_err(Trouble::io("ask for dockerd"))?
-                .is_some()
-            {
+            if self.process.try_wait().map_err(Trouble::io("ask for dockerd"))?.is_some() {
                 break;
             }
             thread::sleep(seconds(1));
@@ -133,9 +111,7 @@ impl Engine {
                     self.docker("rm --force --volumes").arg(container).read()?;
                 }
             }
-            Run::new("kill", seconds(10))
-                .arg(self.process.id().to_string())
-                .read()?;
+            Run::new("kill", seconds(10)).arg(self.process.id().to_string()).read()?;
         }
         for _ in 0..30 {
             if ended(&mut self.process)?.is_some() {
