@@ -26,7 +26,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cp "target/$host/release/keyward" /out/keyward
 
 FROM scratch AS base
-# /etc stays root's; only the data folder is the user's. A named volume takes the folder's owner from here.
+# Everything is root's but the data folder, whose owner a named volume takes over. /var/lib is in rootfs so that it is
+# not made, and given away, on the way to that folder.
 COPY deploy/docker/rootfs/ /
 COPY --chown=65532:65532 deploy/docker/data/ /var/lib/keyward/
 ENV KEYWARD__SERVER__LISTEN=0.0.0.0:8080 \
