@@ -17,6 +17,7 @@ mod read;
 mod redact;
 mod resolve;
 mod show;
+mod spans;
 #[cfg(test)]
 mod tests;
 

@@ -34,6 +34,8 @@ pub struct Read {
     pub settings: Settings,
     /// What is wrong.
     pub problems: Vec<Problem>,
+    /// A file could not be read at all.
+    pub(super) unread: bool,
     layers: Vec<Layer>,
     /// Keys that a problem was told of, so that what follows from it is not told as well.
     told: BTreeSet<String>,
@@ -50,19 +52,22 @@ pub fn read(said: Said) -> Result<Read, Vec<Problem>> {
     let default = Layer::default(DEFAULT).map_err(broken)?;
     let (environment, mut problems) = Layer::environment(&said.environment, &default);
     let flags = Layer::flags(&said.flags, &default);
-    let mut layers = vec![default];
+    let (mut layers, mut unread) = (vec![default], false);
     let usual = || said.usual_file.filter(|path| path.exists());
     if let Some(path) = said.file.or_else(usual) {
         match Layer::file(path) {
             Ok(file) => layers.push(file),
-            Err(problem) => problems.push(problem),
+            Err(problem) => {
+                problems.push(problem);
+                unread = true;
+            }
         }
     }
     layers.extend([environment, flags]);
     if let Some(service) = sole_service(&layers) {
         layers.insert(1, Layer::implied(&default_route(&service)).map_err(broken)?);
     }
-    extract(layers, problems)
+    extract(layers, problems).map(|read| Read { unread, ..read })
 }
 
 impl Read {
@@ -102,7 +107,7 @@ fn extract(mut layers: Vec<Layer>, mut problems: Vec<Problem>) -> Result<Read, V
     let mut told: BTreeSet<String> = problems.iter().map(|problem| problem.key.clone()).collect();
     loop {
         let error = match merge(&layers).extract() {
-            Ok(settings) => return Ok(Read { settings, problems, layers, told }),
+            Ok(settings) => return Ok(Read { settings, problems, unread: false, layers, told }),
             Err(error) => error,
         };
         let culprit = layers.iter().rposition(|layer| layer.get(&error.path).is_some());
