@@ -35,7 +35,7 @@ pub struct Read {
     /// What is wrong.
     pub problems: Vec<Problem>,
     /// A file could not be read at all.
-    pub(super) unread: bool,
+    unread: bool,
     layers: Vec<Layer>,
     /// Keys that a problem was told of, so that what follows from it is not told as well.
     told: BTreeSet<String>,
@@ -71,6 +71,12 @@ pub fn read(said: Said) -> Result<Read, Vec<Problem>> {
 }
 
 impl Read {
+    /// Whether a file could not be read at all, so that the settings are not what somebody meant.
+    #[must_use]
+    pub fn unread(&self) -> bool {
+        self.unread
+    }
+
     /// The problem of a flaw: with the place where its key, or what that is missing from, was said.
     pub(super) fn locate(&self, flaw: Flaw) -> Option<Problem> {
         if self.told.contains(&flaw.key) {

@@ -40,7 +40,7 @@ impl Read {
 
     fn with(&self, flaws: Vec<Flaw>) -> Vec<Problem> {
         // Where the file could not be read, the settings are not what somebody meant, and their sense is no news.
-        let flaws = if self.unread { Vec::new() } else { flaws };
+        let flaws = if self.unread() { Vec::new() } else { flaws };
         let located = flaws.into_iter().filter_map(|flaw| self.locate(flaw));
         let mut all: Vec<_> = self.problems.iter().cloned().chain(located).collect();
         all.sort_by(|one, other| one.place.cmp(&other.place));
