@@ -48,12 +48,12 @@ enum Origin {
 
 impl Layer {
     /// What keyward does by itself.
-    pub(super) fn default(text: &str) -> Result<Self, figment::Error> {
+    pub(super) fn default(text: &str) -> Result<Self, Box<figment::Error>> {
         Ok(Self::new(Origin::Default, parse(text)?))
     }
 
     /// What follows from other settings.
-    pub(super) fn implied(text: &str) -> Result<Self, figment::Error> {
+    pub(super) fn implied(text: &str) -> Result<Self, Box<figment::Error>> {
         Ok(Self::new(Origin::Implied, parse(text)?))
     }
 
@@ -216,8 +216,9 @@ impl Provider for &Layer {
     }
 }
 
-fn parse(text: &str) -> Result<Dict, figment::Error> {
-    Ok(Toml::string(text).data()?.remove(&Profile::Default).unwrap_or_default())
+fn parse(text: &str) -> Result<Dict, Box<figment::Error>> {
+    let mut data = Toml::string(text).data().map_err(Box::new)?;
+    Ok(data.remove(&Profile::Default).unwrap_or_default())
 }
 
 fn put(dict: &mut Dict, key: &[String], value: Value) {

@@ -46,7 +46,7 @@ pub struct Read {
 /// # Errors
 /// The problems, where not even the defaults could be read: a fault in keyward itself.
 pub fn read(said: Said) -> Result<Read, Vec<Problem>> {
-    let broken = |error: figment::Error| {
+    let broken = |error: Box<figment::Error>| {
         vec![Problem { place: Place::Default, key: error.path.join("."), message: error.kind.to_string() }]
     };
     let default = Layer::default(DEFAULT).map_err(broken)?;

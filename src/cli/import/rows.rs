@@ -239,7 +239,7 @@ mod tests {
         );
         let told = mistakes(&text);
         for expected in [
-            "12 mistakes",
+            "11 mistakes",
             "line 2: secret is not 16 to 512 visible",
             "line 3: secret is not",
             "line 4: account is wrong: ids",

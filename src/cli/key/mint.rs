@@ -63,7 +63,7 @@ impl Arguments {
             permissions: self.permissions.into(),
             allowed_ips: self.allowed_ips,
             not_before: self.not_before,
-            expires_at: self.expires_at.or(self.expires_in.map(|span| now.plus(span.0))),
+            expires_at: self.expires_at.or_else(|| self.expires_in.map(|span| now.plus(span.0))),
         };
         Ok((key, secret))
     }
