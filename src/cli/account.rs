@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::access::Access;
+use super::access::carry_out;
 use super::output::{print, print_json, print_list};
 use super::settings::StoreArguments;
 use crate::key::{Account, AccountId, AccountState};
@@ -49,7 +49,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Resume { id } => Command::SetAccountState(id, AccountState::Active),
     };
     let settings = arguments.store.settings()?;
-    match Access::open(&settings).await?.run(command).await? {
+    match carry_out(&settings, command).await? {
         Outcome::Account(account) if arguments.json => print_json(&account),
         Outcome::Account(account) => Ok(print(&format!("account {} is {}\n", account.id, account.state))?),
         Outcome::Accounts(accounts) => print_list(

@@ -17,6 +17,7 @@ use crate::key::token::{self, Prefix};
 use crate::key::{AccountId, Kind, Permissions};
 use crate::keyring::command::{Command, NewKey};
 use crate::secret::Secret;
+use crate::store;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -35,7 +36,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let settings = arguments.store.settings()?;
-    let mut access = Access::open(&settings).await?;
+    let mut access = Access::open(&settings, store::Access::Create).await?;
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&arguments.out);
     let mut out = BufWriter::new(file.with_context(|| format!("cannot make {}", arguments.out.display()))?);
     out.write_all(b"secret,account\n")?;
@@ -55,6 +56,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         first = end;
     }
     out.flush()?;
+    access.close().await;
     Ok(print(&format!(
         "{} keys over {} accounts, in {}\n",
         arguments.keys,

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::access::Access;
+use super::access::carry_out;
 use super::output::{print, print_json, print_list};
 use super::settings::StoreArguments;
 use crate::key::{AccountId, Membership, Permission, UserId};
@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     };
     let settings = arguments.store.settings()?;
-    match Access::open(&settings).await?.run(command).await? {
+    match carry_out(&settings, command).await? {
         Outcome::Member(member) if arguments.json => print_json(&member),
         Outcome::Member(member) => Ok(print(&format!("user {} {became} account {}\n", member.user, member.account))?),
         Outcome::Members(members) => print_list(

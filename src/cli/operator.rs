@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::Subcommand;
 
-use super::access::Access;
+use super::access::carry_out;
 use super::key::{expect_key, new_id};
 use super::output::print_secret;
 use super::settings::StoreArguments;
@@ -45,6 +45,6 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         not_before: None,
         expires_at: None,
     };
-    let outcome = Access::open(&settings).await?.run(Command::ResetOperator(Box::new(key))).await?;
+    let outcome = carry_out(&settings, Command::ResetOperator(Box::new(key))).await?;
     print_secret(json, &expect_key(outcome)?, &secret, Clock::System.now())
 }

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::access::Access;
+use super::access::carry_out;
 use super::output::{print, print_json, print_list};
 use super::settings::StoreArguments;
 use crate::key::{User, UserId};
@@ -37,7 +37,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::List => Command::ListUsers,
     };
     let settings = arguments.store.settings()?;
-    match Access::open(&settings).await?.run(command).await? {
+    match carry_out(&settings, command).await? {
         Outcome::User(user) if arguments.json => print_json(&user),
         Outcome::User(user) => Ok(print(&format!("user {} is there\n", user.id))?),
         Outcome::Users(users) => print_list(

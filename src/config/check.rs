@@ -25,9 +25,8 @@ pub(super) fn check(settings: &Settings) -> Vec<Flaw> {
 /// The flaws that matter to whoever only opens the store.
 pub(super) fn store(settings: &Settings) -> Vec<Flaw> {
     let mut flaws = Vec::new();
-    let url = &settings.store.url;
-    if url.strip_prefix("sqlite://").is_none_or(|path| path.is_empty() || path.ends_with('/')) {
-        let shown = super::redact(url);
+    if settings.store.path().is_err() {
+        let shown = super::redact(&settings.store.url);
         flaws.push(Flaw::new(
             "store.url",
             format!("{shown:?} is no store: write \"sqlite:///absolute/path.db\" or \"sqlite://relative/path.db\""),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
-use super::access::{Access, unexpected};
+use super::access::{carry_out, unexpected};
 use super::output::{print, print_json};
 use super::settings::StoreArguments;
 use crate::keyring::command::{Command, Outcome};
@@ -31,7 +31,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         let text = read(&arguments.file).with_context(|| format!("cannot read {}", arguments.file.display()))?;
         rows::keys(&text).with_context(|| format!("{}: nothing was imported", arguments.file.display()))?
     };
-    match Access::open(&settings).await?.run(Command::Import(keys)).await? {
+    match carry_out(&settings, Command::Import(keys)).await? {
         Outcome::Imported(made) if arguments.json => print_json(&made),
         Outcome::Imported(made) => Ok(print(&format!(
             "{} keys adopted, {} were there already; {} accounts and {} users made\n",

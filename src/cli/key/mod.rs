@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use self::show::{print_key, print_keys};
-use super::access::{Access, unexpected};
+use super::access::{Access, carry_out, unexpected};
+
 use super::output::print_secret;
 use super::settings::StoreArguments;
 use crate::clock::Clock;
@@ -15,6 +16,7 @@ use crate::config::Settings;
 use crate::key::token::{self, Prefix};
 use crate::key::{AccountId, Key, KeyId, KeyState, Kind, UserId};
 use crate::keyring::command::{Command, KeyFilter, Outcome};
+use crate::store;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -80,7 +82,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let command = match verb {
         Verb::Mint(wanted) => {
             let (key, secret) = wanted.key(&settings.keys.prefix, now)?;
-            let key = expect_key(Access::open(&settings).await?.run(Command::MintKey(Box::new(key))).await?)?;
+            let key = expect_key(carry_out(&settings, Command::MintKey(Box::new(key))).await?)?;
             return print_secret(json, &key, &secret, now);
         }
         Verb::Rotate { id, prefix } => return rotate(&settings, id, prefix, json).await,
@@ -90,7 +92,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Suspend { id } => Command::SetKeyState(id, KeyState::Suspended),
         Verb::Resume { id } => Command::SetKeyState(id, KeyState::Active),
     };
-    match Access::open(&settings).await?.run(command).await? {
+    match carry_out(&settings, command).await? {
         Outcome::Key(key) => print_key(json, &key, now),
         Outcome::Keys(keys) => print_keys(json, &keys, now),
         other => Err(unexpected(&other)),
@@ -98,7 +100,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn rotate(settings: &Settings, id: KeyId, prefix: Option<Prefix>, json: bool) -> anyhow::Result<()> {
-    let mut access = Access::open(settings).await?;
+    let mut access = Access::open(settings, store::Access::Existing).await?;
     let prefix = match prefix {
         Some(prefix) => prefix,
         None => {
@@ -108,6 +110,7 @@ async fn rotate(settings: &Settings, id: KeyId, prefix: Option<Prefix>, json: bo
     };
     let (secret, imprint) = token::mint(&prefix, getrandom::fill).context("the system gives no random bytes")?;
     let key = expect_key(access.run(Command::RotateKey(id, imprint)).await?)?;
+    access.close().await;
     print_secret(json, &key, &secret, Clock::System.now())
 }
 
