@@ -11,7 +11,7 @@ mod lock;
 pub mod log;
 mod sqlite;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 use std::time::Duration;
@@ -297,6 +297,12 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(db) => db.write(move |db| Ok(usage::trim(db, now)?)).await.map(|changed| changed.record),
         }
+    }
+
+    /// Where a test holds look-ups back.
+    #[cfg(test)]
+    pub(crate) const fn gate(&self) -> &tests::Gate {
+        &self.gate
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

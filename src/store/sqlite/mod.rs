@@ -14,6 +14,8 @@ pub(super) mod list;
 pub(super) mod load;
 mod row;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod threads;
 pub(super) mod usage;
 
