@@ -28,6 +28,8 @@ mod route;
 mod service;
 mod template;
 
+pub use self::refuse::REASONS;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;

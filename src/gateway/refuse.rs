@@ -69,6 +69,43 @@ impl Stop {
     }
 }
 
+/// Every word [`Stop::reason`] and the access log give, for the metrics to know beforehand.
+pub const REASONS: &[&str] = &[
+    "permitted",
+    "open",
+    "client_left",
+    "origin_broke_off",
+    "malformed",
+    "misdirected",
+    "body_too_large",
+    "body_stalled",
+    "credential_ambiguous",
+    "key_required",
+    "key_malformed",
+    "key_unknown",
+    "key_rotated",
+    "key_revoked",
+    "not_a_member",
+    "key_not_yet_valid",
+    "key_expired",
+    "key_disabled",
+    "account_suspended",
+    "ip_not_allowed",
+    "account_mismatch",
+    "scope_insufficient",
+    "route_not_found",
+    "store_unavailable",
+    "store_timeout",
+    "store_overloaded",
+    "origin_unreachable",
+    "origin_connect_timed_out",
+    "origin_answer_timed_out",
+    "origin_busy",
+    "origin_broken",
+    "origin_not_answered",
+    "origin_unasked",
+];
+
 /// What a cause looks like from outside.
 struct Face {
     status: StatusCode,
