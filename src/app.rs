@@ -24,8 +24,8 @@ use crate::gateway::echo::Echo;
 use crate::gateway::plan::Plan;
 use crate::gateway::{self, Gateway};
 use crate::key::{Digester, Imprint, Kind, Permissions};
-use crate::keyring::command::{Command, NewKey, Outcome, Problem};
 use crate::keyring::Keyring;
+use crate::keyring::command::{Command, NewKey, Outcome, Problem};
 use crate::manage::health::Health;
 use crate::manage::{self, Admin, socket};
 use crate::measure::Span;
@@ -181,7 +181,18 @@ impl App {
         let admin = Workers::start(&admin_setup, admin_listeners, move |_| face.clone())?;
 
         let timeouts = settings.server.timeouts.clone();
-        Ok(Self { keyring, clients, admin, echo, access, socket, socket_end: ended.drop_guard(), bound, admin_bound, timeouts })
+        Ok(Self {
+            keyring,
+            clients,
+            admin,
+            echo,
+            access,
+            socket,
+            socket_end: ended.drop_guard(),
+            bound,
+            admin_bound,
+            timeouts,
+        })
     }
 
     /// Where clients connect.
@@ -210,7 +221,9 @@ impl App {
         if !self.keyring.is_new().await? {
             return Ok(None);
         }
-        let entropy = |error: getrandom::Error| AppError::System("the system gives no random bytes", error.into());
+        let entropy = |error: getrandom::Error| {
+            AppError::System("the system gives no random bytes", std::io::Error::other(error.to_string()))
+        };
         let (secret, imprint) = crate::key::token::mint(&settings.keys.prefix, getrandom::fill).map_err(entropy)?;
         let id = crate::key::token::random_id("key_", 16, getrandom::fill).map_err(entropy)?;
         let made = self.keyring.operate(Command::MintKey(Box::new(operator(&id, imprint)?))).await?;
@@ -308,7 +321,9 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
         metrics.gauge(name, help, move || read(&keyring.stats()) as f64);
     };
     gauge("keyward_key_cache_live_entries", "Remembered living keys, about", |stats| stats.live_entries);
-    gauge("keyward_key_cache_refused_entries", "Remembered keys that are refused, about", |stats| stats.refused_entries);
+    gauge("keyward_key_cache_refused_entries", "Remembered keys that are refused, about", |stats| {
+        stats.refused_entries
+    });
     gauge("keyward_key_cache_unknown_entries", "Remembered unknown secrets, about", |stats| stats.unknown_entries);
 }
 

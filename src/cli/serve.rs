@@ -89,7 +89,9 @@ fn say_where(app: &App, settings: &Settings) {
 /// Not an event: a secret must not reach whatever collects those.
 fn print_operator(secret: &Secret) {
     if let Some(text) = secret.expose_str() {
-        eprintln!("The store is new. This operator key runs keyward; it is shown this once (lost? keyward operator reset):");
+        eprintln!(
+            "The store is new. This operator key runs keyward; it is shown this once (lost? keyward operator reset):"
+        );
         eprintln!("{text}");
     }
 }

@@ -39,8 +39,10 @@ impl Plan {
     ) -> Result<Self, Vec<Flaw>> {
         let mut flaws = Vec::new();
         let identity = Identity::new(&config.identity).map_err(|found| flaws.extend(found)).ok();
-        if config.realm.bytes().any(|byte| !(byte.is_ascii_graphic() || byte == b' ') || byte == b'"' || byte == b'\\') {
-            flaws.push(Flaw::new("gateway.realm", "only visible characters without \" and \\ can stand in a challenge"));
+        if config.realm.bytes().any(|byte| !(byte.is_ascii_graphic() || byte == b' ') || byte == b'"' || byte == b'\\')
+        {
+            flaws
+                .push(Flaw::new("gateway.realm", "only visible characters without \" and \\ can stand in a challenge"));
         }
         let names: Vec<&str> = services.keys().map(String::as_str).collect();
         let services: Vec<Option<Service>> = services
