@@ -11,6 +11,8 @@ use crate::key::{
     Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Kind, Membership, Permissions, User, UserId,
 };
 
+pub use crate::store::{Imported, KeyFilter};
+
 /// One thing to do or to show.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,17 +76,6 @@ pub struct NewKey {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Which keys to show; all that match every given member.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct KeyFilter {
-    /// Of this account.
-    pub account: Option<AccountId>,
-    /// Of this user.
-    pub user: Option<UserId>,
-    /// Of this kind.
-    pub kind: Option<Kind>,
-}
-
 /// What a command brought about, or what it shows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -107,19 +98,6 @@ pub enum Outcome {
     Keys(Vec<Key>),
     /// What an import made.
     Imported(Imported),
-}
-
-/// What an import made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Imported {
-    /// Keys adopted.
-    pub keys: usize,
-    /// Keys that were there already, with the same secret and owner; nothing was changed about them.
-    pub already: usize,
-    /// Accounts made on the way.
-    pub accounts: usize,
-    /// Users made on the way.
-    pub users: usize,
 }
 
 /// Why a command was not carried out. Nothing was changed.

@@ -1,4 +1,210 @@
 //! The live view of keys that answers quickly. Knows no http.
+//!
+//! ```text
+//!  Secret  --verify--> Verified | Denied       from memory while the fence lets it count, else one look-up in the store
+//!  Command --operate-> Outcome  | Problem      commit, apply the log, answer: then it holds for every request that begins
+//!  Verified --used---> last use, written later
+//! ```
+//!
+//! [`fence`] decides what remembered may still be believed; [`follow`] drives it; everything else may be late.
 
+mod adopted;
+mod cache;
 pub mod command;
 pub mod config;
+mod fence;
+mod flight;
+mod follow;
+mod operate;
+#[cfg(test)]
+mod tests;
+mod usage;
+mod verify;
+
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use self::adopted::Adopted;
+use self::cache::{Cache, Shelf};
+use self::fence::Fence;
+use self::flight::Flights;
+use self::usage::Uses;
+use crate::clock::Clock;
+use crate::key::Digester;
+use crate::store::{Store, StoreError};
+
+pub use self::config::Config;
+pub use self::verify::{Denied, Failure};
+
+/// Verifies secrets, carries out commands, and gathers last uses. Share it by `Arc`; any runtime may call it.
+///
+/// Its own tasks run on the control runtime and end with it.
+#[derive(Debug)]
+pub struct Keyring {
+    shared: Arc<Shared>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Asks the tasks to end, between two of their steps and never inside one.
+    end: DropGuard,
+}
+
+/// What the tasks hold too.
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    digester: Digester,
+    clock: Clock,
+    control: Handle,
+    fence: Fence,
+    cache: Cache,
+    flights: Flights,
+    adopted: ArcSwap<Adopted>,
+    uses: Uses,
+    /// Look-ups in the store at one time.
+    loads: Semaphore,
+    /// Requests that wait for one.
+    waiting: Semaphore,
+    counts: Counts,
+    /// Boot time of the last tail.
+    heard: AtomicU64,
+    went_back: AtomicBool,
+}
+
+/// How the keyring has fared since it was opened, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Verifications answered from memory: the key was alive when last read.
+    pub hits: u64,
+    /// Answered from memory: the key was not.
+    pub refused: u64,
+    /// Answered from memory: no key has that secret.
+    pub unknown: u64,
+    /// Not answered from memory.
+    pub misses: u64,
+    /// Look-ups in the store.
+    pub loads: u64,
+    /// Look-ups that failed.
+    pub failures: u64,
+    /// Uses not noted for want of room.
+    pub uses_dropped: u64,
+    /// Remembered living keys, about.
+    pub live_entries: u64,
+    /// Remembered keys that are not, about.
+    pub refused_entries: u64,
+    /// Remembered unknown secrets, about.
+    pub unknown_entries: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    hits: AtomicU64,
+    refused: AtomicU64,
+    unknown: AtomicU64,
+    misses: AtomicU64,
+    loads: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Counts {
+    const fn hit(&self, shelf: Shelf) -> &AtomicU64 {
+        match shelf {
+            Shelf::Live => &self.hits,
+            Shelf::Refused => &self.refused,
+            Shelf::Unknown => &self.unknown,
+        }
+    }
+}
+
+impl Keyring {
+    /// Opens the keyring over a store. `workers` is how many threads verify; `control` runs look-ups and upkeep.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn open(
+        config: &Config,
+        workers: usize,
+        store: Store,
+        digester: Digester,
+        clock: Clock,
+        control: Handle,
+    ) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared {
+            store,
+            digester,
+            clock,
+            fence: Fence::new(),
+            cache: Cache::new(config, workers),
+            flights: Flights::default(),
+            adopted: ArcSwap::from_pointee(Adopted::Unsure),
+            uses: Uses::new(),
+            loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
+            waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
+            counts: Counts::default(),
+            heard: AtomicU64::new(0),
+            went_back: AtomicBool::new(false),
+            control: control.clone(),
+        });
+        shared.catch_up().await?;
+        let end = CancellationToken::new();
+        let tasks = vec![
+            control.spawn(follow::follow(Arc::clone(&shared), end.clone())),
+            control.spawn(usage::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
+        ];
+        Ok(Self { shared, tasks: Mutex::new(tasks), end: end.drop_guard() })
+    }
+
+    /// The store beneath.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// How it has fared.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let Shared { counts, cache, uses, .. } = &*self.shared;
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Stats {
+            hits: count(&counts.hits),
+            refused: count(&counts.refused),
+            unknown: count(&counts.unknown),
+            misses: count(&counts.misses),
+            loads: count(&counts.loads),
+            failures: count(&counts.failures),
+            uses_dropped: uses.dropped(),
+            live_entries: cache.entries(Shelf::Live),
+            refused_entries: cache.entries(Shelf::Refused),
+            unknown_entries: cache.entries(Shelf::Unknown),
+        }
+    }
+
+    /// Ends the upkeep and writes the last uses. The store closes when the keyring is
+    /// dropped and no look-up is on its way.
+    pub async fn shutdown(&self) {
+        self.end.token().cancel();
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            // Where it was cancelled, the control runtime ended before us.
+            let _ = task.await;
+        }
+        self.shared.flush_uses().await;
+    }
+}
+
+/// An error and what is behind it, in one line for a log.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut behind = error.source();
+    while let Some(source) = behind {
+        line.push_str(": ");
+        line.push_str(&source.to_string());
+        behind = source.source();
+    }
+    line
+}

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod health;
+pub mod socket;
 
 mod problem;
 mod routes;

@@ -1,3 +1,311 @@
-//! Where keys, accounts and users are kept.
+//! Where keys, accounts and users are kept: two dozen verbs over a closed set of backends.
+//!
+//! A backend is chosen by `store.url`. SQL stays in the backend's folder and rows do not leave it; what comes out are
+//! the records of the key floor. Every change is one transaction, and answering it means that it is committed. Every
+//! change also appends to the [`log`], which is how caches learn of it, whoever made it.
 
 pub mod config;
+mod draft;
+mod error;
+mod lock;
+pub mod log;
+mod sqlite;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::key::token::Prefix;
+use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, User, UserId};
+
+pub use self::config::Config;
+pub use self::draft::{Access, Changed, Draft, Imported, KeyFilter, Loaded, SecretDraft};
+pub use self::error::{Rejected, StoreError};
+pub use self::log::Tail;
+use self::sqlite::{Sqlite, bulk, change, list, load, usage};
+
+/// An open store. Dropping it waits for what is running, then releases it to others.
+///
+/// Look-ups answer within `load_timeout` or fail, and need a runtime with a timer for that. A change waits its turn behind
+/// other changes; whoever stops waiting for one does not know whether it happened.
+#[derive(Debug)]
+pub struct Store {
+    backend: Backend,
+    load_timeout: Duration,
+    #[cfg(test)]
+    gate: tests::Gate,
+}
+
+#[derive(Debug)]
+enum Backend {
+    Sqlite(Sqlite),
+}
+
+impl Store {
+    /// Opens the store that `config` names, making it or bringing it up to date as needed. `mark` tells the pepper.
+    ///
+    /// # Errors
+    /// A sentence that says what to do.
+    pub fn open(config: &Config, mark: [u8; 8], access: Access) -> Result<Self, StoreError> {
+        Ok(Self {
+            backend: Backend::Sqlite(Sqlite::open(config, mark, access)?),
+            load_timeout: config.load_timeout.0,
+            #[cfg(test)]
+            gate: tests::Gate::default(),
+        })
+    }
+
+    /// The file it is kept in.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match &self.backend {
+            Backend::Sqlite(db) => db.path(),
+        }
+    }
+
+    /// How long a look-up may take.
+    #[must_use]
+    pub const fn load_timeout(&self) -> Duration {
+        self.load_timeout
+    }
+
+    /// The key behind a digest, and the log's position of that very snapshot.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn load(&self, digest: Digest) -> Result<Loaded, StoreError> {
+        let loaded = match &self.backend {
+            Backend::Sqlite(db) => self.in_time(db.read(move |db| load::load(db, &digest))).await?,
+        };
+        #[cfg(test)]
+        self.gate.pass().await;
+        Ok(loaded)
+    }
+
+    /// What changed after a position.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn tail(&self, after: u64) -> Result<Tail, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => self.in_time(db.read(move |db| load::tail(db, after))).await,
+        }
+    }
+
+    /// Really reads, to tell whether it can.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => self.in_time(db.read(load::head)).await.map(drop),
+        }
+    }
+
+    /// Prefixes under which foreign secrets were adopted whose checksum is not ours.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn adopted_prefixes(&self) -> Result<Vec<Prefix>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => self.in_time(db.read(load::adopted_prefixes)).await,
+        }
+    }
+
+    /// Whether there has ever been an operator key; where not, this is the first start.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn has_operator(&self) -> Result<bool, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => self.in_time(db.read(load::has_operator)).await,
+        }
+    }
+
+    /// One key, by its id.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| list::key(db, &id)).await,
+        }
+    }
+
+    /// Keys, oldest first.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn keys(&self, filter: KeyFilter) -> Result<Vec<Key>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| list::keys(db, &filter)).await,
+        }
+    }
+
+    /// Accounts, by id.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(list::accounts).await,
+        }
+    }
+
+    /// Users, by id.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn users(&self) -> Result<Vec<User>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(list::users).await,
+        }
+    }
+
+    /// Memberships of one account or of all, by account, then user.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn members(&self, account: Option<AccountId>) -> Result<Vec<Membership>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| list::members(db, account.as_ref())).await,
+        }
+    }
+
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// It exists, or the store could not write.
+    pub async fn create_account(&self, id: AccountId, now: Timestamp) -> Result<Changed<Account>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| change::create_account(db, id, now)).await,
+        }
+    }
+
+    /// Suspends or resumes an account.
+    ///
+    /// # Errors
+    /// There is none, or the store could not write.
+    pub async fn set_account_state(&self, id: AccountId, state: AccountState) -> Result<Changed<Account>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| change::set_account_state(db, id, state)).await,
+        }
+    }
+
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// They exist, or the store could not write.
+    pub async fn create_user(&self, id: UserId, now: Timestamp) -> Result<Changed<User>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| change::create_user(db, id, now)).await,
+        }
+    }
+
+    /// Makes a user a member of an account, or changes what they may do there.
+    ///
+    /// # Errors
+    /// There is no such account or user, or the store could not write.
+    pub async fn put_member(&self, member: Membership) -> Result<Changed<Membership>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| change::put_member(db, member)).await,
+        }
+    }
+
+    /// Ends a membership and revokes the user's personal keys there.
+    ///
+    /// # Errors
+    /// There is none, or the store could not write.
+    pub async fn remove_member(&self, account: AccountId, user: UserId) -> Result<Changed<Membership>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| change::remove_member(db, account, user)).await,
+        }
+    }
+
+    /// Makes a key.
+    ///
+    /// # Errors
+    /// Its id or secret is taken, its account, user or membership is missing, or the store could not write.
+    pub async fn mint(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| change::mint(db, &draft, now)).await,
+        }
+    }
+
+    /// Gives a key another secret and retires the one it had.
+    ///
+    /// # Errors
+    /// There is no such key, it is revoked, the secret is taken, or the store could not write.
+    pub async fn rotate(&self, id: KeyId, secret: SecretDraft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| change::rotate(db, &id, &secret, now)).await,
+        }
+    }
+
+    /// Suspends, resumes or revokes a key.
+    ///
+    /// # Errors
+    /// There is no such key, it is revoked already, or the store could not write.
+    pub async fn set_key_state(&self, id: KeyId, state: KeyState) -> Result<Changed<Key>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| change::set_key_state(db, &id, state)).await,
+        }
+    }
+
+    /// Revokes every operator key and makes this one.
+    ///
+    /// # Errors
+    /// Its id or secret is taken, or the store could not write.
+    pub async fn reset_operator(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| change::reset_operator(db, &draft, now)).await,
+        }
+    }
+
+    /// Adopts keys, all or none, with the accounts, users and memberships they need.
+    ///
+    /// # Errors
+    /// A row's secret is another owner's already (rows count from 1), or the store could not write.
+    pub async fn import(&self, drafts: Vec<Draft>, now: Timestamp) -> Result<Changed<Imported>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| bulk::import(db, &drafts, now)).await,
+        }
+    }
+
+    /// Notes when keys (by serial) were last used. Written in chunks, so that no change waits long behind it.
+    ///
+    /// # Errors
+    /// The store could not write; earlier chunks are written.
+    pub async fn record_uses(&self, mut uses: Vec<(i64, Timestamp)>) -> Result<(), Rejected> {
+        // In one order everywhere: where several replicas write, two orders would deadlock.
+        uses.sort_unstable();
+        for chunk in uses.chunks(10_000).map(<[_]>::to_vec) {
+            match &self.backend {
+                Backend::Sqlite(db) => db.write(move |db| Ok(usage::record_uses(db, &chunk)?)).await?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Trims the log's old end; how many entries went.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn trim(&self, now: Timestamp) -> Result<usize, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| Ok(usage::trim(db, now)?)).await.map(|changed| changed.record),
+        }
+    }
+
+    /// Where a test holds look-ups back.
+    #[cfg(test)]
+    pub(crate) const fn gate(&self) -> &tests::Gate {
+        &self.gate
+    }
+
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        tokio::time::timeout(self.load_timeout, answer).await.unwrap_or(Err(StoreError::TimedOut))
+    }
+}

@@ -1,0 +1,103 @@
+//! Look-ups remembered. Whether one still counts is not decided here but at every use, by the [`Fence`](super::fence);
+//! so removing one only frees memory, and moka's own promises about order are not relied on.
+//!
+//! Three caches with bounds of their own: a flood of invented secrets cannot push out living keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::quality::RandomState;
+use moka::policy::EvictionPolicy;
+use moka::sync::SegmentedCache;
+
+use super::Config;
+use super::fence::Stripes;
+use crate::clock::BootTime;
+use crate::key::{Digest, Standing};
+
+/// What one look-up brought back, and what it depends on.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The log's position in its snapshot.
+    pub(super) as_of: u64,
+    /// When the store was asked.
+    pub(super) sent: BootTime,
+    /// The key; none where no key has the digest.
+    pub(super) standing: Option<Arc<Standing>>,
+    /// What it depends on.
+    pub(super) stripes: Stripes,
+}
+
+/// Which of the caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shelf {
+    /// Alive when last read.
+    Live,
+    /// Not alive when last read.
+    Refused,
+    /// No key has it.
+    Unknown,
+}
+
+#[derive(Debug)]
+pub(super) struct Cache {
+    live: Segments,
+    refused: Segments,
+    unknown: Segments,
+}
+
+type Segments = SegmentedCache<Digest, Arc<Entry>, RandomState>;
+
+impl Cache {
+    pub(super) fn new(config: &Config, workers: usize) -> Self {
+        // Every read passes through its segment's one bounded channel; few workers do not contend for it.
+        let segments = if workers > 4 { workers.next_power_of_two() } else { 1 };
+        let shelf = |most: u64, ttl: Option<Duration>| {
+            // LRU for living keys too: with TinyLFU a newly used key would have to beat one that nobody uses any more.
+            let shelf = SegmentedCache::builder(segments).max_capacity(most).eviction_policy(EvictionPolicy::lru());
+            match ttl {
+                Some(ttl) => shelf.time_to_live(ttl).build_with_hasher(RandomState::default()),
+                None => shelf.build_with_hasher(RandomState::default()),
+            }
+        };
+        Self {
+            live: shelf(config.live, None),
+            refused: shelf(config.refused, None),
+            unknown: shelf(config.unknown, Some(config.unknown_for.0)),
+        }
+    }
+
+    /// What is remembered of a digest. It may be void: ask the fence.
+    pub(super) fn get(&self, digest: &Digest) -> Option<(Arc<Entry>, Shelf)> {
+        let on = |shelf: Shelf| self.shelf(shelf).get(digest).map(|entry| (entry, shelf));
+        on(Shelf::Live).or_else(|| on(Shelf::Refused)).or_else(|| on(Shelf::Unknown))
+    }
+
+    /// Remembers a look-up on one shelf and on no other.
+    pub(super) fn put(&self, digest: Digest, entry: Arc<Entry>, shelf: Shelf) {
+        for other in SHELVES.into_iter().filter(|other| *other != shelf) {
+            self.shelf(other).invalidate(&digest);
+        }
+        self.shelf(shelf).insert(digest, entry);
+    }
+
+    /// Frees the memory of what is void.
+    pub(super) fn forget(&self, digest: &Digest, shelf: Shelf) {
+        self.shelf(shelf).invalidate(digest);
+    }
+
+    /// About how many are remembered.
+    pub(super) fn entries(&self, shelf: Shelf) -> u64 {
+        self.shelf(shelf).entry_count()
+    }
+
+    const fn shelf(&self, shelf: Shelf) -> &Segments {
+        match shelf {
+            Shelf::Live => &self.live,
+            Shelf::Refused => &self.refused,
+            Shelf::Unknown => &self.unknown,
+        }
+    }
+}
+
+const SHELVES: [Shelf; 3] = [Shelf::Live, Shelf::Refused, Shelf::Unknown];

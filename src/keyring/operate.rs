@@ -1,0 +1,181 @@
+//! What happens to a key happens here, once: the command line, its socket and every dialect end in
+//! [`Keyring::operate`].
+//!
+//! Rules that need no look at the store are checked here; those that do are checked inside the change's own transaction.
+//! After the commit the log is applied before anybody is told, so what the answer says holds at every worker and on every
+//! connection from then on.
+
+use super::command::{Command, NewKey, Outcome, Problem};
+use super::{Keyring, Shared, chain};
+use crate::clock::Timestamp;
+use crate::key::{Digester, Imprint, KeyState, Kind};
+use crate::store::{Changed, Draft, Rejected, SecretDraft, StoreError};
+
+impl Keyring {
+    /// Carries out a command.
+    ///
+    /// # Errors
+    /// [`Problem`]: nothing was changed; but where the store failed in the middle of it, that is not known.
+    pub async fn operate(&self, command: Command) -> Result<Outcome, Problem> {
+        let shared = &*self.shared;
+        let store = &shared.store;
+        let now = shared.clock.now();
+        Ok(match command {
+            Command::CreateAccount(id) => Outcome::Account(shared.settle(store.create_account(id, now).await).await?),
+            Command::ListAccounts => Outcome::Accounts(store.accounts().await?),
+            Command::SetAccountState(id, state) => {
+                Outcome::Account(shared.settle(store.set_account_state(id, state).await).await?)
+            }
+            Command::CreateUser(id) => Outcome::User(shared.settle(store.create_user(id, now).await).await?),
+            Command::ListUsers => Outcome::Users(store.users().await?),
+            Command::AddMember(member) => Outcome::Member(shared.settle(store.put_member(member).await).await?),
+            Command::ListMembers(account) => Outcome::Members(store.members(account).await?),
+            Command::RemoveMember(account, user) => {
+                Outcome::Member(shared.settle(store.remove_member(account, user).await).await?)
+            }
+            Command::MintKey(new) => {
+                check_owner(&new)?;
+                check_times(&new, now)?;
+                key(shared.settle(store.mint(draft(*new, &shared.digester), now).await).await?)
+            }
+            Command::ListKeys(filter) => Outcome::Keys(store.keys(filter).await?),
+            Command::ShowKey(id) => match store.key(id.clone()).await? {
+                Some(found) => key(found),
+                None => return Err(Problem::NotFound { what: "key".into(), id: id.to_string() }),
+            },
+            Command::RotateKey(id, imprint) => {
+                let secret = secret(imprint, &shared.digester);
+                key(shared.settle(store.rotate(id, secret, now).await).await?)
+            }
+            Command::RevokeKey(id) => key(shared.settle(store.set_key_state(id, KeyState::Revoked).await).await?),
+            Command::SetKeyState(id, state) => key(shared.settle(store.set_key_state(id, state).await).await?),
+            Command::Import(rows) => {
+                for (at, row) in rows.iter().enumerate() {
+                    check_row(row).map_err(|what| Problem::Invalid(format!("row {}: {what}", at + 1)))?;
+                }
+                let drafts = rows.into_iter().map(|row| draft(row, &shared.digester)).collect();
+                Outcome::Imported(shared.settle(store.import(drafts, now).await).await?)
+            }
+            Command::ResetOperator(new) => {
+                if new.kind != Kind::Operator {
+                    return Err(Problem::Invalid("only an operator key can take the place of a lost one".into()));
+                }
+                check_owner(&new)?;
+                check_times(&new, now)?;
+                key(shared.settle(store.reset_operator(draft(*new, &shared.digester), now).await).await?)
+            }
+        })
+    }
+
+    /// Whether there has never been an operator key: the first start prints one.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn is_new(&self) -> Result<bool, StoreError> {
+        Ok(!self.shared.store.has_operator().await?)
+    }
+}
+
+impl Shared {
+    /// Makes a committed change hold here before it is answered.
+    async fn settle<T>(&self, changed: Result<Changed<T>, Rejected>) -> Result<T, Problem> {
+        let Changed { record, head } = changed?;
+        if let Err(error) = self.follow_once().await {
+            tracing::warn!(error = chain(&error), "the log cannot be read: everything remembered is dropped instead");
+        }
+        if self.fence.applied() < head {
+            self.fence.flush(head);
+        }
+        Ok(record)
+    }
+}
+
+fn key(key: crate::key::Key) -> Outcome {
+    Outcome::Key(Box::new(key))
+}
+
+/// Whose key it is must fit its kind.
+fn check_owner(new: &NewKey) -> Result<(), Problem> {
+    let fault = match (new.kind, &new.account, &new.user) {
+        (Kind::Service, None, _) => "a service key belongs to an account: name it",
+        (Kind::Service, Some(_), Some(_)) => "a service key is its account's own and has no user",
+        (Kind::Personal, Some(_), None) | (Kind::Personal, None, _) => {
+            "a personal key is one user's in one account: name both"
+        }
+        (Kind::User, _, None) => "a user key belongs to a user: name them",
+        (Kind::User, Some(_), Some(_)) => {
+            "a user key reaches every account its user is a member of; for one account make a personal key"
+        }
+        (Kind::Operator, Some(_), _) | (Kind::Operator, _, Some(_)) => {
+            "an operator key runs keyward and has neither account nor user"
+        }
+        (Kind::Service, Some(_), None)
+        | (Kind::Personal, Some(_), Some(_))
+        | (Kind::User, None, Some(_))
+        | (Kind::Operator, None, None) => return Ok(()),
+    };
+    Err(Problem::Invalid(fault.into()))
+}
+
+fn check_times(new: &NewKey, now: Timestamp) -> Result<(), Problem> {
+    let Some(end) = new.expires_at else { return Ok(()) };
+    if end <= now {
+        return Err(Problem::Invalid(format!("the key would have expired at {end} already")));
+    }
+    if new.not_before.is_some_and(|start| end <= start) {
+        return Err(Problem::Invalid("the key would expire before it becomes valid".into()));
+    }
+    Ok(())
+}
+
+/// An adopted key keeps its past: one that has expired is adopted as such, so that it is known as expired. The row of a
+/// user key may name the account its user becomes a member of.
+fn check_row(row: &NewKey) -> Result<(), Problem> {
+    match row.kind {
+        Kind::Operator => Err(Problem::Invalid("operator keys are minted, never adopted".into())),
+        Kind::User if row.user.is_some() => Ok(()),
+        Kind::User | Kind::Personal | Kind::Service => check_owner(row),
+    }
+}
+
+fn draft(new: NewKey, digester: &Digester) -> Draft {
+    Draft {
+        id: new.id,
+        secret: secret(new.imprint, digester),
+        kind: new.kind,
+        account: new.account,
+        user: new.user,
+        name: new.name,
+        permissions: new.permissions,
+        allowed_ips: new.allowed_ips,
+        not_before: new.not_before,
+        expires_at: new.expires_at,
+    }
+}
+
+fn secret(imprint: Imprint, digester: &Digester) -> SecretDraft {
+    SecretDraft {
+        digest: digester.seal(&imprint.sha256),
+        prefix: imprint.prefix,
+        kid: imprint.kid,
+        hint: imprint.hint,
+        foreign_checksum: imprint.foreign_checksum,
+    }
+}
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Missing { what, id } => Self::NotFound { what: what.into(), id },
+            Rejected::Exists { what, id } => Self::Exists { what: what.into(), id },
+            Rejected::Conflict(why) => Self::Conflict(why),
+            Rejected::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(chain(&error))
+    }
+}

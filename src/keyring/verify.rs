@@ -1,0 +1,159 @@
+//! Is this secret a living key, now? From memory where that still counts, from the store where not.
+//!
+//! ```text
+//!  secret -> shape, checksum -> digest -> recall --valid--> judge
+//!                                           '--else--> flight (one a digest) -> store -> judge
+//! ```
+//!
+//! The order inside [`Shared::recall`] is what makes a revocation hold, see [`fence`](super::fence). Trouble of our own
+//! is a [`Failure`]: never a refusal, and never remembered.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::cache::{Entry, Shelf};
+use super::{Keyring, Shared};
+use crate::clock::BootTime;
+use crate::key::token::{Shape, shape};
+use crate::key::{Digest, Invalid, Refusal, Verified, judge};
+use crate::secret::Secret;
+
+/// Why a secret was not verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// The caller's matter.
+    Refused(Refusal),
+    /// Ours.
+    Failed(Failure),
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Failure> for Denied {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Why we could not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The store did not answer the question.
+    Unavailable,
+    /// The store did not answer in time.
+    TimedOut,
+    /// Too many wait already.
+    Overloaded,
+}
+
+impl Failure {
+    /// The word the log and the metrics use; a closed set, so it may be a label.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Unavailable => "store_unavailable",
+            Self::TimedOut => "store_timeout",
+            Self::Overloaded => "store_overloaded",
+        }
+    }
+}
+
+impl Keyring {
+    /// Verifies a presented secret. May be called from any runtime; where the answer is remembered it comes at the first
+    /// poll, without an allocation.
+    ///
+    /// # Errors
+    /// [`Denied`]: the secret is no living key, or we could not tell.
+    pub async fn verify(&self, secret: &Secret) -> Result<Verified, Denied> {
+        let shared = &*self.shared;
+        let digest = shared.admit(secret)?;
+        match shared.recall(&digest, None) {
+            Some(verdict) => Ok(verdict?),
+            None => self.look_up(digest).await,
+        }
+    }
+
+    async fn look_up(&self, digest: Digest) -> Result<Verified, Denied> {
+        let shared = &self.shared;
+        shared.counts.misses.fetch_add(1, Ordering::Relaxed);
+        // Read once the memory has failed: later than the request's start, so what is asked from here on is fresh for it.
+        let began = shared.clock.boot();
+        let _waiting = shared.waiting.try_acquire().map_err(|_| Failure::Overloaded)?;
+        for _ in 0..ROUNDS {
+            let entry = shared.flight(digest).await?;
+            // Asked after this request began: it is as good as our own look-up, whatever the fence says.
+            if entry.sent >= began {
+                return Ok(shared.decide(&entry)?);
+            }
+            // We joined a look-up that was on its way already. It may have read before a change that was complete before
+            // this request began, so it counts only as a remembered one does.
+            if let Some(verdict) = shared.recall(&digest, Some(began)) {
+                return Ok(verdict?);
+            }
+        }
+        Err(Failure::Unavailable.into())
+    }
+}
+
+impl Shared {
+    /// What can be told of a secret without knowing any key; else its digest.
+    fn admit(&self, secret: &Secret) -> Result<Digest, Refusal> {
+        let text = secret.expose();
+        if !LENGTHS.contains(&text.len()) || !text.iter().all(u8::is_ascii_graphic) {
+            return Err(Refusal::KeyInvalid(Invalid::Malformed));
+        }
+        // A wrong checksum is proof only where every secret of that prefix has ours.
+        if let Shape::Ours { prefix, intact: false, .. } = shape(text)
+            && !self.adopted.load().may_hold(prefix)
+        {
+            return Err(Refusal::KeyInvalid(Invalid::Malformed));
+        }
+        Ok(self.digester.digest(secret))
+    }
+
+    /// The verdict on what is remembered of a digest, where that counts. The order of the four reads is load-bearing.
+    fn recall(&self, digest: &Digest, began: Option<BootTime>) -> Option<Result<Verified, Refusal>> {
+        let deadline = self.fence.deadline();
+        let (entry, shelf) = self.cache.get(digest)?;
+        let changed = self.fence.changed(&entry.stripes);
+        let valid = entry.as_of >= changed && self.clock.boot() < deadline;
+        if valid || began.is_some_and(|began| entry.sent >= began) {
+            self.counts.hit(shelf).fetch_add(1, Ordering::Relaxed);
+            return Some(self.decide(&entry));
+        }
+        self.cache.forget(digest, shelf);
+        None
+    }
+
+    /// The verdict now: time passes for remembered keys too.
+    fn decide(&self, entry: &Entry) -> Result<Verified, Refusal> {
+        match &entry.standing {
+            Some(standing) => judge(standing, self.clock.now()),
+            None => Err(Refusal::KeyInvalid(Invalid::Unknown)),
+        }
+    }
+
+    /// Where an entry is kept.
+    pub(super) fn shelf(&self, entry: &Entry) -> Shelf {
+        match &entry.standing {
+            None => Shelf::Unknown,
+            Some(standing) if judge(standing, self.clock.now()).is_ok() => Shelf::Live,
+            Some(_) => Shelf::Refused,
+        }
+    }
+
+    /// A look-up's answer as an entry.
+    pub(super) fn entry(&self, digest: &Digest, sent: BootTime, loaded: crate::store::Loaded) -> Arc<Entry> {
+        let stripes = self.fence.stripes(digest, loaded.standing.as_ref());
+        Arc::new(Entry { as_of: loaded.as_of, sent, standing: loaded.standing.map(Arc::new), stripes })
+    }
+}
+
+/// No key is shorter or longer, minted or adopted.
+const LENGTHS: std::ops::RangeInclusive<usize> = 16..=512;
+/// A look-up joined in the second round began after the request did, so a third is never needed; it is there to be wrong by.
+const ROUNDS: usize = 3;

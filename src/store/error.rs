@@ -1,0 +1,153 @@
+//! Why the store did not answer. Every sentence names the file and says what to do; none of this is the caller's fault,
+//! so none of it may ever become a 401.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Whatever a backend's driver reported; its own type stays behind the store's door.
+pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// The store could not be opened, or could not tell.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The setting names no backend we have.
+    #[error("store.url {url:?} is not understood: write sqlite:///absolute/path or sqlite://relative/path")]
+    Url {
+        /// As it was set.
+        url: String,
+    },
+    /// Its folder is missing.
+    #[error("the store's folder {} does not exist: create it, owned by the user keyward runs as", .folder.display())]
+    NoFolder {
+        /// The missing folder.
+        folder: PathBuf,
+    },
+    /// It was to exist already.
+    #[error("there is no store at {}: start `keyward serve` or make the first account or key there, or correct --store", .path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The operating system says no.
+    #[error("{} cannot be opened: see that the user keyward runs as may read and write it and its folder", .path.display())]
+    Denied {
+        /// What was to be opened.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another keyward has it.
+    #[error(
+        "another keyward{} runs on the store {}: stop it first, or ask it (the command line does, through the socket \
+         beside the store). One SQLite file serves one process; several need a PostgreSQL store",
+        .holder.map(|pid| format!(" (process {pid})")).unwrap_or_default(), .path.display()
+    )]
+    Locked {
+        /// The store.
+        path: PathBuf,
+        /// The other's process id, where it said so.
+        holder: Option<u32>,
+    },
+    /// It belongs to somebody else.
+    #[error("{} is not a keyward store: correct the path, or restore the store from a backup", .path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer keyward changed it beyond what this one understands.
+    #[error("the store {} was changed by a newer keyward that this one cannot follow: run that version or a later one", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The digests in it were made under another pepper.
+    #[error(
+        "the keys in {} were stored under another pepper than keys.pepper_file gives: restore the old pepper; under \
+         this one every key would be refused", .path.display()
+    )]
+    Pepper {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is torn or truncated.
+    #[error("the store {} is damaged: restore it from a backup, or save what is left with `sqlite3 … .recover`", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the driver said.
+        #[source]
+        source: Cause,
+    },
+    /// No room to write.
+    #[error("the disk that holds the store {} is full: make room; nothing was changed", .path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// What the driver said.
+        #[source]
+        source: Cause,
+    },
+    /// A program other than keyward keeps it locked.
+    #[error("another program keeps the store {} locked: end its transaction (a sqlite3 shell?) and try again", .path.display())]
+    Held {
+        /// The file.
+        path: PathBuf,
+        /// What the driver said.
+        #[source]
+        source: Cause,
+    },
+    /// A row says what no keyward writes.
+    #[error("the store {} has a row that keyward cannot read ({what}): correct what was edited by hand", .path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Which column, and what is wrong with it. Never its value.
+        what: String,
+    },
+    /// Anything else the driver reports.
+    #[error("the store {} failed", .path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// What the driver said.
+        #[source]
+        source: Cause,
+    },
+    /// Too much is waiting already.
+    #[error("the store has more to do than it can: try again")]
+    Busy,
+    /// No answer within `store.load_timeout`.
+    #[error("the store did not answer in time")]
+    TimedOut,
+    /// Its threads have ended.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Why a change was not made; in every case nothing was changed, except that after a failed commit it is unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    /// Nothing is called so.
+    #[error("no {what} {id:?}")]
+    Missing {
+        /// `account`, `user`, `member` or `key`.
+        what: &'static str,
+        /// What was asked for.
+        id: String,
+    },
+    /// Something is called so already.
+    #[error("{what} {id:?} exists already")]
+    Exists {
+        /// `account`, `user` or `key`.
+        what: &'static str,
+        /// What is there.
+        id: String,
+    },
+    /// The change does not fit what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// The store could not tell or could not write.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

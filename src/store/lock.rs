@@ -1,0 +1,44 @@
+//! One SQLite store, one process: an exclusive lock of the operating system on a file beside the database.
+//!
+//! That lock is why a lease on cached keys need not expire here: nobody else serves from this store. The kernel drops it
+//! with the process, however that ends, so the file stays behind and means nothing by itself.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::StoreError;
+
+/// Holds the store until it is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of the store at `path`, or says who has it.
+    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
+        let mut place = path.as_os_str().to_owned();
+        place.push(".lock");
+        let place = PathBuf::from(place);
+        let denied = |source| StoreError::Denied { path: place.clone(), source };
+
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(&place).map_err(denied)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Only for the message; whoever took the lock a moment ago may not have written yet.
+                let _ = file.read_to_string(&mut holder);
+                return Err(StoreError::Locked { path: path.to_owned(), holder: holder.trim().parse().ok() });
+            }
+            Err(TryLockError::Error(source)) => return Err(denied(source)),
+        }
+        file.set_len(0).map_err(denied)?;
+        writeln!(file, "{}", std::process::id()).map_err(denied)?;
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,156 @@
+-- Keys, whom they belong to, and the log by which every cache learns of a change.
+--
+-- Moments are milliseconds since the Unix epoch. Sets (permissions, networks) are comma-separated; no member has a comma.
+-- Everything here runs in SQLite 3.37 and later, so that a distribution's sqlite3 shell can edit the store.
+
+CREATE TABLE meta (
+  name  TEXT PRIMARY KEY,
+  value ANY NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE account (
+  id         TEXT PRIMARY KEY,
+  state      TEXT NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'suspended')),
+  created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE user (
+  id         TEXT PRIMARY KEY,
+  created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- By user first: a look-up asks where a user belongs.
+CREATE TABLE membership (
+  user        TEXT NOT NULL REFERENCES user (id),
+  account     TEXT NOT NULL REFERENCES account (id),
+  permissions TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (user, account)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX membership_of_account ON membership (account);
+
+-- AUTOINCREMENT: a serial is never used twice, so nothing kept under one can mean another key later.
+CREATE TABLE key (
+  serial      INTEGER PRIMARY KEY AUTOINCREMENT,
+  id          TEXT NOT NULL UNIQUE,
+  kind        TEXT NOT NULL CHECK (kind IN ('user', 'personal', 'service', 'operator')),
+  state       TEXT NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'suspended', 'revoked')),
+  account     TEXT REFERENCES account (id),
+  user        TEXT REFERENCES user (id),
+  name        TEXT NOT NULL DEFAULT '',
+  permissions TEXT NOT NULL DEFAULT '',
+  allowed_ips TEXT NOT NULL DEFAULT '',
+  not_before  INTEGER,
+  expires_at  INTEGER,
+  created_at  INTEGER NOT NULL,
+  rotated_at  INTEGER,
+  generation  INTEGER NOT NULL DEFAULT 1,
+  CHECK ((account IS NOT NULL) = (kind IN ('personal', 'service'))),
+  CHECK ((user IS NOT NULL) = (kind IN ('personal', 'user')))
+) STRICT;
+CREATE INDEX key_of_account ON key (account) WHERE account IS NOT NULL;
+CREATE INDEX key_of_user ON key (user) WHERE user IS NOT NULL;
+CREATE INDEX key_of_operators ON key (serial) WHERE kind = 'operator';
+
+-- Found by digest and by nothing else. A retired secret stays, so that it is known as such and is never adopted again.
+CREATE TABLE secret (
+  digest     BLOB PRIMARY KEY CHECK (length(digest) = 32),
+  key        INTEGER NOT NULL REFERENCES key (serial) ON DELETE CASCADE,
+  state      TEXT NOT NULL DEFAULT 'current' CHECK (state IN ('current', 'retired')),
+  prefix     TEXT,
+  kid        TEXT,
+  hint       TEXT NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX secret_of_key ON secret (key);
+
+-- Apart from the keys, narrow, and never logged: a use is no change of a key.
+CREATE TABLE usage (
+  key          INTEGER PRIMARY KEY,
+  last_used_at INTEGER NOT NULL
+) STRICT;
+
+-- Prefixes of adopted secrets that have our shape but not our checksum; under these a wrong checksum proves nothing.
+CREATE TABLE adopted_prefix (
+  prefix TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+-- The log's last position. `bulk` is 1 only inside a transaction that writes one entry for all it does.
+CREATE TABLE head (
+  one  INTEGER PRIMARY KEY CHECK (one = 1),
+  seq  INTEGER NOT NULL,
+  bulk INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO head (one, seq) VALUES (1, 0);
+
+-- kind: 1 key changed, 2 owner changed, 3 adopted prefixes changed, 4 everything may have changed, 5 key created.
+-- subject: of 1 and 5 the digest's first 16 bytes; of 2 'account:' or 'user:' and the id.
+-- One writer at a time and AUTOINCREMENT make positions gapless and ordered as the commits are.
+CREATE TABLE log (
+  seq       INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind      INTEGER NOT NULL,
+  subject   BLOB NOT NULL,
+  narrowing INTEGER NOT NULL,
+  at        INTEGER NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+) STRICT;
+CREATE TRIGGER log_moves_head AFTER INSERT ON log BEGIN
+  UPDATE head SET seq = NEW.seq;
+END;
+
+-- The triggers write the log, not the program, so that no change by hand goes unnoticed. A key's change is told of its
+-- current secrets only: whatever happens to the key, a retired one stays refused.
+CREATE TRIGGER key_inserted AFTER INSERT ON key WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing)
+  SELECT 1, substr(digest, 1, 16), 1 FROM secret WHERE key = NEW.serial;
+END;
+CREATE TRIGGER key_updated AFTER UPDATE ON key WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing)
+  SELECT 1, substr(digest, 1, 16), 1 FROM secret WHERE key IN (OLD.serial, NEW.serial) AND state = 'current';
+END;
+CREATE TRIGGER key_deleted AFTER DELETE ON key WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing)
+  SELECT 1, substr(digest, 1, 16), 1 FROM secret WHERE key = OLD.serial;
+END;
+
+CREATE TRIGGER secret_inserted AFTER INSERT ON secret WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing) VALUES (5, substr(NEW.digest, 1, 16), 0);
+END;
+CREATE TRIGGER secret_updated AFTER UPDATE ON secret WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing) VALUES (1, substr(OLD.digest, 1, 16), 1);
+  INSERT INTO log (kind, subject, narrowing)
+  SELECT 1, substr(NEW.digest, 1, 16), 1 WHERE NEW.digest IS NOT OLD.digest;
+END;
+CREATE TRIGGER secret_deleted AFTER DELETE ON secret WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing) VALUES (1, substr(OLD.digest, 1, 16), 1);
+END;
+
+CREATE TRIGGER account_inserted AFTER INSERT ON account WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing) VALUES (2, CAST('account:' || NEW.id AS BLOB), 0);
+END;
+CREATE TRIGGER account_updated AFTER UPDATE ON account WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing) VALUES (2, CAST('account:' || OLD.id AS BLOB), 1);
+  INSERT INTO log (kind, subject, narrowing)
+  SELECT 2, CAST('account:' || NEW.id AS BLOB), 1 WHERE NEW.id IS NOT OLD.id;
+END;
+CREATE TRIGGER account_deleted AFTER DELETE ON account WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing) VALUES (2, CAST('account:' || OLD.id AS BLOB), 1);
+END;
+
+-- A user by itself decides nothing; where they belong does. Both sides of a membership that moves are told.
+CREATE TRIGGER membership_inserted AFTER INSERT ON membership WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing) VALUES (2, CAST('user:' || NEW.user AS BLOB), 0);
+END;
+CREATE TRIGGER membership_updated AFTER UPDATE ON membership WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing) VALUES (2, CAST('user:' || OLD.user AS BLOB), 1);
+  INSERT INTO log (kind, subject, narrowing)
+  SELECT 2, CAST('user:' || NEW.user AS BLOB), 1 WHERE NEW.user IS NOT OLD.user;
+END;
+CREATE TRIGGER membership_deleted AFTER DELETE ON membership WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing) VALUES (2, CAST('user:' || OLD.user AS BLOB), 1);
+END;
+
+CREATE TRIGGER adopted_prefix_inserted AFTER INSERT ON adopted_prefix WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing) VALUES (3, CAST(NEW.prefix AS BLOB), 0);
+END;
+CREATE TRIGGER adopted_prefix_deleted AFTER DELETE ON adopted_prefix WHEN (SELECT bulk FROM head) = 0 BEGIN
+  INSERT INTO log (kind, subject, narrowing) VALUES (3, CAST(OLD.prefix AS BLOB), 1);
+END;

@@ -1,0 +1,459 @@
+//! What every backend must do: one list of cases, run on each.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::log::{News, Subject};
+use super::*;
+use crate::key::{Imprint, Kind, Permissions, SecretState, Standing};
+use crate::measure::Span;
+use crate::secret::Secret;
+
+/// Runs every case on a backend. Another one joins by a line and a function that opens it, fresh and empty.
+macro_rules! cases {
+    ($($backend:ident),+ => $cases:tt) => { $(cases!(@ $backend $cases);)+ };
+    (@ $backend:ident { $($case:ident,)+ }) => {
+        mod $backend {
+            $(#[tokio::test]
+            async fn $case() {
+                let (store, _folder) = super::$backend();
+                super::$case(&store).await;
+            })+
+        }
+    };
+}
+
+cases!(sqlite => {
+    an_unknown_digest_is_answered_with_the_logs_position,
+    a_minted_key_is_found_as_it_was_written,
+    every_change_is_told_by_the_log,
+    the_position_of_a_change_is_the_position_it_is_seen_at,
+    a_change_that_does_not_fit_changes_nothing,
+    a_rotated_key_keeps_its_record_and_retires_its_secret,
+    a_revoked_key_stays_revoked,
+    a_personal_key_sees_its_own_membership_and_ends_with_it,
+    a_user_key_sees_every_membership,
+    a_suspended_account_is_seen_by_its_keys,
+    an_import_is_all_or_nothing,
+    an_import_makes_what_its_rows_need,
+    an_imported_secret_with_a_foreign_checksum_registers_its_prefix,
+    a_large_import_is_one_entry_of_the_log,
+    a_later_use_replaces_an_earlier_one_only,
+    lists_show_what_matches,
+    a_lost_operator_key_is_replaced,
+    a_trimmed_log_says_so,
+});
+
+fn sqlite() -> (Store, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(&folder), [0; 8], Access::Create).unwrap();
+    (store, folder)
+}
+
+/// A store in `folder`.
+pub(crate) fn config(folder: &TempDir) -> Config {
+    let second = Span(Duration::from_secs(5));
+    let url = format!("sqlite://{}/keyward.db", folder.path().display());
+    Config { url, readers: 2, busy_timeout: second, load_timeout: second }
+}
+
+/// Holds back look-ups that have read but not yet answered, for tests of what happens meanwhile.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    open: watch::Sender<bool>,
+    arrived: watch::Sender<usize>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { open: watch::Sender::new(true), arrived: watch::Sender::new(0) }
+    }
+}
+
+impl Gate {
+    pub(crate) fn close(&self) {
+        self.open.send_replace(false);
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// Waits until `count` look-ups have come to the gate.
+    pub(crate) async fn arrived(&self, count: usize) {
+        let _ = self.arrived.subscribe().wait_for(|arrived| *arrived >= count).await;
+    }
+
+    pub(super) async fn pass(&self) {
+        self.arrived.send_modify(|arrived| *arrived += 1);
+        let _ = self.open.subscribe().wait_for(|open| *open).await;
+    }
+}
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// The digest of a secret, without a pepper.
+fn digest(secret: &str) -> Digest {
+    crate::key::Digester::default().digest(&Secret::new(secret.as_bytes()))
+}
+
+fn secret(text: &str) -> SecretDraft {
+    let imprint = Imprint::of(&Secret::new(text.as_bytes()));
+    SecretDraft {
+        digest: Digest::from_bytes(imprint.sha256),
+        prefix: imprint.prefix,
+        kid: imprint.kid,
+        hint: imprint.hint,
+        foreign_checksum: imprint.foreign_checksum,
+    }
+}
+
+/// A service key of account 101 called `id`, whose secret is `text`.
+fn service(id: &str, text: &str) -> Draft {
+    Draft {
+        id: id.parse().unwrap(),
+        secret: secret(text),
+        kind: Kind::Service,
+        account: Some("101".parse().unwrap()),
+        user: None,
+        name: String::new(),
+        permissions: Permissions::default(),
+        allowed_ips: Vec::new(),
+        not_before: None,
+        expires_at: None,
+    }
+}
+
+fn of_user(kind: Kind, account: Option<&str>, user: &str, id: &str, text: &str) -> Draft {
+    let account = account.map(|account| account.parse().unwrap());
+    Draft { kind, account, user: Some(user.parse().unwrap()), ..service(id, text) }
+}
+
+fn operator(id: &str, text: &str) -> Draft {
+    Draft { kind: Kind::Operator, account: None, ..service(id, text) }
+}
+
+fn permissions(names: &[&str]) -> Permissions {
+    names.iter().map(|name| name.parse::<crate::key::Permission>().unwrap()).collect()
+}
+
+fn member(account: &str, user: &str, names: &[&str]) -> Membership {
+    Membership { account: account.parse().unwrap(), user: user.parse().unwrap(), permissions: permissions(names) }
+}
+
+/// Accounts 101 and 102; paul, a member of both.
+async fn furnish(store: &Store) {
+    for account in ["101", "102"] {
+        store.create_account(account.parse().unwrap(), NOW).await.unwrap();
+    }
+    store.create_user("paul".parse().unwrap(), NOW).await.unwrap();
+    store.put_member(member("101", "paul", &["jobs:run"])).await.unwrap();
+    store.put_member(member("102", "paul", &["*"])).await.unwrap();
+}
+
+async fn standing(store: &Store, text: &str) -> Option<Standing> {
+    store.load(digest(text)).await.unwrap().standing
+}
+
+async fn head(store: &Store) -> u64 {
+    store.tail(u64::MAX).await.unwrap().head
+}
+
+/// What the log tells of after a position.
+async fn told(store: &Store, after: u64) -> Vec<Subject> {
+    match store.tail(after).await.unwrap().news {
+        News::Entries(entries) => entries.into_iter().map(|entry| entry.subject).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn of_secret(text: &str) -> Subject {
+    Subject::Secret(digest(text).as_bytes()[..16].try_into().unwrap())
+}
+
+const ONE: &str = "a-first-secret-of-a-client";
+const TWO: &str = "a-second-secret-of-a-client";
+const THREE: &str = "a-third-secret-of-a-client";
+
+async fn an_unknown_digest_is_answered_with_the_logs_position(store: &Store) {
+    furnish(store).await;
+    let loaded = store.load(digest(ONE)).await.unwrap();
+    assert_eq!(loaded.standing, None);
+    assert_eq!(loaded.as_of, head(store).await);
+    assert!(loaded.as_of > 0);
+}
+
+async fn a_minted_key_is_found_as_it_was_written(store: &Store) {
+    furnish(store).await;
+    let draft = Draft {
+        name: "nightly, and \"quoted\"".into(),
+        permissions: permissions(&["jobs:run", "users:read"]),
+        allowed_ips: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+        not_before: Some(NOW),
+        expires_at: Some(NOW.plus(Duration::from_secs(60))),
+        ..service("key_1", ONE)
+    };
+    let key = store.mint(draft.clone(), NOW).await.unwrap().record;
+    assert_eq!((key.kind, key.state, key.generation), (Kind::Service, KeyState::Active, 1));
+    assert_eq!((&key.name, &key.hint, key.created_at), (&draft.name, &"ient".to_owned(), NOW));
+    assert_eq!((&key.allowed_ips, key.expires_at), (&draft.allowed_ips, draft.expires_at));
+    assert_eq!(store.key("key_1".parse().unwrap()).await.unwrap(), Some(key.clone()));
+    let found = standing(store, ONE).await.unwrap();
+    assert_eq!((found.serial, &found.id), (key.serial, &key.id));
+    assert_eq!(found.account, Some(("101".parse().unwrap(), AccountState::Active)));
+    assert_eq!((found.permissions, found.allowed_ips), (draft.permissions, draft.allowed_ips));
+    assert_eq!((found.not_before, found.expires_at), (draft.not_before, draft.expires_at));
+}
+
+async fn every_change_is_told_by_the_log(store: &Store) {
+    furnish(store).await;
+    let (paul, account) = (Subject::User("paul".into()), Subject::Account("101".into()));
+    let key = "key_1".parse::<KeyId>().unwrap();
+
+    let at = head(store).await;
+    store.mint(service("key_1", ONE), NOW).await.unwrap();
+    assert_eq!(told(store, at).await, [of_secret(ONE)]);
+
+    let at = head(store).await;
+    store.set_key_state(key.clone(), KeyState::Suspended).await.unwrap();
+    assert_eq!(told(store, at).await, [of_secret(ONE)]);
+
+    let at = head(store).await;
+    store.rotate(key.clone(), secret(TWO), NOW).await.unwrap();
+    let news = told(store, at).await;
+    assert!(news.contains(&of_secret(ONE)) && news.contains(&of_secret(TWO)), "{news:?}");
+
+    let at = head(store).await;
+    store.set_account_state("101".parse().unwrap(), AccountState::Suspended).await.unwrap();
+    assert_eq!(told(store, at).await, [account]);
+
+    let at = head(store).await;
+    store.put_member(member("101", "paul", &[])).await.unwrap();
+    assert_eq!(told(store, at).await, [paul.clone()]);
+
+    let at = head(store).await;
+    store.remove_member("101".parse().unwrap(), "paul".parse().unwrap()).await.unwrap();
+    assert_eq!(told(store, at).await, [paul]);
+}
+
+async fn the_position_of_a_change_is_the_position_it_is_seen_at(store: &Store) {
+    furnish(store).await;
+    let changed = store.mint(service("key_1", ONE), NOW).await.unwrap();
+    assert_eq!(changed.head, head(store).await);
+    let loaded = store.load(digest(ONE)).await.unwrap();
+    assert_eq!(loaded.as_of, changed.head);
+    assert!(loaded.standing.is_some());
+    assert!(matches!(store.tail(changed.head + 1).await.unwrap().news, News::WentBack));
+}
+
+async fn a_change_that_does_not_fit_changes_nothing(store: &Store) {
+    furnish(store).await;
+    store.mint(service("key_1", ONE), NOW).await.unwrap();
+    let at = head(store).await;
+    let missing = |rejected: Rejected, expected: &str| match rejected {
+        Rejected::Missing { what, id } => assert_eq!(format!("{what} {id}"), expected),
+        other => panic!("{other}"),
+    };
+    let exists = |rejected: Rejected, expected: &str| match rejected {
+        Rejected::Exists { what, id } => assert_eq!(format!("{what} {id}"), expected),
+        other => panic!("{other}"),
+    };
+    exists(store.create_account("101".parse().unwrap(), NOW).await.unwrap_err(), "account 101");
+    exists(store.create_user("paul".parse().unwrap(), NOW).await.unwrap_err(), "user paul");
+    exists(store.mint(service("key_1", TWO), NOW).await.unwrap_err(), "key key_1");
+    exists(store.mint(service("key_2", ONE), NOW).await.unwrap_err(), "key key_1");
+    exists(store.rotate("key_1".parse().unwrap(), secret(ONE), NOW).await.unwrap_err(), "key key_1");
+    missing(store.rotate("key_9".parse().unwrap(), secret(TWO), NOW).await.unwrap_err(), "key key_9");
+    missing(store.set_key_state("key_9".parse().unwrap(), KeyState::Revoked).await.unwrap_err(), "key key_9");
+    missing(store.put_member(member("109", "paul", &[])).await.unwrap_err(), "account 109");
+    missing(store.put_member(member("101", "mary", &[])).await.unwrap_err(), "user mary");
+    let elsewhere = Draft { account: Some("109".parse().unwrap()), ..service("key_2", TWO) };
+    missing(store.mint(elsewhere, NOW).await.unwrap_err(), "account 109");
+    store.create_account("103".parse().unwrap(), NOW).await.unwrap();
+    let outsider = of_user(Kind::Personal, Some("103"), "paul", "key_2", TWO);
+    missing(store.mint(outsider, NOW).await.unwrap_err(), "member paul of 103");
+    assert_eq!(told(store, at).await, [Subject::Account("103".into())], "only what fitted is told");
+}
+
+async fn a_rotated_key_keeps_its_record_and_retires_its_secret(store: &Store) {
+    furnish(store).await;
+    let minted = store.mint(service("key_1", ONE), NOW).await.unwrap().record;
+    store.set_key_state(minted.id.clone(), KeyState::Suspended).await.unwrap();
+    let later = NOW.plus(Duration::from_secs(1));
+    let rotated = store.rotate(minted.id.clone(), secret(TWO), later).await.unwrap().record;
+    assert_eq!((rotated.serial, &rotated.id, rotated.generation), (minted.serial, &minted.id, 2));
+    assert_eq!((rotated.rotated_at, rotated.state), (Some(later), KeyState::Suspended));
+    assert_eq!(standing(store, ONE).await.unwrap().secret, SecretState::Retired);
+    assert_eq!(standing(store, TWO).await.unwrap().secret, SecretState::Current);
+    assert_eq!(store.keys(KeyFilter::default()).await.unwrap(), [rotated], "one key, however many secrets it had");
+}
+
+async fn a_revoked_key_stays_revoked(store: &Store) {
+    furnish(store).await;
+    let id = store.mint(service("key_1", ONE), NOW).await.unwrap().record.id;
+    for _ in 0..2 {
+        let key = store.set_key_state(id.clone(), KeyState::Revoked).await.unwrap().record;
+        assert_eq!(key.state, KeyState::Revoked);
+    }
+    for state in [KeyState::Active, KeyState::Suspended] {
+        assert!(matches!(store.set_key_state(id.clone(), state).await, Err(Rejected::Conflict(_))));
+    }
+    assert!(matches!(store.rotate(id, secret(TWO), NOW).await, Err(Rejected::Conflict(_))));
+    assert_eq!(standing(store, ONE).await.unwrap().state, KeyState::Revoked);
+}
+
+async fn a_personal_key_sees_its_own_membership_and_ends_with_it(store: &Store) {
+    furnish(store).await;
+    store.mint(of_user(Kind::Personal, Some("101"), "paul", "key_1", ONE), NOW).await.unwrap();
+    let places = standing(store, ONE).await.unwrap().memberships;
+    assert_eq!(places, [("101".parse().unwrap(), AccountState::Active, permissions(&["jobs:run"]))]);
+    let ended = store.remove_member("101".parse().unwrap(), "paul".parse().unwrap()).await.unwrap().record;
+    assert_eq!(ended, member("101", "paul", &["jobs:run"]));
+    let key = standing(store, ONE).await.unwrap();
+    assert_eq!((key.state, key.memberships.len()), (KeyState::Revoked, 0));
+    // Coming back does not bring the key back.
+    store.put_member(ended).await.unwrap();
+    assert_eq!(standing(store, ONE).await.unwrap().state, KeyState::Revoked);
+}
+
+async fn a_user_key_sees_every_membership(store: &Store) {
+    furnish(store).await;
+    store.mint(of_user(Kind::User, None, "paul", "key_1", ONE), NOW).await.unwrap();
+    store.set_account_state("102".parse().unwrap(), AccountState::Suspended).await.unwrap();
+    let key = standing(store, ONE).await.unwrap();
+    let places: Vec<_> = key.memberships.iter().map(|(account, state, _)| (account.as_str(), *state)).collect();
+    assert_eq!(places, [("101", AccountState::Active), ("102", AccountState::Suspended)]);
+    assert_eq!(key.account, None);
+}
+
+async fn a_suspended_account_is_seen_by_its_keys(store: &Store) {
+    furnish(store).await;
+    store.mint(service("key_1", ONE), NOW).await.unwrap();
+    for state in [AccountState::Suspended, AccountState::Active] {
+        store.set_account_state("101".parse().unwrap(), state).await.unwrap();
+        assert_eq!(standing(store, ONE).await.unwrap().account.unwrap().1, state);
+    }
+}
+
+async fn an_import_is_all_or_nothing(store: &Store) {
+    furnish(store).await;
+    store.mint(service("key_1", ONE), NOW).await.unwrap();
+    let at = head(store).await;
+    let thief = Draft { account: Some("102".parse().unwrap()), ..service("key_3", ONE) };
+    let rows = vec![service("key_2", TWO), thief];
+    let Err(Rejected::Conflict(why)) = store.import(rows.clone(), NOW).await else { panic!("imported") };
+    assert!(why.starts_with("row 2: "), "{why}");
+    assert_eq!((head(store).await, standing(store, TWO).await), (at, None));
+    // Large enough to take the other way: that one must clean up after itself too.
+    let mut many: Vec<_> = (0..600).map(|at| service(&format!("many_{at}"), &format!("{THREE}-{at}"))).collect();
+    many.extend(rows);
+    assert!(store.import(many, NOW).await.is_err());
+    assert_eq!(head(store).await, at);
+    store.set_key_state("key_1".parse().unwrap(), KeyState::Suspended).await.unwrap();
+    assert_eq!(told(store, at).await, [of_secret(ONE)], "changes are told one by one again");
+}
+
+async fn an_import_makes_what_its_rows_need(store: &Store) {
+    store.create_account("101".parse().unwrap(), NOW).await.unwrap();
+    let rows = || {
+        vec![
+            service("key_1", ONE),
+            of_user(Kind::Personal, Some("201"), "mary", "key_2", TWO),
+            of_user(Kind::User, Some("201"), "paul", "key_3", THREE),
+            of_user(Kind::User, Some("202"), "paul", "key_4", THREE),
+        ]
+    };
+    let made = store.import(rows(), NOW).await.unwrap().record;
+    assert_eq!(made, Imported { keys: 3, already: 1, accounts: 2, users: 2 });
+    assert_eq!(standing(store, TWO).await.unwrap().memberships.len(), 1);
+    let legacy = standing(store, THREE).await.unwrap();
+    assert_eq!((legacy.account, legacy.memberships.len()), (None, 2), "each row of a user key adds an account");
+    let again = store.import(rows(), NOW).await.unwrap().record;
+    assert_eq!(again, Imported { keys: 0, already: 4, accounts: 0, users: 0 });
+    assert!(store.members(None).await.unwrap().iter().all(|member| member.permissions.is_empty()));
+}
+
+async fn an_imported_secret_with_a_foreign_checksum_registers_its_prefix(store: &Store) {
+    furnish(store).await;
+    let foreign = format!("dbtu_{}", "x".repeat(50));
+    let at = head(store).await;
+    store.import(vec![service("key_1", &foreign), service("key_2", ONE)], NOW).await.unwrap();
+    assert_eq!(store.adopted_prefixes().await.unwrap(), ["dbtu".parse().unwrap()]);
+    assert!(told(store, at).await.contains(&Subject::Prefixes));
+}
+
+async fn a_large_import_is_one_entry_of_the_log(store: &Store) {
+    furnish(store).await;
+    let at = head(store).await;
+    let rows = (0..1000).map(|at| service(&format!("key_{at}"), &format!("{ONE}-{at}"))).collect();
+    let changed = store.import(rows, NOW).await.unwrap();
+    assert_eq!((changed.record.keys, changed.head), (1000, at + 1));
+    assert_eq!(told(store, at).await, [Subject::Everything]);
+}
+
+async fn a_later_use_replaces_an_earlier_one_only(store: &Store) {
+    furnish(store).await;
+    let serial = store.mint(service("key_1", ONE), NOW).await.unwrap().record.serial;
+    let at = head(store).await;
+    let last_used = async || store.key("key_1".parse().unwrap()).await.unwrap().unwrap().last_used_at;
+    assert_eq!(last_used().await, None);
+    let (early, late) = (NOW.plus(Duration::from_secs(1)), NOW.plus(Duration::from_secs(2)));
+    for at in [late, early] {
+        store.record_uses(vec![(serial, at), (999_999, at)]).await.unwrap();
+        assert_eq!(last_used().await, Some(late));
+    }
+    assert_eq!(head(store).await, at, "a use is no change");
+}
+
+async fn lists_show_what_matches(store: &Store) {
+    furnish(store).await;
+    store.mint(service("key_1", ONE), NOW).await.unwrap();
+    store.mint(of_user(Kind::Personal, Some("101"), "paul", "key_2", TWO), NOW).await.unwrap();
+    store.mint(of_user(Kind::User, None, "paul", "key_3", THREE), NOW).await.unwrap();
+    let (account, user) = (Some("101".parse().unwrap()), Some("paul".parse().unwrap()));
+    let cases: [(KeyFilter, &[&str]); 6] = [
+        (KeyFilter::default(), &["key_1", "key_2", "key_3"]),
+        (KeyFilter { account: account.clone(), ..KeyFilter::default() }, &["key_1", "key_2"]),
+        (KeyFilter { user: user.clone(), ..KeyFilter::default() }, &["key_2", "key_3"]),
+        (KeyFilter { kind: Some(Kind::User), ..KeyFilter::default() }, &["key_3"]),
+        (KeyFilter { account, user, kind: Some(Kind::Personal) }, &["key_2"]),
+        (KeyFilter { account: Some("102".parse().unwrap()), ..KeyFilter::default() }, &[]),
+    ];
+    for (filter, expected) in cases {
+        let shown = store.keys(filter.clone()).await.unwrap();
+        let shown: Vec<_> = shown.iter().map(|key| key.id.as_str()).collect();
+        assert_eq!(shown, expected, "{filter:?}");
+    }
+    assert_eq!(
+        store.members(None).await.unwrap(),
+        [member("101", "paul", &["jobs:run"]), member("102", "paul", &["*"])]
+    );
+    assert_eq!(store.members(Some("102".parse().unwrap())).await.unwrap().len(), 1);
+    assert_eq!((store.accounts().await.unwrap().len(), store.users().await.unwrap().len()), (2, 1));
+}
+
+async fn a_lost_operator_key_is_replaced(store: &Store) {
+    assert!(!store.has_operator().await.unwrap());
+    store.mint(operator("op_1", ONE), NOW).await.unwrap();
+    assert!(store.has_operator().await.unwrap());
+    store.reset_operator(operator("op_2", TWO), NOW).await.unwrap();
+    assert_eq!(standing(store, ONE).await.unwrap().state, KeyState::Revoked);
+    assert_eq!(standing(store, TWO).await.unwrap().state, KeyState::Active);
+    assert!(store.reset_operator(operator("op_3", TWO), NOW).await.is_err());
+    assert_eq!(standing(store, TWO).await.unwrap().state, KeyState::Active, "a reset that fails revokes nothing");
+}
+
+async fn a_trimmed_log_says_so(store: &Store) {
+    furnish(store).await;
+    let soon = Timestamp::from_millis(0);
+    assert_eq!(store.trim(soon).await.unwrap(), 0, "what is young stays");
+    let far = Timestamp::from_millis(i64::MAX / 2);
+    assert!(store.trim(far).await.unwrap() > 0);
+    assert!(matches!(store.tail(0).await.unwrap().news, News::Gone));
+    let at = head(store).await;
+    store.create_account("103".parse().unwrap(), NOW).await.unwrap();
+    assert_eq!(head(store).await, at + 1, "positions go on where they were");
+    assert_eq!(told(store, at).await.len(), 1);
+}
