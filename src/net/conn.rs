@@ -186,8 +186,15 @@ impl Conn {
         }
     }
 
-    /// Why it ended, where it ended by itself.
-    pub(super) fn finished(&self) -> Closed {
+    /// Why it ended, where nothing but the transport says. A client that goes while nothing is in flight has broken
+    /// nothing off, in whatever manner it goes; many leave TLS without a word.
+    pub(super) fn finished(&self, ended: Result<(), Closed>) -> Closed {
+        let at_rest = matches!(self.phase.get(), Phase::Idle | Phase::Linger);
+        match ended {
+            Ok(()) | Err(Closed::Done) => {}
+            Err(Closed::Broken) if at_rest => {}
+            Err(why) => return why,
+        }
         if self.expired.get() { Closed::IdleTimeout } else { Closed::Done }
     }
 

@@ -60,10 +60,7 @@ impl<H: Handler> Serving<H> {
             Ok(local) => self.spoken(stream, address, local, conn, tls).await,
             Err(_) => Err(Closed::Broken),
         };
-        match ended {
-            Ok(()) | Err(Closed::Done) => conn.finished(),
-            Err(why) => why,
-        }
+        conn.finished(ended)
     }
 
     async fn spoken(
