@@ -128,18 +128,20 @@ impl App {
         tell(&metrics, &keyring);
         let access = AccessLog::start(settings.access_log.enabled, Sink::Stdout, &metrics)
             .map_err(|error| AppError::System("the access log cannot start", error))?;
-        let setup = |name, tls| Setup {
+        // The numbers are about clients; the sockets of the other faces count in a book that nobody reads.
+        let unread = Metrics::new(Names::default());
+        let setup = |name, tls, metrics: &Arc<Metrics>| Setup {
             name,
             limits: settings.server.limits.clone(),
             timeouts: settings.server.timeouts.clone(),
             tls,
-            metrics: Arc::clone(&metrics),
+            metrics: Arc::clone(metrics),
             clock: clock.clone(),
             drain: Drain::new(),
         };
         let echo = match plan.needs_echo() {
             false => None,
-            true => Some(start_echo(&setup("keyward-echo", None), &mut plan)?),
+            true => Some(start_echo(&setup("keyward-echo", None, &unread), &mut plan)?),
         };
         let parts = gateway::Parts {
             plan: Arc::new(plan),
@@ -149,7 +151,7 @@ impl App {
             log_query: settings.access_log.query,
             clock: clock.clone(),
         };
-        let serving = setup("keyward-worker", tls);
+        let serving = setup("keyward-worker", tls, &metrics);
         let drain = serving.drain.clone();
         let (lines, shards) = (access.handle(), Arc::clone(&metrics));
         let clients = Workers::start(&serving, listeners, move |_| {
@@ -176,7 +178,7 @@ impl App {
 
         let health = health(&keyring, &drain);
         let (limits, timeouts) = manage::limits(&settings.server.timeouts);
-        let admin_setup = Setup { limits, timeouts, ..setup("keyward-admin", admin_tls) };
+        let admin_setup = Setup { limits, timeouts, ..setup("keyward-admin", admin_tls, &unread) };
         let face = Admin::new(Arc::new(health), Arc::clone(&metrics));
         let admin = Workers::start(&admin_setup, admin_listeners, move |_| face.clone())?;
 
@@ -221,9 +223,7 @@ impl App {
         if !self.keyring.is_new().await? {
             return Ok(None);
         }
-        let entropy = |error: getrandom::Error| {
-            AppError::System("the system gives no random bytes", std::io::Error::other(error.to_string()))
-        };
+        let entropy = |error: getrandom::Error| AppError::System("the system gives no random bytes", error.into());
         let (secret, imprint) = crate::key::token::mint(&settings.keys.prefix, getrandom::fill).map_err(entropy)?;
         let id = crate::key::token::random_id("key_", 16, getrandom::fill).map_err(entropy)?;
         let made = self.keyring.operate(Command::MintKey(Box::new(operator(&id, imprint)?))).await?;

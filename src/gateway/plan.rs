@@ -54,7 +54,8 @@ impl Plan {
             .enumerate()
             .map(|(at, said)| Route::new(at, said, &names, config).map_err(|found| flaws.extend(found)).ok())
             .collect();
-        if routes.is_empty() {
+        // Without services either there is nothing at all, which is told once, and not here.
+        if routes.is_empty() && !services.is_empty() {
             flaws.push(Flaw::new("routes", "there is no route: write at least one [[routes]], or give --upstream"));
         }
         flaws.extend(unreachable(&routes));
