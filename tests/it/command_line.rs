@@ -210,11 +210,13 @@ fn what_went_wrong_is_told_by_exit_code_and_sentence() {
 #[test]
 fn validate_shows_what_would_be_used_or_everything_that_is_wrong() {
     let machine = Machine::new();
-    machine.file("right.toml", "[services.api]\nurl = \"http://paul:hunter2@127.0.0.1:3000\"\n");
+    machine.file("right.toml", "[services.api]\nurl = \"http://127.0.0.1:3000\"\n");
+    machine.file("leaky.toml", "[services.api]\nurl = \"http://paul:hunter2@127.0.0.1:3000\"\n");
     machine.file("wrong.toml", "[services.api]\nulr = \"http://127.0.0.1:3000\"\n[log]\nlevel = \"loud\"\n");
     let shown = machine.says("validate --config right.toml");
     assert!(shown.contains("# right.toml:2:1") && shown.contains("# KEYWARD__STORE__URL"), "{shown}");
-    assert!(!shown.contains("hunter2"), "{shown}");
+    let (_, said) = machine.fails("validate --config leaky.toml");
+    assert!(said.contains("leaky.toml:2:1: services.api.url:") && !said.contains("hunter2"), "{said}");
     assert_eq!(machine.json("validate --config right.toml")["sources"]["services.api.url"], "right.toml:2:1");
 
     let (code, said) = machine.fails("validate --config wrong.toml");
