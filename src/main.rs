@@ -1,3 +1,7 @@
 //! The binary: parse the command line, run, turn the error into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keyward::cli::main()
+}

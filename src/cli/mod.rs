@@ -1,1 +1,180 @@
-//! The command line.
+//! The command line: one file a command, each of which builds a [`Command`](crate::keyring::command::Command), has it
+//! carried out, and shows the outcome.
+//!
+//! ```text
+//!  arguments -> settings -> access --(beside a running server)--> socket
+//!                               '----(no server runs)-----------> the store, under its lock
+//! ```
+//!
+//! Secrets are made here, in the process of who asked for them; what leaves it is an imprint. Standard output carries what
+//! was asked for and nothing else, so that it can be piped; everything said about it goes to standard error.
+
+mod access;
+mod account;
+mod demo;
+mod health;
+mod import;
+mod key;
+mod load;
+mod member;
+mod operator;
+mod output;
+mod serve;
+mod settings;
+mod user;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Problems;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    // clap answers --help and --version with 0 and wrong usage with 2 by itself.
+    let verb = Arguments::parse().verb;
+    match run(verb) {
+        Ok(code) => code,
+        Err(error) => {
+            let code = if error.is::<Problems>() { CONFIGURATION } else { FAILED };
+            eprintln!("keyward: {}", sentence(&error));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// API keys in front of any API.
+#[derive(Debug, Parser)]
+#[command(name = "keyward", version, after_help = EXAMPLES, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the gateway.
+    Serve(serve::Arguments),
+    /// Try keyward out: a gateway, an origin and two keys, gone after Ctrl-C.
+    Demo,
+    /// Check a configuration and show every setting in use, with where it comes from.
+    Validate(validate::Arguments),
+    /// Ask a running keyward on this machine whether it is ready; for health checks.
+    Health(health::Arguments),
+    /// Accounts: who keys are held to.
+    Account(account::Arguments),
+    /// Users: who personal keys belong to.
+    User(user::Arguments),
+    /// Memberships: which user may do what in which account.
+    Member(member::Arguments),
+    /// Keys: mint, show, rotate, revoke.
+    Key(key::Arguments),
+    /// Adopt the keys an API has already, from a CSV file.
+    Import(import::Arguments),
+    /// Fill a store with keys, for load tests.
+    Load(load::Arguments),
+    /// The keys that run keyward itself.
+    Operator(operator::Arguments),
+}
+
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Serve(arguments) => return serve::run(arguments),
+        Verb::Demo => return demo::run(),
+        Verb::Validate(arguments) => return validate::run(arguments),
+        Verb::Health(arguments) => return block_on(health::run(arguments)),
+        Verb::Account(arguments) => block_on(account::run(arguments))?,
+        Verb::User(arguments) => block_on(user::run(arguments))?,
+        Verb::Member(arguments) => block_on(member::run(arguments))?,
+        Verb::Key(arguments) => block_on(key::run(arguments))?,
+        Verb::Import(arguments) => block_on(import::run(arguments))?,
+        Verb::Load(arguments) => block_on(load::run(arguments))?,
+        Verb::Operator(arguments) => block_on(operator::run(arguments))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}
+
+/// An error and its causes on one line; a cause that only repeats what was said is left out.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// The command was understood and did not work.
+const FAILED: u8 = 1;
+/// The settings are wrong: `EX_CONFIG`, which service managers know not to retry.
+const CONFIGURATION: u8 = 78;
+
+const EXAMPLES: &str = "\
+Examples:
+  keyward demo
+  keyward serve --upstream http://127.0.0.1:3000 --store sqlite://keyward.db
+  keyward account create acme --store sqlite://keyward.db
+  KEY=$(keyward key mint --account acme --store sqlite://keyward.db)
+  curl -H \"Authorization: Bearer $KEY\" http://127.0.0.1:8080/
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_of_the_readme_are_understood() {
+        for line in [
+            "serve --config keyward.toml",
+            "serve --upstream http://127.0.0.1:3000 --listen 127.0.0.1:8080 --admin 127.0.0.1:9090 --store sqlite://k.db",
+            "serve --upstream echo",
+            "demo",
+            "validate --config keyward.toml --json",
+            "health",
+            "health --admin 127.0.0.1:9090",
+            "account create 101 --store sqlite://k.db",
+            "account list --json",
+            "account suspend 101",
+            "account resume 101",
+            "user create paul@example.com",
+            "user list --json",
+            "member add --account 101 --user paul --permission jobs:run --permission jobs:read",
+            "member list --account 101 --json",
+            "member remove --account 101 --user paul",
+            "key mint --account 101 --kind service --name ci --expires-in 30d --permission jobs:* --prefix uspl --json",
+            "key mint --account 101 --kind personal --user paul --expires-at 2030-01-01T00:00:00Z --allow-ip 10.0.0.0/8",
+            "key list --account 101 --json",
+            "key show key_1 --json",
+            "key rotate key_1 --json",
+            "key revoke key_1",
+            "key suspend key_1",
+            "key resume key_1",
+            "import keys.csv",
+            "load --keys 100000 --accounts 1000 --out keys.csv",
+            "operator reset",
+        ] {
+            let words = std::iter::once("keyward").chain(line.split(' '));
+            assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
+        }
+        for line in ["key mint --account 101 --expires-in 1d --expires-at 2030-01-01T00:00:00Z", "key mint --kind king"]
+        {
+            let words = std::iter::once("keyward").chain(line.split(' '));
+            assert!(Arguments::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+}

@@ -1,3 +1,4 @@
 //! The management face.
 
 pub mod config;
+pub mod socket;

@@ -1,1 +1,65 @@
-fn main() {}
+//! keyward's own task runner: `cargo xtask` lists the tasks, `cargo xtask TASK` runs one.
+//!
+//! It is std only, so that it compiles in a second and needs nothing that the checks it runs could find fault with. It
+//! knows commands and their time-outs; what the commands check stands with them.
+//!
+//! ```text
+//! main (names) -> ci (the order) -> deny, release, shell, container (one concern each) -> run (one command)
+//! ```
+
+use std::process::ExitCode;
+
+use run::Trouble;
+
+mod ci;
+mod container;
+mod deny;
+mod place;
+mod release;
+mod run;
+mod shell;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let Some(name) = arguments.next() else {
+        list();
+        return ExitCode::SUCCESS;
+    };
+    let Some(task) = TASKS.iter().find(|task| task.name == name) else {
+        eprintln!("xtask: no task is called {name}");
+        list();
+        return ExitCode::from(2);
+    };
+    if let Some(argument) = arguments.next() {
+        eprintln!("xtask: {name} takes no argument, and got {argument}");
+        return ExitCode::from(2);
+    }
+    match (task.run)() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("xtask {name}: FAILED: {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list() {
+    println!("cargo xtask TASK");
+    for task in &TASKS {
+        println!("    {:<10} {}", task.name, task.about);
+    }
+}
+
+struct Task {
+    name: &'static str,
+    about: &'static str,
+    run: fn() -> Result<(), Trouble>,
+}
+
+const TASKS: [Task; 5] = [
+    Task { name: "ci", about: "everything that must be green before a merge; .ci/run calls it", run: ci::all },
+    Task { name: "shell", about: "shellcheck on every shell script", run: shell::check },
+    Task { name: "deny", about: "licences, bans and sources of the dependencies", run: deny::check },
+    Task { name: "release", about: "the static release binary, into dist/keyward", run: release::build },
+    Task { name: "container", about: "the image around dist/keyward, run as a sidecar", run: container::check },
+];

@@ -1,0 +1,110 @@
+//! Who carries a command out: the running server, over its socket, or this process, with the store under its lock.
+//!
+//! The lock decides, never a guess: where it is free no server runs, and this process holds it until it is done. Where it is
+//! held, its holder is a server, which answers on the socket, or another command, which is done in a moment.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::runtime::Handle;
+
+use crate::clock::Clock;
+use crate::config::{Settings, pepper};
+use crate::key::Digester;
+use crate::keyring::Keyring;
+use crate::keyring::command::{Command, Outcome};
+use crate::manage::socket::{self, Client};
+use crate::store::{self, Store, StoreError};
+
+/// A way to have commands carried out.
+pub(super) enum Access {
+    /// By the server that runs on the store.
+    Socket(Client),
+    /// By this process.
+    Own(Box<Keyring>),
+}
+
+impl Access {
+    /// Finds out which way is open. `missing` says whether a store that is not there is made.
+    pub(super) async fn open(settings: &Settings, missing: store::Access) -> anyhow::Result<Self> {
+        let socket = socket::path_beside(&settings.store.path()?);
+        for _ in 0..ATTEMPTS {
+            if let Some(keyring) = own(settings, missing).await? {
+                return Ok(Self::Own(Box::new(keyring)));
+            }
+            let client = Client::connect(&socket).await;
+            if let Some(client) = client.with_context(|| format!("cannot ask the server at {}", socket.display()))? {
+                return Ok(Self::Socket(client));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let store = settings.store.path()?;
+        bail!(
+            "another process holds the lock {}.lock, and no server answers at {}: if a keyward is starting or stopping \
+             there, try again; if it hangs, end it. The lock ends with its process; the file itself means nothing",
+            store.display(),
+            socket.display()
+        )
+    }
+
+    /// Has `command` carried out. What it changes holds when this returns.
+    pub(super) async fn run(&mut self, command: Command) -> anyhow::Result<Outcome> {
+        match self {
+            Self::Socket(client) => Ok(client.ask(command).await?),
+            Self::Own(keyring) => Ok(keyring.operate(command).await?),
+        }
+    }
+
+    /// Ends in order; the store's lock is free afterwards.
+    pub(super) async fn close(self) {
+        if let Self::Own(keyring) = self {
+            keyring.shutdown().await;
+        }
+    }
+}
+
+/// Has one command carried out.
+pub(super) async fn carry_out(settings: &Settings, command: Command) -> anyhow::Result<Outcome> {
+    // What has nothing to look for in an empty store would only leave one behind under a mistyped name.
+    let missing = match &command {
+        Command::CreateAccount(_) | Command::CreateUser(_) | Command::MintKey(_) | Command::Import(_) => {
+            store::Access::Create
+        }
+        _ => store::Access::Existing,
+    };
+    let mut access = Access::open(settings, missing).await?;
+    let outcome = access.run(command).await;
+    access.close().await;
+    outcome
+}
+
+/// The keyring over the store, in this process; none where another process holds the lock.
+async fn own(settings: &Settings, missing: store::Access) -> anyhow::Result<Option<Keyring>> {
+    let digester = Digester::new(pepper(&settings.keys).map_err(|flaw| anyhow::anyhow!("{flaw}"))?);
+    let store = match Store::open(&settings.store, digester.mark(), missing) {
+        Err(StoreError::Locked { .. }) => return Ok(None),
+        opened => opened?,
+    };
+    let keyring = Keyring::open(&settings.keyring, 1, store, digester, Clock::System, Handle::current()).await?;
+    Ok(Some(keyring))
+}
+
+/// The error of an outcome that does not fit its command: the two sides are not of one version.
+pub(super) fn unexpected(outcome: &Outcome) -> anyhow::Error {
+    let what = match outcome {
+        Outcome::Account(_) => "an account",
+        Outcome::Accounts(_) => "accounts",
+        Outcome::User(_) => "a user",
+        Outcome::Users(_) => "users",
+        Outcome::Member(_) => "a membership",
+        Outcome::Members(_) => "memberships",
+        Outcome::Key(_) => "a key",
+        Outcome::Keys(_) => "keys",
+        Outcome::Imported(_) => "an import",
+    };
+    anyhow::anyhow!("the running server answered with {what}, which was not asked for; is it of another version?")
+}
+
+/// How often the lock and the socket are tried, five seconds in all: as long as a server needs to start or to stop.
+const ATTEMPTS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);

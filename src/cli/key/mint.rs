@@ -1,0 +1,91 @@
+//! What a new key is to be, from the flags of `key mint`. The secret is made here and goes nowhere but to its holder.
+
+use anyhow::{Context as _, bail};
+use ipnet::IpNet;
+
+use crate::clock::Timestamp;
+use crate::key::token::{self, Prefix};
+use crate::key::{AccountId, KeyId, Kind, Permission, UserId};
+use crate::keyring::command::NewKey;
+use crate::measure::Span;
+use crate::secret::Secret;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// The account the key is held to; for service and personal keys.
+    #[arg(long)]
+    account: Option<AccountId>,
+    /// Whose key it is: service, personal, user or operator.
+    #[arg(long, default_value = "service")]
+    kind: Kind,
+    /// The user behind it; for personal and user keys.
+    #[arg(long)]
+    user: Option<UserId>,
+    /// What its owner calls it.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    name: String,
+    /// How long it is accepted, such as 12h or 30d.
+    #[arg(long, value_name = "SPAN", conflicts_with = "expires_at")]
+    expires_in: Option<Span>,
+    /// From when on it is no longer accepted, such as 2030-01-01T00:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<Timestamp>,
+    /// Not accepted before, such as 2030-01-01T00:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<Timestamp>,
+    /// What it may do, such as jobs:run, jobs:* or *; may be given more than once.
+    #[arg(long = "permission", value_name = "P")]
+    permissions: Vec<Permission>,
+    /// A network it may be used from, such as 10.0.0.0/8; any where none is given.
+    #[arg(long = "allow-ip", value_name = "CIDR", value_parser = network)]
+    allowed_ips: Vec<IpNet>,
+    /// What the secret begins with, such as uspl; the setting keys.prefix where left out.
+    #[arg(long)]
+    prefix: Option<Prefix>,
+}
+
+impl Arguments {
+    /// The key to be made, and its secret.
+    pub(super) fn key(self, usual_prefix: &Prefix, now: Timestamp) -> anyhow::Result<(NewKey, Secret)> {
+        if self.name.chars().any(char::is_control) {
+            bail!("a key's name is one line of text");
+        }
+        let prefix = self.prefix.as_ref().unwrap_or(usual_prefix);
+        let (secret, imprint) = token::mint(prefix, getrandom::fill).context("the system gives no random bytes")?;
+        let key = NewKey {
+            id: new_id()?,
+            imprint,
+            kind: self.kind,
+            account: self.account,
+            user: self.user,
+            name: self.name,
+            permissions: self.permissions.into(),
+            allowed_ips: self.allowed_ips,
+            not_before: self.not_before,
+            expires_at: self.expires_at.or_else(|| self.expires_in.map(|span| now.plus(span.0))),
+        };
+        Ok((key, secret))
+    }
+}
+
+/// A new key's id.
+pub(in crate::cli) fn new_id() -> anyhow::Result<KeyId> {
+    let id = token::random_id("key_", 16, getrandom::fill).context("the system gives no random bytes")?;
+    Ok(id.parse()?)
+}
+
+/// A network; a bare address is a network of one.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "write a network as 10.0.0.0/8 or an address as 192.0.2.7".to_owned())
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  KEY=$(keyward key mint --account acme --name ci --permission 'jobs:*' --expires-in 30d)
+  keyward key mint --account acme --kind personal --user paul@example.com --json
+
+The secret alone goes to standard output. It is shown once and cannot be had again; `key rotate` makes another.";

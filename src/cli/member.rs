@@ -1,0 +1,82 @@
+//! `keyward member`: add, list, remove.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::access::carry_out;
+use super::output::{print, print_json, print_list};
+use super::settings::StoreArguments;
+use crate::key::{AccountId, Membership, Permission, UserId};
+use crate::keyring::command::{Command, Outcome};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    store: StoreArguments,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make a user a member of an account, or change what they may do there.
+    Add {
+        /// The account.
+        #[arg(long)]
+        account: AccountId,
+        /// The user.
+        #[arg(long)]
+        user: UserId,
+        /// What they may do there, such as jobs:run, jobs:* or *; may be given more than once.
+        #[arg(long = "permission", value_name = "P")]
+        permissions: Vec<Permission>,
+    },
+    /// Show memberships.
+    List {
+        /// Only of this account.
+        #[arg(long)]
+        account: Option<AccountId>,
+    },
+    /// End a membership, and with it the user's personal keys there.
+    Remove {
+        /// The account.
+        #[arg(long)]
+        account: AccountId,
+        /// The user.
+        #[arg(long)]
+        user: UserId,
+    },
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let mut became = "is a member of";
+    let command = match arguments.verb {
+        Verb::Add { account, user, permissions } => {
+            Command::AddMember(Membership { account, user, permissions: permissions.into() })
+        }
+        Verb::List { account } => Command::ListMembers(account),
+        Verb::Remove { account, user } => {
+            became = "is no longer a member of";
+            Command::RemoveMember(account, user)
+        }
+    };
+    let settings = arguments.store.settings()?;
+    match carry_out(&settings, command).await? {
+        Outcome::Member(member) if arguments.json => print_json(&member),
+        Outcome::Member(member) => Ok(print(&format!("user {} {became} account {}\n", member.user, member.account))?),
+        Outcome::Members(members) => print_list(
+            arguments.json,
+            "members",
+            &members,
+            |member| json!(member),
+            &["account", "user", "permissions"],
+            |Membership { account, user, permissions }| {
+                vec![account.to_string(), user.to_string(), permissions.to_string()]
+            },
+        ),
+        other => Err(super::access::unexpected(&other)),
+    }
+}

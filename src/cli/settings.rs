@@ -1,0 +1,40 @@
+//! The flags that stand for settings, and how every command comes by its settings.
+
+use std::path::PathBuf;
+
+use crate::config::{Flag, Problems, Read, Said, Settings, read};
+
+/// Where the store is: every command that touches it takes these.
+#[derive(Debug, clap::Args)]
+pub(super) struct StoreArguments {
+    /// Settings file; its [store] and [keys] count here.
+    #[arg(long, env = "KEYWARD_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// The store, such as sqlite:///var/lib/keyward/keyward.db.
+    #[arg(long, value_name = "URL", global = true)]
+    store: Option<String>,
+}
+
+impl StoreArguments {
+    /// The settings, of which the store's and the keys' are right.
+    pub(super) fn settings(self) -> anyhow::Result<Settings> {
+        let mut flags = Vec::new();
+        flags.extend(flag("--store", "store.url", self.store));
+        Ok(from(self.config, flags)?.resolve_store()?)
+    }
+}
+
+/// A flag that was given, as a setting.
+pub(super) fn flag(name: &'static str, key: &'static str, value: impl IntoIterator<Item = String>) -> Option<Flag> {
+    let values: Vec<String> = value.into_iter().collect();
+    (!values.is_empty()).then_some(Flag { name, key, values })
+}
+
+/// Everything that was said in a file, in this process's environment and by flags.
+pub(super) fn from(config: Option<PathBuf>, flags: Vec<Flag>) -> Result<Read, Problems> {
+    let environment = std::env::vars_os().collect();
+    read(Said { file: config, usual_file: Some(USUAL_FILE.into()), environment, flags }).map_err(Problems)
+}
+
+/// Read where no file is named, if it is there.
+const USUAL_FILE: &str = "/etc/keyward/keyward.toml";

@@ -1,0 +1,134 @@
+//! What must hold between settings, as far as no other part knows better: listeners, the admin's bind, store and pepper.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Settings;
+use crate::flaw::Flaw;
+use crate::keyring::config::KeysConfig;
+use crate::secret::Secret;
+
+/// Every flaw that can be seen without a socket.
+pub(super) fn check(settings: &Settings) -> Vec<Flaw> {
+    let mut flaws = store(settings);
+    flaws.extend(listeners(settings));
+    flaws.extend(open_admin(settings));
+    flaws.extend(numbers(settings));
+    if settings.services.is_empty() && settings.routes.is_empty() {
+        flaws.push(Flaw::new(
+            "services",
+            "there is no server to forward to: write [services.NAME] with a `url`, or give --upstream URL",
+        ));
+    }
+    flaws
+}
+
+/// The flaws that matter to whoever only opens the store.
+pub(super) fn store(settings: &Settings) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
+    if settings.store.path().is_err() {
+        let shown = super::redact(&settings.store.url);
+        flaws.push(Flaw::new(
+            "store.url",
+            format!("{shown:?} is no store: write \"sqlite:///absolute/path.db\" or \"sqlite://relative/path.db\""),
+        ));
+    }
+    flaws.extend(pepper(&settings.keys).err());
+    flaws
+}
+
+/// The pepper that digests are made under, where one is set: the file's bytes, all of them.
+///
+/// # Errors
+/// The flaw of a file that cannot be read or holds too little.
+pub fn pepper(keys: &KeysConfig) -> Result<Option<Secret>, Flaw> {
+    let Some(path) = &keys.pepper_file else { return Ok(None) };
+    let flaw = |message: String| Flaw::new("keys.pepper_file", format!("{}: {message}", path.display()));
+    let bytes = std::fs::read(path).map(zeroize::Zeroizing::new);
+    let bytes = bytes.map_err(|error| flaw(format!("cannot be read: {error}")))?;
+    if bytes.len() < PEPPER {
+        return Err(flaw(format!("{} bytes are too few: a pepper has at least {PEPPER}", bytes.len())));
+    }
+    Ok(Some(Secret::new(&bytes)))
+}
+
+fn listeners(settings: &Settings) -> Vec<Flaw> {
+    let list = |key: &'static str, addresses: &[SocketAddr]| {
+        addresses.iter().enumerate().map(|(at, address)| (format!("{key}.{at}"), *address)).collect::<Vec<_>>()
+    };
+    let mut all = list("server.listen", &settings.server.listen);
+    all.extend(list("server.tls_listen", &settings.server.tls_listen));
+    all.push(("admin.listen".to_owned(), settings.admin.listen));
+
+    let mut flaws = Vec::new();
+    for (at, (key, address)) in all.iter().enumerate() {
+        if let Some((other, first)) = all[..at].iter().find(|(_, first)| collide(*first, *address)) {
+            flaws.push(Flaw::new(key, format!("{address} is used twice: {other} listens on {first} already")));
+        }
+    }
+    if settings.server.listen.is_empty() && settings.server.tls_listen.is_empty() {
+        flaws.push(Flaw::new("server.listen", "nothing would listen: give an address here or in `tls_listen`"));
+    }
+    if let (Some(first), true) = (settings.server.tls_listen.first(), settings.server.certificates.is_empty()) {
+        let message = format!("{first} needs a certificate: add [[server.certificates]] with chain_file and key_file");
+        flaws.push(Flaw::new("server.tls_listen", message));
+    }
+    flaws
+}
+
+/// Whether two listeners cannot have their address both. Port 0 is another port every time.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let every = |of: IpAddr, also: IpAddr| of.is_unspecified() && (of.is_ipv6() || also.is_ipv4());
+    let (a, b) = (one.ip(), other.ip());
+    one.port() == other.port() && one.port() != 0 && (a == b || every(a, b) || every(b, a))
+}
+
+fn open_admin(settings: &Settings) -> Option<Flaw> {
+    let admin = &settings.admin;
+    let tls = admin.chain_file.is_some() || admin.key_file.is_some();
+    if admin.listen.ip().is_loopback() || tls || admin.open_bind_without_tls {
+        return None;
+    }
+    let message = format!(
+        "{} is open to the network without TLS: give admin.chain_file and admin.key_file, listen on 127.0.0.1, or set \
+         admin.open_bind_without_tls = true",
+        admin.listen
+    );
+    Some(Flaw::new("admin.listen", message))
+}
+
+/// Numbers of which zero would mean that nothing works.
+fn numbers(settings: &Settings) -> Vec<Flaw> {
+    let must_be_positive = [
+        ("server.limits.connections", settings.server.limits.connections),
+        ("store.readers", settings.store.readers),
+        ("keyring.loads", settings.keyring.loads),
+        ("keyring.waiting", settings.keyring.waiting),
+        ("origin.connections", settings.origin.connections),
+    ];
+    let zero = must_be_positive.into_iter().filter(|(_, number)| *number == 0);
+    zero.map(|(key, _)| Flaw::new(key, "0 would let nothing through: give at least 1")).collect()
+}
+
+/// Fewest bytes of a pepper: as many as the digest has.
+const PEPPER: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_collide_where_one_covers_the_other() {
+        for (one, other, same) in [
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "127.0.0.1:2", false),
+            ("0.0.0.0:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "0.0.0.0:1", true),
+            ("[::]:1", "127.0.0.1:1", true),
+            ("0.0.0.0:1", "[::1]:1", false),
+            ("127.0.0.1:1", "127.0.0.2:1", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            assert_eq!(collide(one.parse().unwrap(), other.parse().unwrap()), same, "{one} {other}");
+        }
+    }
+}

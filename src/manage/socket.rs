@@ -1,0 +1,415 @@
+//! The command line's way into a running server: a Unix socket next to the store.
+//!
+//! ```text
+//!  keyward key revoke … --{"v":1,"command":…}\n--> server --operate--> keyring
+//!                       <--{"ok":…} | {"problem":…} | {"refused":…}--'
+//! ```
+//!
+//! A line of JSON each way. No secret passes here, only imprints. The file has mode 0600 before anybody can connect, and
+//! the peer's user is asked of the kernel as well: the server's own, or root. Whoever binds holds the store's lock, so a
+//! socket file that is there already is a dead server's and may be replaced.
+
+use std::fs::{File, Permissions};
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::keyring::command::{Command, Outcome, Problem};
+
+/// Where the socket of the store in file `database` is.
+#[must_use]
+pub fn path_beside(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".sock");
+    path.into()
+}
+
+/// The server's end. The file is gone when this is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Listener {
+    /// Binds `path`. The caller holds the store's lock.
+    ///
+    /// # Errors
+    /// What the system says, or that something other than a socket is in the way.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
+            Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "something that is no socket is in the way")),
+            Err(_) => {}
+        }
+        let address = Address::of(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(&address.path)?)?;
+        // Between bind and listen every connect is refused, so at no moment can others come in.
+        std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        socket.listen(64)?;
+        socket.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(OwnedFd::from(socket).into())?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Answers clients until `shutdown`, then lets commands in hand finish for a few seconds.
+    ///
+    /// Whatever a command changed holds when `operate` answers; the client hears it no sooner.
+    pub async fn serve<F, A>(self, operate: F, shutdown: impl Future<Output = ()>)
+    where
+        F: Fn(Command) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Outcome, Problem>> + Send,
+    {
+        let own = rustix::process::geteuid().as_raw();
+        let places = Arc::new(Semaphore::new(CLIENTS));
+        let mut clients = JoinSet::new();
+        tokio::pin!(shutdown);
+        loop {
+            let accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (place, self.listener.accept().await)
+            };
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(_) = clients.join_next() => {}
+                (place, accepted) = accepted => match accepted {
+                    Ok((stream, _)) => {
+                        let operate = operate.clone();
+                        clients.spawn(async move {
+                            let _place = place;
+                            let admitted = stream.peer_cred().is_ok_and(|peer| may_ask(peer.uid(), own));
+                            if let Err(error) = converse(stream, admitted, operate).await {
+                                tracing::debug!(%error, "a client of the command socket left early");
+                            }
+                        });
+                    }
+                    Err(error) => {
+                        // Too many open files, most likely; trying again at once would only burn the core.
+                        tracing::warn!(%error, "the command socket cannot accept a client");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+            }
+        }
+        drop(self);
+        let finish = async { while clients.join_next().await.is_some() {} };
+        let _ = timeout(FINISH, finish).await;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The command line's end.
+#[derive(Debug)]
+pub struct Client(BufReader<UnixStream>);
+
+impl Client {
+    /// Connects to the server behind `path`; none where no server is.
+    ///
+    /// # Errors
+    /// What the system says otherwise, such as that this user may not.
+    pub async fn connect(path: &Path) -> io::Result<Option<Self>> {
+        let address = Address::of(path)?;
+        match UnixStream::connect(&address.path).await {
+            Ok(stream) => Ok(Some(Self(BufReader::new(stream)))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has the server carry `command` out.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask(&mut self, command: Command) -> Result<Outcome, AskError> {
+        let mut line = serde_json::to_vec(&Request { v: VERSION, command }).map_err(AskError::Unreadable)?;
+        line.push(b'\n');
+        if line.len() > LONGEST {
+            return Err(AskError::TooLong { bytes: line.len() });
+        }
+        // A server that refuses may answer and leave before it has read everything; its answer says more than the error.
+        let sent = self.0.get_mut().write_all(&line).await;
+        let mut answer = Vec::new();
+        let read = self.0.read_until(b'\n', &mut answer).await;
+        if answer.last() != Some(&b'\n') {
+            sent.map_err(AskError::NotSent)?;
+            read.map_err(AskError::Lost)?;
+            return Err(AskError::Lost(io::ErrorKind::UnexpectedEof.into()));
+        }
+        match serde_json::from_slice(&answer).map_err(AskError::Unreadable)? {
+            Answer::Ok(outcome) => Ok(outcome),
+            Answer::Problem(problem) => Err(AskError::Problem(problem)),
+            Answer::Refused(reason) => Err(AskError::Refused(reason)),
+        }
+    }
+}
+
+/// Why a command brought no outcome back.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The keyring did not carry it out.
+    #[error(transparent)]
+    Problem(Problem),
+    /// The server did not look at it.
+    #[error("the running server refuses: {0}")]
+    Refused(String),
+    /// It never reached the server.
+    #[error("the running server hung up before the command was sent; nothing was changed")]
+    NotSent(#[source] io::Error),
+    /// The server was lost before it answered.
+    #[error(
+        "the connection to the running server was lost before it answered; the command may have been carried out: look \
+         with `list` or `show` before trying again"
+    )]
+    Lost(#[source] io::Error),
+    /// More than one line may hold.
+    #[error("the command has {bytes} bytes, more than a running server takes ({LONGEST}); stop it and try again")]
+    TooLong {
+        /// Length of the command.
+        bytes: usize,
+    },
+    /// The two are not of the same version, most likely.
+    #[error("cannot make sense of what the running server says; is it of another version?")]
+    Unreadable(#[source] serde_json::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Request {
+    v: u32,
+    command: Command,
+}
+
+/// Read before the rest, which another version may shape differently.
+#[derive(Deserialize)]
+struct RequestVersion {
+    v: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Ok(Outcome),
+    Problem(Problem),
+    Refused(String),
+}
+
+async fn converse<F, A>(stream: UnixStream, admitted: bool, operate: F) -> io::Result<()>
+where
+    F: Fn(Command) -> A,
+    A: Future<Output = Result<Outcome, Problem>>,
+{
+    let mut stream = BufReader::new(stream);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let limit = if admitted { LONGEST } else { 0 };
+        let mut bounded = (&mut stream).take(limit as u64);
+        timeout(PATIENCE, bounded.read_until(b'\n', &mut line)).await??;
+        let whole = line.last() == Some(&b'\n');
+        if admitted && !whole && line.len() < LONGEST {
+            return Ok(());
+        }
+        let answer = match (admitted, whole) {
+            (false, _) => Answer::Refused("only root and the user it runs as may give it commands".to_owned()),
+            (true, false) => Answer::Refused(format!("the command is longer than {LONGEST} bytes")),
+            (true, true) => carry_out(&line, &operate).await,
+        };
+        let mut text = serde_json::to_vec(&answer)?;
+        text.push(b'\n');
+        timeout(PATIENCE, stream.get_mut().write_all(&text)).await??;
+        if !(admitted && whole) {
+            return Ok(());
+        }
+    }
+}
+
+async fn carry_out<F, A>(line: &[u8], operate: &F) -> Answer
+where
+    F: Fn(Command) -> A,
+    A: Future<Output = Result<Outcome, Problem>>,
+{
+    match serde_json::from_slice(line) {
+        Ok(RequestVersion { v: VERSION }) => {}
+        Ok(RequestVersion { v }) => return Answer::Refused(format!("it speaks version {VERSION}, not {v}")),
+        Err(error) => return Answer::Refused(format!("not a command: {error}")),
+    }
+    let command = match serde_json::from_slice::<Request>(line) {
+        Ok(request) => request.command,
+        Err(error) => return Answer::Refused(format!("not a command: {error}")),
+    };
+    match operate(command).await {
+        Ok(outcome) => Answer::Ok(outcome),
+        Err(problem) => Answer::Problem(problem),
+    }
+}
+
+/// Whether a process of user `peer` may give commands to one of user `own`.
+const fn may_ask(peer: u32, own: u32) -> bool {
+    peer == own || peer == 0
+}
+
+/// A path short enough for the system: 107 bytes is all a socket's address holds, so a longer one is reached through its
+/// open folder.
+struct Address {
+    path: PathBuf,
+    _folder: Option<File>,
+}
+
+impl Address {
+    fn of(path: &Path) -> io::Result<Self> {
+        if path.as_os_str().as_bytes().len() <= SUN_PATH {
+            return Ok(Self { path: path.to_owned(), _folder: None });
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no path of a socket"));
+        };
+        let folder = File::open(parent)?;
+        let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
+        if short.as_os_str().as_bytes().len() > SUN_PATH {
+            let message = "the file name is too long for a socket: keep the store's below 80 bytes";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(Self { path: short, _folder: Some(folder) })
+    }
+}
+
+const VERSION: u32 = 1;
+/// Longest path in a socket's address, without the zero byte at its end.
+const SUN_PATH: usize = 107;
+/// Longest command: an import of 100,000 keys has about 40 MiB.
+const LONGEST: usize = 64 << 20;
+/// Clients at one time; the next waits.
+const CLIENTS: usize = 16;
+/// How long a client may keep its place without saying or taking anything whole.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long commands in hand may take at the end.
+const FINISH: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::key::{Account, AccountState};
+
+    /// Makes whatever account it is asked for, and knows no other command.
+    async fn operate(command: Command) -> Result<Outcome, Problem> {
+        match command {
+            Command::CreateAccount(id) => {
+                let created_at = Timestamp::from_millis(0);
+                Ok(Outcome::Account(Account { id, state: AccountState::Active, created_at }))
+            }
+            _ => Err(Problem::Conflict("not today".to_owned())),
+        }
+    }
+
+    fn create(id: &str) -> Command {
+        Command::CreateAccount(id.parse().unwrap())
+    }
+
+    async fn round_trip(path: &Path) {
+        let listener = Listener::bind(path).unwrap();
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let server = tokio::spawn(listener.serve(operate, async { drop(stopped.await) }));
+
+        // One who says nothing does not keep the next from being heard.
+        let _silent = UnixStream::connect(&Address::of(path).unwrap().path).await.unwrap();
+        let mut client = Client::connect(path).await.unwrap().unwrap();
+        let answer = client.ask(create("101")).await.unwrap();
+        assert!(matches!(answer, Outcome::Account(account) if account.id.as_str() == "101"));
+        let problem = client.ask(Command::ListUsers).await.unwrap_err();
+        assert!(matches!(problem, AskError::Problem(Problem::Conflict(_))));
+
+        drop((client, _silent));
+        stop.send(()).unwrap();
+        server.await.unwrap();
+        assert!(!path.exists());
+        assert!(Client::connect(path).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_command_goes_there_and_its_outcome_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        round_trip(&folder.path().join("keyward.db.sock")).await;
+    }
+
+    #[tokio::test]
+    async fn a_path_longer_than_an_address_works() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("d".repeat(100)).join("e".repeat(100));
+        std::fs::create_dir_all(&deep).unwrap();
+        round_trip(&deep.join("keyward.db.sock")).await;
+        let error = Listener::bind(&deep.join("n".repeat(200))).unwrap_err();
+        assert!(error.to_string().contains("too long"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_dead_servers_socket_is_replaced_and_anything_else_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyward.db.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(Client::connect(&path).await.unwrap().is_none());
+        round_trip(&path).await;
+        std::fs::write(&path, "").unwrap();
+        assert!(Listener::bind(&path).is_err());
+    }
+
+    #[tokio::test]
+    async fn another_user_is_refused_before_anything_is_read() {
+        assert!(may_ask(1000, 1000) && may_ask(0, 1000) && !may_ask(1001, 1000));
+        let (server, client) = UnixStream::pair().unwrap();
+        let server = tokio::spawn(converse(server, false, operate));
+        let refused = Client(BufReader::new(client)).ask(create("101")).await.unwrap_err();
+        assert!(matches!(refused, AskError::Refused(_)), "{refused}");
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn other_versions_and_nonsense_are_refused_by_reason() {
+        for (line, reason) in [("{\"v\":2,\"do\":\"x\"}\n", "version 1, not 2"), ("hello\n", "not a command")] {
+            let (server, client) = UnixStream::pair().unwrap();
+            let server = tokio::spawn(converse(server, true, operate));
+            let mut client = BufReader::new(client);
+            client.get_mut().write_all(line.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            client.read_line(&mut answer).await.unwrap();
+            assert!(answer.contains(reason), "{answer}");
+            drop(client);
+            server.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_lost_before_it_answers_leaves_the_outcome_open() {
+        let (server, client) = UnixStream::pair().unwrap();
+        let server = tokio::spawn(async move {
+            let mut server = BufReader::new(server);
+            let mut line = String::new();
+            server.read_line(&mut line).await.unwrap();
+        });
+        let lost = Client(BufReader::new(client)).ask(create("101")).await.unwrap_err();
+        assert!(matches!(lost, AskError::Lost(_)), "{lost}");
+        server.await.unwrap();
+    }
+}

@@ -1,0 +1,245 @@
+//! A body on its way through: held to a pace and a length, counted, and freed of its trailers.
+//!
+//! One wrapper serves both directions. Length and end pass through untouched, because hyper's framing follows from them.
+//! Trailers are dropped: they may carry names that were removed from the head (RFC 9110 6.5.1).
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use super::BoxError;
+
+/// `body`, ended with an error where nothing comes for `idle` or more than `limit` bytes do.
+#[derive(Debug)]
+pub struct Paced<B> {
+    body: B,
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The last poll found nothing, and the timer runs since then.
+    waiting: bool,
+    limit: u64,
+    passed: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Flowing,
+    Ended,
+    Failed,
+}
+
+impl<B: Body<Data = Bytes>> Paced<B> {
+    /// Holds `body` to a pace and a length; `u64::MAX` for any length.
+    pub fn new(body: B, idle: Duration, limit: u64) -> Self {
+        Self { body, idle, timer: None, waiting: false, limit, passed: 0, state: State::Flowing }
+    }
+
+    /// How many bytes have passed.
+    pub fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// Whether the whole body has passed.
+    pub fn finished(&self) -> bool {
+        match self.state {
+            State::Flowing => self.body.is_end_stream(),
+            State::Ended => true,
+            State::Failed => false,
+        }
+    }
+
+    /// The body inside, for what only its own type can tell.
+    pub fn get_ref(&self) -> &B {
+        &self.body
+    }
+}
+
+/// Whether `body` may be within `limit`, as far as it tells beforehand: a Content-Length does.
+pub fn fits(body: &impl Body, limit: u64) -> bool {
+    body.size_hint().lower() <= limit
+}
+
+/// Why a body did not reach its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Nothing came for too long.
+    #[error("the body made no progress for {}", humantime::format_duration(*.0))]
+    Stalled(Duration),
+    /// More came than is allowed.
+    #[error("the body is longer than {0} bytes")]
+    TooLarge(u64),
+    /// Its sender left, or did not keep to its framing.
+    #[error("the body broke off")]
+    Broken(#[source] BoxError),
+}
+
+impl<B> Body for Paced<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if this.state != State::Flowing {
+            return Poll::Ready(None);
+        }
+        let frame = loop {
+            match Pin::new(&mut this.body).poll_frame(cx) {
+                Poll::Pending => {
+                    ready!(this.poll_timer(cx));
+                    break Err(BodyError::Stalled(this.idle));
+                }
+                Poll::Ready(None) => {
+                    this.state = State::Ended;
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Some(Err(error))) => break Err(BodyError::Broken(error.into())),
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.waiting = false;
+                    let Ok(data) = frame.into_data() else { continue };
+                    this.passed = this.passed.saturating_add(data.len() as u64);
+                    break if this.passed > this.limit { Err(BodyError::TooLarge(this.limit)) } else { Ok(data) };
+                }
+            }
+        };
+        if frame.is_err() {
+            this.state = State::Failed;
+        }
+        Poll::Ready(Some(frame.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.state != State::Flowing || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Paced<B> {
+    /// Most bodies are here when they are asked for, so a timer is made only once one is not; after that it is set anew
+    /// in its place, without an allocation.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| {
+            self.waiting = true;
+            Box::pin(sleep(self.idle))
+        });
+        if !self.waiting {
+            self.waiting = true;
+            timer.set(sleep(self.idle));
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use http::HeaderMap;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// What a test's body does when polled.
+    enum Step {
+        Data(&'static str),
+        Trailers,
+        Pause(Duration),
+        Break,
+    }
+
+    struct Script {
+        steps: VecDeque<Step>,
+        pause: Option<Pin<Box<Sleep>>>,
+    }
+
+    fn script(steps: impl IntoIterator<Item = Step>) -> Script {
+        Script { steps: steps.into_iter().collect(), pause: None }
+    }
+
+    impl Body for Script {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+            loop {
+                if let Some(pause) = &mut self.pause {
+                    ready!(pause.as_mut().poll(cx));
+                    self.pause = None;
+                }
+                return Poll::Ready(match self.steps.pop_front() {
+                    Some(Step::Data(text)) => Some(Ok(Frame::data(Bytes::from_static(text.as_bytes())))),
+                    Some(Step::Trailers) => Some(Ok(Frame::trailers(HeaderMap::new()))),
+                    Some(Step::Break) => Some(Err(std::io::ErrorKind::ConnectionReset.into())),
+                    Some(Step::Pause(span)) => {
+                        self.pause = Some(Box::pin(sleep(span)));
+                        continue;
+                    }
+                    None => None,
+                });
+            }
+        }
+    }
+
+    const IDLE: Duration = Duration::from_millis(200);
+
+    #[tokio::test]
+    async fn trailers_are_dropped_and_bytes_counted() {
+        let mut body = Paced::new(script([Step::Data("abc"), Step::Trailers]), IDLE, 3);
+        assert!(!body.finished());
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
+        assert!(body.frame().await.is_none());
+        assert!(body.finished());
+        assert_eq!(body.passed(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_makes_no_progress_is_ended() {
+        let mut body = Paced::new(script([Step::Data("a"), Step::Pause(IDLE * 500), Step::Data("b")]), IDLE, 9);
+        assert!(body.frame().await.unwrap().is_ok());
+        assert!(matches!(body.frame().await, Some(Err(BodyError::Stalled(_)))));
+        assert!(body.frame().await.is_none() && !body.finished());
+    }
+
+    #[tokio::test]
+    async fn a_slow_body_that_goes_on_is_not_ended() {
+        // Together three times the limit. However late this is polled, the body is asked before the timer.
+        let steps = (0..6).flat_map(|_| [Step::Data("a"), Step::Pause(IDLE / 2)]);
+        let mut body = Paced::new(script(steps), IDLE, 6);
+        while let Some(frame) = body.frame().await {
+            frame.unwrap();
+        }
+        assert!(body.finished());
+        assert_eq!(body.passed(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_body_above_its_limit_is_ended_at_once() {
+        let mut body = Paced::new(script([Step::Data("abc"), Step::Data("d")]), IDLE, 3);
+        assert!(body.frame().await.unwrap().is_ok());
+        assert!(matches!(body.frame().await, Some(Err(BodyError::TooLarge(3)))));
+        assert!(!body.finished());
+        let told = http_body_util::Full::new(Bytes::from_static(b"abcd"));
+        assert!(fits(&told, 4) && !fits(&told, 3));
+    }
+
+    #[tokio::test]
+    async fn a_broken_body_says_so_and_keeps_its_cause() {
+        let mut body = Paced::new(script([Step::Break]), IDLE, 3);
+        let Some(Err(error)) = body.frame().await else { panic!("no error") };
+        assert!(matches!(error, BodyError::Broken(_)));
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}

@@ -1,0 +1,279 @@
+//! What one connection is doing and since when: written by the connection itself, read by the reaper.
+//!
+//! ```text
+//!   Handshake -> First --byte--> Head --request--> Busy --answered--> Idle      HTTP/1.1
+//!                                 ^----------------byte----------------'
+//!   Handshake -> Preface --settings--> Idle <--> Busy                           HTTP/2
+//! ```
+//!
+//! All of it is cells on one thread, and the time is the worker's coarse one, so that a read or a write costs no system
+//! call. Ending a connection is a word left here and a wake: its task then drops what it was doing.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::reaper::Limits;
+use crate::clock::BootTime;
+use crate::telemetry::label::Closed;
+
+/// A worker's time, as of its last sweep.
+pub(super) type CoarseTime = Rc<Cell<BootTime>>;
+
+/// One connection's state.
+#[derive(Debug)]
+pub(super) struct Conn {
+    time: CoarseTime,
+    phase: Cell<Phase>,
+    since: Cell<BootTime>,
+    http2: Cell<bool>,
+    preface: Cell<usize>,
+    in_flight: Cell<usize>,
+    /// Bytes wait for the client since then.
+    blocked: Cell<Option<BootTime>>,
+    /// The client has sent all it will.
+    ended: Cell<bool>,
+    /// The last request had a body, of which some may still be on its way.
+    body: Cell<bool>,
+    leaving: Cell<bool>,
+    verdict: Cell<Option<Closed>>,
+    waker: RefCell<Option<Waker>>,
+    streams: RefCell<Vec<Rc<Stream>>>,
+    /// The stream whose task is about to be spawned.
+    fresh: RefCell<Option<Rc<Stream>>>,
+}
+
+/// What a connection is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// TLS, not agreed yet.
+    Handshake,
+    /// HTTP/1.1: no byte came yet.
+    First,
+    /// HTTP/1.1: a head has begun.
+    Head,
+    /// HTTP/2: the client's preface and settings are not here yet.
+    Preface,
+    /// A request is being answered.
+    Busy,
+    /// None is.
+    Idle,
+    /// All is answered; what the client still sends is thrown away.
+    Linger,
+}
+
+impl Conn {
+    pub(super) fn new(time: CoarseTime) -> Rc<Self> {
+        let since = Cell::new(time.get());
+        Rc::new(Self {
+            time,
+            phase: Cell::new(Phase::Handshake),
+            since,
+            http2: Cell::new(false),
+            preface: Cell::new(0),
+            in_flight: Cell::new(0),
+            blocked: Cell::new(None),
+            ended: Cell::new(false),
+            body: Cell::new(false),
+            leaving: Cell::new(false),
+            verdict: Cell::new(None),
+            waker: RefCell::new(None),
+            streams: RefCell::new(Vec::new()),
+            fresh: RefCell::new(None),
+        })
+    }
+
+    /// Goes on to `phase`, as of now.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(self.time.get());
+    }
+
+    /// HTTP begins.
+    pub(super) fn speak(&self, http2: bool) {
+        self.http2.set(http2);
+        self.enter(if http2 { Phase::Preface } else { Phase::First });
+    }
+
+    /// Bytes came from the client; none is its end.
+    pub(super) fn on_read(&self, bytes: usize) {
+        if bytes == 0 {
+            self.ended.set(true);
+            return;
+        }
+        match self.phase.get() {
+            Phase::First => self.enter(Phase::Head),
+            Phase::Idle if !self.http2.get() => self.enter(Phase::Head),
+            Phase::Preface => {
+                self.preface.set(self.preface.get().saturating_add(bytes));
+                if self.preface.get() >= HTTP2_PREFACE {
+                    self.enter(Phase::Idle);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The client took bytes, or took none though some wait.
+    pub(super) fn on_write(&self, taken: bool) {
+        if taken {
+            self.blocked.set(None);
+        } else if self.blocked.get().is_none() {
+            self.blocked.set(Some(self.time.get()));
+        }
+    }
+
+    /// A request began; it is in flight until what this returns is dropped.
+    pub(super) fn begin(self: &Rc<Self>, body: bool) -> InFlight {
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.body.set(body);
+        self.enter(Phase::Busy);
+        let stream = self.http2.get().then(|| {
+            let stream = Rc::new(Stream::default());
+            self.streams.borrow_mut().push(Rc::clone(&stream));
+            *self.fresh.borrow_mut() = Some(Rc::clone(&stream));
+            stream
+        });
+        InFlight { conn: Rc::clone(self), stream }
+    }
+
+    /// The task that answers the request that began last was spawned (HTTP/2).
+    pub(super) fn adopt(&self, task: AbortHandle) {
+        if let Some(stream) = self.fresh.borrow_mut().take() {
+            *stream.task.borrow_mut() = Some(task);
+        }
+    }
+
+    /// Whether closing now could lose an answer: bytes that the client still sends would make the kernel answer with a
+    /// reset, and a reset makes the client's kernel throw away what it has not read (RFC 9112 9.6).
+    pub(super) fn should_linger(&self) -> bool {
+        !self.ended.get() && (self.body.get() || self.phase.get() == Phase::Head)
+    }
+
+    /// Ends the connection once its answers are given; at once where it has not begun.
+    pub(super) fn leave(&self) {
+        if self.phase.get() == Phase::Handshake {
+            self.cut(Closed::Drained);
+        }
+        self.leaving.set(true);
+        self.wake();
+    }
+
+    /// Ends the connection now.
+    pub(super) fn cut(&self, why: Closed) {
+        if self.verdict.get().is_none() {
+            self.verdict.set(Some(why));
+            self.wake();
+        }
+    }
+
+    /// What is overdue, if anything.
+    pub(super) fn overdue(&self, limits: &Limits) -> Option<Closed> {
+        let now = self.time.get();
+        if self.blocked.get().is_some_and(|since| now.since(since) >= limits.write_stall) {
+            return Some(Closed::WriteStall);
+        }
+        let (limit, why) = match self.phase.get() {
+            Phase::Handshake => (limits.tls_handshake, Closed::HandshakeTimeout),
+            Phase::First | Phase::Head | Phase::Preface => (limits.header, Closed::HeaderTimeout),
+            Phase::Idle => (limits.idle, Closed::IdleTimeout),
+            Phase::Linger => (LINGER, Closed::Done),
+            Phase::Busy => return None,
+        };
+        (now.since(self.since.get()) >= limit).then_some(why)
+    }
+
+    /// Ends the HTTP/2 streams whose client takes none of their bytes, and returns how many: the socket is not blocked
+    /// where flow control is, and each of them holds an origin's connection.
+    pub(super) fn end_stalled_streams(&self, limits: &Limits) -> usize {
+        let stalled = |stream: &&Rc<Stream>| {
+            stream.waiting.get().is_some_and(|since| self.time.get().since(since) >= limits.write_stall)
+        };
+        let streams = self.streams.borrow();
+        let tasks = streams.iter().filter(stalled).filter_map(|stream| stream.task.borrow_mut().take());
+        tasks.map(|task| task.abort()).count()
+    }
+
+    /// Does `work` until it is done or the connection is ended from outside. `leave` is called once, when the connection
+    /// should finish.
+    pub(super) async fn run<F: Future>(
+        &self,
+        mut work: Pin<&mut F>,
+        leave: impl Fn(Pin<&mut F>),
+    ) -> Result<F::Output, Closed> {
+        let mut told = false;
+        poll_fn(|cx| {
+            self.listen(cx);
+            if let Some(why) = self.verdict.get() {
+                return Poll::Ready(Err(why));
+            }
+            if self.leaving.get() && !told {
+                told = true;
+                leave(work.as_mut());
+            }
+            work.as_mut().poll(cx).map(Ok)
+        })
+        .await
+    }
+
+    fn listen(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// A request in flight, until the end of its answer.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    conn: Rc<Conn>,
+    stream: Option<Rc<Stream>>,
+}
+
+impl InFlight {
+    /// The answer has bytes for the client, which takes them or lets them wait.
+    pub(super) fn offered(&self, waits: bool) {
+        if let Some(stream) = &self.stream {
+            stream.waiting.set(waits.then(|| self.conn.time.get()));
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream {
+            self.conn.streams.borrow_mut().retain(|other| !Rc::ptr_eq(other, stream));
+        }
+        let left = self.conn.in_flight.get() - 1;
+        self.conn.in_flight.set(left);
+        if left == 0 {
+            self.conn.enter(Phase::Idle);
+        }
+    }
+}
+
+/// One HTTP/2 stream.
+#[derive(Debug, Default)]
+struct Stream {
+    task: RefCell<Option<AbortHandle>>,
+    /// Its bytes wait for the client since then.
+    waiting: Cell<Option<BootTime>>,
+}
+
+/// The fixed preface and an empty SETTINGS frame (RFC 9113 3.4).
+const HTTP2_PREFACE: usize = 24 + 9;
+
+/// After the last answer, a client is listened to for so long.
+const LINGER: Duration = Duration::from_secs(2);

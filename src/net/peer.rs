@@ -1,0 +1,62 @@
+//! Who is at the other end of a connection, as far as the transport tells.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::conn::Conn;
+use super::tls::ServerTls;
+
+/// One connection, as its requests see it.
+#[derive(Debug)]
+pub struct Peer {
+    /// Where it comes from. Behind a balancer this is the balancer.
+    pub address: SocketAddr,
+    /// Which of our addresses it came to.
+    pub local: SocketAddr,
+    /// What TLS tells, where there is TLS.
+    pub tls: Option<TlsPeer>,
+    conn: Option<Rc<Conn>>,
+}
+
+impl Peer {
+    pub(super) fn new(address: SocketAddr, local: SocketAddr, tls: Option<TlsPeer>, conn: Rc<Conn>) -> Self {
+        Self { address, local, tls, conn: Some(conn) }
+    }
+
+    /// A peer without a connection, for tests of what handles its requests.
+    #[must_use]
+    pub fn detached(address: SocketAddr, local: SocketAddr) -> Self {
+        Self { address, local, tls: None, conn: None }
+    }
+
+    /// Whether nobody between us could read along.
+    #[must_use]
+    pub fn secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Ends the connection once its answers are given: HTTP/2 by GOAWAY. An HTTP/1.1 answer should also say
+    /// `Connection: close`, since its head may be on its way already.
+    pub fn close_soon(&self) {
+        if let Some(conn) = &self.conn {
+            conn.leave();
+        }
+    }
+}
+
+/// What TLS tells about a connection.
+#[derive(Debug)]
+pub struct TlsPeer {
+    /// The name the client asked for (SNI), in lower case.
+    pub server_name: Option<Box<str>>,
+    pub(super) server: ServerTls,
+}
+
+impl TlsPeer {
+    /// Whether `host` would have been shown the same certificate as this client was. Where not, a request for it on this
+    /// connection is misdirected (421, RFC 9110 15.5.20).
+    #[must_use]
+    pub fn serves(&self, host: &str) -> bool {
+        self.server.same_certificate(self.server_name.as_deref().unwrap_or_default(), host)
+    }
+}

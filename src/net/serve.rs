@@ -1,0 +1,288 @@
+//! One connection, from accept to close.
+//!
+//! On a plain listener that is HTTP/1.1; nothing is sniffed, because a sniff has no time-out. Under TLS, ALPN chooses.
+//! Every setting hyper has a choice about is said here, also where it is the default, because the next version's default
+//! may be another.
+
+use std::convert::Infallible;
+use std::error::Error as _;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::Handler;
+use super::config::Limits;
+use super::conn::{Conn, InFlight, Phase};
+use super::peer::{Peer, TlsPeer};
+use super::tls::{ALPN_HTTP2, ServerTls};
+use super::watch::Watched;
+use crate::telemetry::label::{Closed, HandshakeFailure, ParseError};
+use crate::telemetry::metrics::Shard;
+
+/// What all connections of one worker share.
+pub(super) struct Serving<H> {
+    handler: H,
+    limits: Limits,
+    http1: http1::Builder,
+    metrics: Rc<Shard>,
+}
+
+impl<H: Handler> Serving<H> {
+    pub(super) fn new(handler: H, limits: Limits, metrics: Rc<Shard>) -> Rc<Self> {
+        let http1 = http1(&limits);
+        Rc::new(Self { handler, limits, http1, metrics })
+    }
+
+    /// Serves one client until either side is done, and tells why it ended.
+    pub(super) async fn connection(
+        self: &Rc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        conn: &Rc<Conn>,
+        tls: Option<&ServerTls>,
+    ) -> Closed {
+        let ended = match stream.local_addr() {
+            Ok(local) => self.spoken(stream, address, local, conn, tls).await,
+            Err(_) => Err(Closed::Broken),
+        };
+        ended.err().unwrap_or(Closed::Done)
+    }
+
+    async fn spoken(
+        self: &Rc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        local: SocketAddr,
+        conn: &Rc<Conn>,
+        tls: Option<&ServerTls>,
+    ) -> Result<(), Closed> {
+        let stream = Watched::new(stream, Rc::clone(conn));
+        let Some(tls) = tls else {
+            conn.speak(false);
+            let peer = Rc::new(Peer::new(address, local, None, Rc::clone(conn)));
+            let (stream, ended) = self.http1(stream, conn, peer).await;
+            return linger(stream, conn, ended).await;
+        };
+        let stream = self.handshake(stream, conn, tls).await?;
+        let (_, session) = stream.get_ref();
+        let (name, http2) = (session.server_name().map(Into::into), session.alpn_protocol() == Some(ALPN_HTTP2));
+        let secured = TlsPeer { server_name: name, server: tls.clone() };
+        let peer = Rc::new(Peer::new(address, local, Some(secured), Rc::clone(conn)));
+        conn.speak(http2);
+        if http2 {
+            return self.http2(stream, conn, peer).await;
+        }
+        let (stream, ended) = self.http1(stream, conn, peer).await;
+        linger(stream.into_inner().0, conn, ended).await
+    }
+
+    async fn handshake(&self, stream: Watched, conn: &Conn, tls: &ServerTls) -> Result<TlsStream<Watched>, Closed> {
+        let accept = pin!(TlsAcceptor::from(tls.config()).accept(stream));
+        match conn.run(accept, |_| {}).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => {
+                self.metrics.handshake_failed(handshake_failure(&error));
+                Err(Closed::Handshake)
+            }
+            Err(why) => {
+                if why == Closed::HandshakeTimeout {
+                    self.metrics.handshake_failed(HandshakeFailure::Timeout);
+                }
+                Err(why)
+            }
+        }
+    }
+
+    async fn http1<I>(self: &Rc<Self>, io: I, conn: &Rc<Conn>, peer: Rc<Peer>) -> (I, Result<(), Closed>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let service = service_fn(|request| self.answer(conn, &peer, request));
+        let mut connection = self.http1.serve_connection(TokioIo::new(io), service);
+        let ended = conn.run(Pin::new(&mut connection), http1::Connection::graceful_shutdown).await;
+        let ended = ended.and_then(|result| result.map_err(|error| self.failed(&error)));
+        (connection.into_parts().io.into_inner(), ended)
+    }
+
+    async fn http2(self: &Rc<Self>, io: TlsStream<Watched>, conn: &Rc<Conn>, peer: Rc<Peer>) -> Result<(), Closed> {
+        let service = service_fn(|request| self.answer(conn, &peer, request));
+        let builder = http2(&self.limits, LocalExec(Rc::clone(conn)));
+        let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+        let ended = conn.run(connection, http2::Connection::graceful_shutdown).await;
+        ended.and_then(|result| result.map_err(|error| self.failed(&error)))
+    }
+
+    /// The request counts as in flight from here, not from the first poll.
+    fn answer(
+        self: &Rc<Self>,
+        conn: &Rc<Conn>,
+        peer: &Rc<Peer>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Answer<H::Body>>, Infallible>> + use<H> {
+        let in_flight = conn.begin(!request.body().is_end_stream());
+        let (serving, peer) = (Rc::clone(self), Rc::clone(peer));
+        async move {
+            let response = serving.handler.handle(&peer, request).await;
+            in_flight.offered(true);
+            Ok(response.map(|body| Answer { body, in_flight }))
+        }
+    }
+
+    fn failed(&self, error: &hyper::Error) -> Closed {
+        match parse_error(error) {
+            Some(why) => {
+                self.metrics.parse_error(why);
+                Closed::Malformed
+            }
+            None => Closed::Broken,
+        }
+    }
+}
+
+/// An answer's body; its request is in flight as long as it lives.
+struct Answer<B> {
+    body: B,
+    in_flight: InFlight,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Answer<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        // hyper asks for more only once the client has room for it.
+        self.in_flight.offered(frame.is_ready());
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Spawns on the worker, and tells the connection which task answers which stream.
+#[derive(Clone)]
+struct LocalExec(Rc<Conn>);
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExec {
+    fn execute(&self, work: F) {
+        let task = tokio::task::spawn_local(async move {
+            work.await;
+        });
+        self.0.adopt(task.abort_handle());
+    }
+}
+
+fn http1(limits: &Limits) -> http1::Builder {
+    let header = limits.header_bytes.as_usize();
+    let mut builder = http1::Builder::new();
+    builder
+        // Without a timer hyper's time-outs do nothing, silently (hyper server/conn/http1.rs).
+        .timer(TokioTimer::new())
+        // The reaper tells a slow head from an idle connection, and does both without a timer a request.
+        .header_read_timeout(None)
+        .max_header_size(header)
+        // Below 8 KiB hyper panics; and a head that is allowed must fit.
+        .max_buf_size(limits.buffer_bytes.as_usize().max(header).max(8 * 1024))
+        // A client that leaves cancels its request.
+        .half_close(false)
+        .keep_alive(true)
+        // Would hold whole answers for a slow reader.
+        .pipeline_flush(false)
+        .title_case_headers(false)
+        .preserve_header_case(false)
+        .allow_multiple_spaces_in_request_line_delimiters(false)
+        .ignore_invalid_headers(false)
+        .auto_date_header(true);
+    builder
+}
+
+fn http2(limits: &Limits, exec: LocalExec) -> http2::Builder<LocalExec> {
+    let mut builder = http2::Builder::new(exec);
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .max_concurrent_streams(limits.streams)
+        // Four to one, so that one slow reader does not stall the other streams (hyperium/hyper#2899).
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .adaptive_window(false)
+        // As for HTTP/1.1, so that the choice of protocol is no way around it.
+        .max_header_list_size(u32::try_from(limits.header_bytes.0).unwrap_or(u32::MAX))
+        // The default of 400 KiB a stream is 40 MiB a connection.
+        .max_send_buf_size(64 * 1024)
+        .max_frame_size(16 * 1024)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(1024)
+        .auto_date_header(true);
+    builder
+}
+
+/// Throws away what the client still sends, for a while, where closing at once could lose the answer.
+async fn linger(mut stream: Watched, conn: &Conn, ended: Result<(), Closed>) -> Result<(), Closed> {
+    if matches!(ended, Ok(()) | Err(Closed::Malformed)) && conn.should_linger() {
+        conn.enter(Phase::Linger);
+        let read = pin!(async {
+            let (mut scrap, mut budget) = (vec![0; 16 * 1024], LINGER_BYTES);
+            while budget > 0 {
+                match stream.read(&mut scrap).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => budget = budget.saturating_sub(read),
+                }
+            }
+        });
+        conn.run(read, |_| {}).await.or_else(|why| if why == Closed::Done { Ok(()) } else { Err(why) })?;
+    }
+    ended
+}
+
+/// At most so much is thrown away.
+const LINGER_BYTES: usize = 1024 * 1024;
+
+fn parse_error(error: &hyper::Error) -> Option<ParseError> {
+    if error.is_parse_version_h2() {
+        return Some(ParseError::ClearHttp2);
+    }
+    if error.is_parse() {
+        return Some(if error.is_parse_too_large() { ParseError::TooLarge } else { ParseError::Malformed });
+    }
+    let error = error.source()?.downcast_ref::<h2::Error>()?;
+    match error.reason()? {
+        h2::Reason::ENHANCE_YOUR_CALM => Some(ParseError::Http2Flood),
+        h2::Reason::NO_ERROR => None,
+        _ => Some(ParseError::Http2),
+    }
+}
+
+fn handshake_failure(error: &io::Error) -> HandshakeFailure {
+    use rustls::Error as Tls;
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
+        Some(Tls::InvalidMessage(_)) => HandshakeFailure::NotTls,
+        Some(Tls::PeerIncompatible(_)) => HandshakeFailure::Incompatible,
+        Some(Tls::NoApplicationProtocol) => HandshakeFailure::Alpn,
+        Some(Tls::AlertReceived(_)) => HandshakeFailure::Alert,
+        Some(_) => HandshakeFailure::Other,
+        None => HandshakeFailure::Closed,
+    }
+}

@@ -1,0 +1,98 @@
+//! Certificates that are whole, and nine ways in which they are not.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+/// Writes a fresh certificate for `names` and its key, as PEM.
+fn write(folder: &Path, stem: &str, names: &[&str]) -> CertificateFiles {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let files = CertificateFiles {
+        chain_file: Some(folder.join(format!("{stem}.pem"))),
+        key_file: Some(folder.join(format!("{stem}.key"))),
+    };
+    fs::write(files.chain_file.as_ref().unwrap(), made.cert.pem()).unwrap();
+    fs::write(files.key_file.as_ref().unwrap(), made.signing_key.serialize_pem()).unwrap();
+    files
+}
+
+fn flaws(files: &[CertificateFiles]) -> Vec<String> {
+    ServerTls::load(files, "server.certificates").err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_exact_name_goes_before_a_wildcard_and_the_first_takes_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [
+        write(folder.path(), "first", &["first.example"]),
+        write(folder.path(), "wild", &["*.example.com", "example.com"]),
+        write(folder.path(), "exact", &["api.example.com"]),
+    ];
+    let tls = ServerTls::load(&files, "server.certificates").unwrap();
+    for (a, b, same) in [
+        ("a.example.com", "b.example.com", true),
+        ("a.example.com", "EXAMPLE.com.", true),
+        ("a.example.com", "api.example.com", false),
+        ("a.b.example.com", "first.example", true),
+        ("unknown.test", "", true),
+        ("a.example.com", "unknown.test", false),
+    ] {
+        assert_eq!(tls.same_certificate(a, b), same, "{a} and {b}");
+    }
+}
+
+#[test]
+fn every_flaw_of_every_certificate_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (write(folder.path(), "one", &["one.test"]), write(folder.path(), "two", &["two.test"]));
+    let text = folder.path().join("text.pem");
+    fs::write(&text, "not a certificate").unwrap();
+    let absent: PathBuf = folder.path().join("absent.pem");
+    let with = |chain: Option<&PathBuf>, key: Option<&PathBuf>| CertificateFiles {
+        chain_file: chain.cloned(),
+        key_file: key.cloned(),
+    };
+    let (chain, key) = (one.chain_file.as_ref(), one.key_file.as_ref());
+    let told = flaws(&[
+        with(chain, two.key_file.as_ref()),
+        with(Some(&absent), Some(&absent)),
+        with(Some(&text), Some(&text)),
+        with(None, key),
+        with(chain, None),
+        one.clone(),
+    ]);
+    let expected = [
+        ("server.certificates.0.key_file", "does not belong"),
+        ("server.certificates.1.chain_file", "cannot be read"),
+        ("server.certificates.1.key_file", "cannot be read"),
+        ("server.certificates.2.chain_file", "has no certificate"),
+        ("server.certificates.2.key_file", "has no private key"),
+        ("server.certificates.3.chain_file", "is missing"),
+        ("server.certificates.4.key_file", "is missing"),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for ((key, what), flaw) in expected.iter().zip(&told) {
+        assert!(flaw.starts_with(key) && flaw.contains(what), "{flaw} is not about {key}: {what}");
+    }
+    assert!(told[1].contains("absent.pem") && told[1].contains("No such file"), "{}", told[1]);
+}
+
+#[test]
+fn tls_without_a_certificate_is_a_flaw() {
+    assert_eq!(flaws(&[]), ["server.certificates: TLS needs a certificate"]);
+    let none = CertificateFiles { chain_file: None, key_file: None };
+    let told = ServerTls::load_one(&none, "admin").unwrap_err();
+    assert_eq!(told.iter().map(|flaw| flaw.key.as_str()).collect::<Vec<_>>(), ["admin.chain_file", "admin.key_file"]);
+}
+
+#[test]
+fn a_failed_reload_leaves_everything_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (write(folder.path(), "a", &["a.test"]), write(folder.path(), "b", &["b.test"]));
+    let tls = ServerTls::load(&[a.clone(), b.clone()], "server.certificates").unwrap();
+    assert!(tls.reload(&[], "server.certificates").is_err());
+    assert!(!tls.same_certificate("a.test", "b.test"));
+    tls.reload(&[a], "server.certificates").unwrap();
+    assert!(tls.same_certificate("a.test", "b.test"));
+}

@@ -1,0 +1,316 @@
+//! Workers: threads that each serve their own connections from accept to close.
+//!
+//! A worker shares with the others only counters, the number of open connections and the signal to end. One that ends
+//! without being told to is fatal: its share of the connections would wait in a queue that nobody empties.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::{Arc, mpsc as sync};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinSet, LocalSet};
+
+use super::Handler;
+use super::config::{Limits, Timeouts};
+use super::conn::{CoarseTime, Conn};
+use super::drain::{Drain, Stage};
+use super::listen::{AcceptError, Listener, Listeners, back_off};
+use super::reaper::{self, Connections};
+use super::serve::Serving;
+use super::tls::ServerTls;
+use crate::clock::Clock;
+use crate::telemetry::label::Closed;
+use crate::telemetry::metrics::{Metrics, Shard};
+
+/// What the workers of one face have in common.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Names the threads: `{name}-0`, `{name}-1`.
+    pub name: &'static str,
+    /// How much of anything; `connections` is for all workers together.
+    pub limits: Limits,
+    /// How long anything may take.
+    pub timeouts: Timeouts,
+    /// For the listeners that speak TLS.
+    pub tls: Option<ServerTls>,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+    /// Where time comes from.
+    pub clock: Clock,
+    /// When to end.
+    pub drain: Drain,
+}
+
+/// The workers of one face, running.
+#[derive(Debug)]
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    ended: mpsc::UnboundedReceiver<Ended>,
+    drain: Drain,
+}
+
+/// A worker's number, and how many connections it cut or why it failed.
+type Ended = (usize, Result<usize, WorkerError>);
+
+/// Where a worker tells that it accepts, or why it never will.
+type Ready = sync::Sender<Result<(), WorkerFailed>>;
+
+impl Workers {
+    /// Starts a worker for each set of sockets. Each makes its handler on its own thread, given its number; all accept
+    /// when this returns.
+    pub fn start<H, F>(setup: &Setup, listeners: Listeners, make: F) -> Result<Self, WorkerFailed>
+    where
+        H: Handler,
+        F: Fn(usize) -> H + Send + Clone + 'static,
+    {
+        let (tell, ended) = mpsc::unbounded_channel();
+        let (ready, started) = sync::channel();
+        let open = Arc::new(Semaphore::new(setup.limits.connections.min(Semaphore::MAX_PERMITS)));
+        let mut workers = Self { threads: Vec::new(), ended, drain: setup.drain.clone() };
+        for (number, listeners) in listeners.into_workers().into_iter().enumerate() {
+            let name = format!("{}-{number}", setup.name);
+            let (setup, make, open) = (setup.clone(), make.clone(), Arc::clone(&open));
+            let (tell, mut ready) = (tell.clone(), Some(ready.clone()));
+            let work = move || {
+                let work = AssertUnwindSafe(|| run(&setup, listeners, &open, &mut ready, || make(number)));
+                let ended = catch_unwind(work).unwrap_or_else(|panic| Err(WorkerError::Panicked(text_of(&*panic))));
+                if let Err(error) = &ended {
+                    tracing::error!(worker = number, error = %chain(error), "a worker ended; keyward cannot go on");
+                }
+                // Nobody listens any more where whoever started us gave up.
+                match (ready, ended) {
+                    (Some(ready), Err(source)) => drop(ready.send(Err(WorkerFailed { worker: number, source }))),
+                    (_, ended) => drop(tell.send((number, ended))),
+                }
+            };
+            match thread::Builder::new().name(name).spawn(work) {
+                Ok(thread) => workers.threads.push(thread),
+                Err(error) => return Err(WorkerFailed { worker: number, source: WorkerError::Start(error) }),
+            }
+        }
+        drop(ready);
+        for result in &started {
+            if let Err(failed) = result {
+                setup.drain.advance(Stage::Cut);
+                return Err(failed);
+            }
+        }
+        Ok(workers)
+    }
+
+    /// Waits until a worker ends without being told to. The process must then end too.
+    pub async fn failed(&mut self) -> WorkerFailed {
+        loop {
+            match self.ended.recv().await {
+                Some((worker, Err(source))) => return WorkerFailed { worker, source },
+                Some((_, Ok(_))) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Ends the workers in order: goes on accepting for `min`, then finishes what is in flight for at most `max`.
+    pub async fn drain(mut self, min: Duration, max: Duration) -> Drained {
+        self.drain.advance(Stage::Leaving);
+        tokio::time::sleep(min).await;
+        self.drain.advance(Stage::Closing);
+        let mut drained = Drained::default();
+        if tokio::time::timeout(max, self.collect(&mut drained)).await.is_err() {
+            self.drain.advance(Stage::Cut);
+            self.collect(&mut drained).await;
+        }
+        for thread in self.threads.drain(..) {
+            // A panic was caught and told already; a thread that has told ends at once.
+            let _ = thread.join();
+        }
+        drained
+    }
+
+    async fn collect(&mut self, drained: &mut Drained) {
+        while drained.workers < self.threads.len() {
+            let Some((_, ended)) = self.ended.recv().await else { return };
+            drained.workers += 1;
+            drained.cut += ended.unwrap_or(0);
+        }
+    }
+}
+
+/// How an orderly end went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were still busy when time was up.
+    pub cut: usize,
+    workers: usize,
+}
+
+/// A worker ended without being told to.
+#[derive(Debug, thiserror::Error)]
+#[error("worker {worker} ended")]
+pub struct WorkerFailed {
+    worker: usize,
+    #[source]
+    source: WorkerError,
+}
+
+/// Why a worker ended without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It could not start.
+    #[error("it could not start")]
+    Start(#[source] io::Error),
+    /// A listener speaks TLS, and no certificate was given.
+    #[error("it has no certificate for its TLS listener")]
+    NoCertificate,
+    /// A listening socket broke.
+    #[error("it can no longer accept")]
+    Accept(#[source] io::Error),
+    /// A bug of ours.
+    #[error("it panicked: {0}")]
+    Panicked(String),
+}
+
+/// How many workers to start, where `asked` is the setting and 0 means one a core.
+#[must_use]
+pub fn count(asked: usize) -> usize {
+    if asked > 0 { asked } else { thread::available_parallelism().map_or(1, usize::from) }
+}
+
+fn run<H: Handler>(
+    setup: &Setup,
+    listeners: Vec<Listener>,
+    open: &Arc<Semaphore>,
+    ready: &mut Option<Ready>,
+    make: impl FnOnce() -> H,
+) -> Result<usize, WorkerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WorkerError::Start)?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        let time = Rc::new(Cell::new(setup.clock.boot()));
+        let metrics = setup.metrics.shard();
+        let worker = Rc::new(Worker {
+            serving: Serving::new(make(), setup.limits.clone(), Rc::clone(&metrics)),
+            connections: Rc::new(Connections::default()),
+            open: Arc::clone(open),
+            clock: setup.clock.clone(),
+            time: Rc::clone(&time),
+            metrics: Rc::clone(&metrics),
+        });
+        let mut accepting = JoinSet::new();
+        for Listener { socket, secure } in listeners {
+            let tls = match (secure, &setup.tls) {
+                (false, _) => None,
+                (true, Some(tls)) => Some(tls.clone()),
+                (true, None) => return Err(WorkerError::NoCertificate),
+            };
+            let socket = TcpListener::from_std(socket).map_err(WorkerError::Start)?;
+            accepting.spawn_local(Rc::clone(&worker).accept(socket, tls));
+        }
+        let limits = reaper::Limits::new(&setup.timeouts);
+        let (connections, clock) = (Rc::clone(&worker.connections), setup.clock.clone());
+        tokio::task::spawn_local(reaper::sweep(connections, limits, clock, time, metrics));
+        if let Some(ready) = ready.take() {
+            // Whoever started us may have given up.
+            let _ = ready.send(Ok(()));
+        }
+        worker.until_drained(accepting, &setup.drain).await
+    })
+}
+
+struct Worker<H> {
+    serving: Rc<Serving<H>>,
+    connections: Rc<Connections>,
+    /// What is left of the number of connections that all workers together may have.
+    open: Arc<Semaphore>,
+    clock: Clock,
+    time: CoarseTime,
+    metrics: Rc<Shard>,
+}
+
+impl<H: Handler> Worker<H> {
+    async fn until_drained(&self, mut accepting: JoinSet<io::Error>, drain: &Drain) -> Result<usize, WorkerError> {
+        tokio::select! {
+            () = drain.reached(Stage::Closing) => {}
+            Some(ended) = accepting.join_next() => return Err(match ended {
+                Ok(error) => WorkerError::Accept(error),
+                Err(error) => WorkerError::Panicked(error.to_string()),
+            }),
+        }
+        accepting.shutdown().await;
+        self.connections.leave();
+        tokio::select! {
+            () = self.connections.empty() => return Ok(0),
+            () = drain.reached(Stage::Cut) => {}
+        }
+        let cut = self.connections.len();
+        self.connections.each(|conn| conn.cut(Closed::Drained));
+        self.connections.empty().await;
+        Ok(cut)
+    }
+
+    /// Accepts until the socket breaks. At the limit one connection is held back and no other accepted, until one ends.
+    async fn accept(self: Rc<Self>, socket: TcpListener, tls: Option<ServerTls>) -> io::Error {
+        loop {
+            let (stream, address) = match socket.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => match AcceptError::of(&error) {
+                    AcceptError::Fatal => return error,
+                    AcceptError::AtOnce => continue,
+                    AcceptError::BackOff => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(back_off()).await;
+                        continue;
+                    }
+                },
+            };
+            let Ok(permit) = Arc::clone(&self.open).acquire_owned().await else {
+                return io::Error::other("the count of open connections was closed");
+            };
+            self.time.set(self.clock.boot());
+            let (worker, tls) = (Rc::clone(&self), tls.clone());
+            tokio::task::spawn_local(async move {
+                let _permit = permit;
+                let conn = Conn::new(Rc::clone(&worker.time));
+                let _listed = worker.connections.add(&conn);
+                let mut count = Count::open(&worker.metrics);
+                count.why = worker.serving.connection(stream, address, &conn, tls.as_ref()).await;
+            });
+        }
+    }
+}
+
+/// Counts a connection's end, also where its task panics.
+struct Count<'a> {
+    metrics: &'a Shard,
+    why: Closed,
+}
+
+impl<'a> Count<'a> {
+    fn open(metrics: &'a Shard) -> Self {
+        metrics.client_opened();
+        Self { metrics, why: Closed::Broken }
+    }
+}
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.metrics.client_closed(self.why);
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
+}
+
+fn chain(error: &WorkerError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

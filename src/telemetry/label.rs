@@ -1,0 +1,187 @@
+//! The values a metric's label may take, where they are known when keyward is built.
+//!
+//! Labels are bounded on purpose: a path, a key or a host from the wire would let anybody grow the scrape without end.
+
+/// An enum whose variants are a label's values: `ALL` in order, `index` into it, and the text.
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order of [`Self::index`].
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Where this value stands in [`Self::ALL`].
+            #[must_use]
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+
+            /// The value as it is written in the scrape.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+labels! {
+    /// What was decided about a request.
+    Decision {
+        /// It may go on.
+        Allowed = "allowed",
+        /// It may not: the caller's matter.
+        Refused = "refused",
+        /// It could not be told: our matter.
+        Failed = "failed",
+    }
+}
+
+labels! {
+    /// What the keyring had in memory for a digest.
+    KeyCache {
+        /// A key that was alive when last read.
+        Live = "live",
+        /// A key that was not.
+        Refused = "refused",
+        /// A digest that no key had a moment ago.
+        Unknown = "unknown",
+        /// Nothing: the store was asked.
+        Miss = "miss",
+    }
+}
+
+labels! {
+    /// What happened to a connection to an origin.
+    OriginEvent {
+        /// A new one was made.
+        Opened = "opened",
+        /// A kept one was used again.
+        Reused = "reused",
+        /// It could not be made, or broke.
+        Failed = "failed",
+        /// It took too long.
+        TimedOut = "timed_out",
+        /// A request was sent again on a fresh one.
+        Retried = "retried",
+    }
+}
+
+labels! {
+    /// Why a client's connection ended.
+    Closed {
+        /// Either side had finished: the ordinary end.
+        Done = "done",
+        /// The transport broke, or the client left in the middle of a message.
+        Broken = "broken",
+        /// What the client sent was no HTTP; the cause is counted on its own.
+        Malformed = "malformed",
+        /// The TLS handshake failed; the cause is counted on its own.
+        Handshake = "handshake",
+        /// The TLS handshake took too long.
+        HandshakeTimeout = "handshake_timeout",
+        /// A request's head, or its first byte, took too long.
+        HeaderTimeout = "header_timeout",
+        /// No request came on a kept connection.
+        IdleTimeout = "idle_timeout",
+        /// The client took none of the bytes that waited for it.
+        WriteStall = "write_stall",
+        /// keyward stops, and this one was still busy when time was up.
+        Drained = "drained",
+    }
+}
+
+labels! {
+    /// Why a TLS handshake failed.
+    HandshakeFailure {
+        /// What came first was no TLS.
+        NotTls = "not_tls",
+        /// No version, cipher or group in common.
+        Incompatible = "incompatible",
+        /// No application protocol in common.
+        Alpn = "alpn",
+        /// The client said no, mostly to the certificate.
+        Alert = "alert",
+        /// The client left.
+        Closed = "closed",
+        /// It took too long.
+        Timeout = "timeout",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+labels! {
+    /// Why what a client sent could not be read as HTTP. hyper answers these itself, so no handler hears of them.
+    ParseError {
+        /// No valid HTTP/1.1 message.
+        Malformed = "malformed",
+        /// The head or the target was longer than allowed.
+        TooLarge = "too_large",
+        /// HTTP/2 without TLS.
+        ClearHttp2 = "clear_http2",
+        /// An HTTP/2 connection error.
+        Http2 = "http2",
+        /// An HTTP/2 client that overdid resets or control frames.
+        Http2Flood = "http2_flood",
+    }
+}
+
+/// The methods that have a number of their own.
+pub(super) const METHODS: [&str; 10] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE", "OTHER"];
+
+/// Where `method` stands in [`METHODS`].
+pub(super) fn method_index(method: &http::Method) -> usize {
+    METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(METHODS.len() - 1)
+}
+
+/// The codes that have a number of their own; 499 is a client that left. Any other counts under its class.
+const CODES: [u16; 33] = [
+    101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 415,
+    421, 422, 429, 431, 499, 500, 501, 502, 503, 504,
+];
+
+/// The classes, for the codes that have none.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// How many values the label `code` has.
+pub(super) const CODE_COUNT: usize = CODES.len() + CLASSES.len();
+
+/// Where the code of `status` stands, below [`CODE_COUNT`].
+pub(super) fn code_index(status: http::StatusCode) -> usize {
+    let code = status.as_u16();
+    CODES.binary_search(&code).unwrap_or(CODES.len() + usize::from(code / 100).clamp(1, CLASSES.len()) - 1)
+}
+
+/// The code at `index`, as it is written in the scrape.
+pub(super) fn code_text(index: usize) -> String {
+    CODES.get(index).map_or_else(|| CLASSES[index - CODES.len()].to_owned(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, StatusCode};
+
+    use super::*;
+
+    #[test]
+    fn every_status_and_every_method_has_a_label() {
+        for (code, text) in [(200, "200"), (203, "2xx"), (401, "401"), (418, "4xx"), (599, "5xx"), (999, "5xx")] {
+            assert_eq!(code_text(code_index(StatusCode::from_u16(code).unwrap())), text);
+        }
+        assert_eq!(METHODS[method_index(&Method::PATCH)], "PATCH");
+        assert_eq!(METHODS[method_index(&Method::from_bytes(b"PROPFIND").unwrap())], "OTHER");
+    }
+
+    #[test]
+    fn a_label_stands_where_its_index_says() {
+        for closed in Closed::ALL {
+            assert_eq!(Closed::ALL[closed.index()], *closed);
+        }
+        assert!(CODES.is_sorted());
+    }
+}

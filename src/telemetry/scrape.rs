@@ -1,0 +1,156 @@
+//! A scrape: the summed counters written as families. Series that never counted are left out of the wide families
+//! (requests, decisions), so that a route times a method times a code costs nothing until it happens.
+
+use std::fmt::Error;
+use std::sync::{Arc, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use super::label::{
+    CODE_COUNT, Closed, Decision, HandshakeFailure, KeyCache, METHODS, OriginEvent, ParseError, code_text,
+};
+use super::metrics::{Book, DURATION_BOUNDS, OVERHEAD_BOUNDS, histogram_len};
+
+/// Writes a [`Book`] when asked.
+#[derive(Debug)]
+pub(super) struct Scrape(pub(super) Arc<Book>);
+
+impl Collector for Scrape {
+    fn encode(&self, mut out: DescriptorEncoder) -> Result<(), Error> {
+        let Book { names, layout, extras, .. } = &*self.0;
+        let sums = self.0.sum();
+        let routes: Vec<&str> = names.routes.iter().map(String::as_str).chain([NO_ROUTE]).collect();
+        let reasons: Vec<&str> = names.reasons.iter().copied().chain([OTHER_REASON]).collect();
+
+        let mut requests = Vec::new();
+        for (index, count) in
+            sums[layout.requests..layout.durations].iter().enumerate().filter(|(_, count)| **count > 0)
+        {
+            let (route, rest) = (index / (METHODS.len() * CODE_COUNT), index % (METHODS.len() * CODE_COUNT));
+            let labels = [
+                ("route", routes[route].to_owned()),
+                ("method", METHODS[rest / CODE_COUNT].to_owned()),
+                ("code", code_text(rest % CODE_COUNT)),
+            ];
+            requests.push((labels, *count));
+        }
+        counters(&mut out, "keyward_http_requests", "Requests answered", &requests)?;
+
+        let step = histogram_len(&DURATION_BOUNDS);
+        let durations = routes.iter().enumerate().map(|(index, route)| {
+            let base = layout.durations + index * step;
+            ([("route", (*route).to_owned())], &sums[base..base + step])
+        });
+        histograms(
+            &mut out,
+            "keyward_http_request_duration_seconds",
+            "From a request's head to the end of its answer",
+            &DURATION_BOUNDS,
+            durations,
+        )?;
+        let overheads = &sums[layout.overheads..layout.overheads + histogram_len(&OVERHEAD_BOUNDS)];
+        let (name, help) = ("keyward_gateway_overhead_seconds", "What keyward itself added to a request");
+        let family = out.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        histogram(family, &OVERHEAD_BOUNDS, overheads)?;
+
+        let mut decisions = Vec::new();
+        for decision in Decision::ALL {
+            let base = layout.decisions + decision.index() * reasons.len();
+            let counts = &sums[base..base + reasons.len()];
+            for (reason, count) in reasons.iter().zip(counts).filter(|(_, count)| **count > 0) {
+                decisions.push(([("result", decision.as_str()), ("reason", *reason)], *count));
+            }
+        }
+        counters(&mut out, "keyward_auth_decisions", "Decisions about requests", &decisions)?;
+
+        let results =
+            KeyCache::ALL.iter().map(|each| ([("result", each.as_str())], sums[layout.key_cache + each.index()]));
+        counters(&mut out, "keyward_key_cache_requests", "Look-ups in the keyring", &results.collect::<Vec<_>>())?;
+
+        let mut origins = Vec::new();
+        for (service, name) in names.services.iter().enumerate() {
+            for event in OriginEvent::ALL {
+                let count = sums[layout.origins + service * OriginEvent::ALL.len() + event.index()];
+                origins.push(([("service", name.as_str()), ("result", event.as_str())], count));
+            }
+        }
+        counters(&mut out, "keyward_origin_connections", "Connections to origins", &origins)?;
+
+        let closed: Vec<_> =
+            Closed::ALL.iter().map(|each| ([("reason", each.as_str())], sums[layout.closed + each.index()])).collect();
+        let open = sums[layout.opened].saturating_sub(closed.iter().map(|(_, count)| count).sum());
+        out.encode_descriptor("keyward_client_connections", "Open client connections", None, MetricType::Gauge)?
+            .encode_gauge(&open)?;
+        counters(&mut out, "keyward_client_connections_closed", "Client connections that ended", &closed)?;
+        let stalled = [([("reason", Closed::WriteStall.as_str())], sums[layout.stalled_streams])];
+        counters(&mut out, "keyward_client_streams_reset", "HTTP/2 streams ended by keyward", &stalled)?;
+
+        let handshakes = HandshakeFailure::ALL
+            .iter()
+            .map(|each| ([("reason", each.as_str())], sums[layout.handshakes + each.index()]));
+        let help = "TLS handshakes that failed";
+        counters(&mut out, "keyward_tls_handshake_failures", help, &handshakes.collect::<Vec<_>>())?;
+        let parse =
+            ParseError::ALL.iter().map(|each| ([("reason", each.as_str())], sums[layout.parse_errors + each.index()]));
+        counters(&mut out, "keyward_parse_errors", "Input that was no HTTP", &parse.collect::<Vec<_>>())?;
+
+        out.encode_descriptor("keyward_build", "What is running", None, MetricType::Info)?
+            .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
+
+        for extra in extras.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let value = (extra.read)();
+            if extra.counter {
+                out.encode_descriptor(extra.name, extra.help, None, MetricType::Counter)?
+                    .encode_counter::<NoLabelSet, _, u64>(&(value as u64), None)?;
+            } else {
+                out.encode_descriptor(extra.name, extra.help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn counters<L: EncodeLabelSet>(
+    out: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    series: &[(L, u64)],
+) -> Result<(), Error> {
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, count) in series {
+        family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+    }
+    Ok(())
+}
+
+fn histograms<'a, L: EncodeLabelSet>(
+    out: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    bounds: &[u64],
+    series: impl Iterator<Item = (L, &'a [u64])>,
+) -> Result<(), Error> {
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for (labels, cells) in series {
+        histogram(family.encode_family(&labels)?, bounds, cells)?;
+    }
+    Ok(())
+}
+
+fn histogram(mut series: MetricEncoder<'_>, bounds: &[u64], cells: &[u64]) -> Result<(), Error> {
+    let (counts, sum) = (&cells[..=bounds.len()], cells[bounds.len() + 1]);
+    let limits = bounds.iter().map(|bound| *bound as f64 / NANOS).chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = limits.zip(counts.iter().copied()).collect();
+    series.encode_histogram::<NoLabelSet>(sum as f64 / NANOS, counts.iter().sum(), &buckets, None)
+}
+
+/// Nanoseconds of a second.
+const NANOS: f64 = 1e9;
+
+/// The route of a request for which none was chosen.
+const NO_ROUTE: &str = "none";
+
+/// A reason that was not named beforehand.
+const OTHER_REASON: &str = "other";

@@ -1,0 +1,227 @@
+//! The binary as a person or a script uses it: what it prints, where, and with which exit code.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A folder with a store, and the command line over it.
+struct Machine {
+    folder: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("keyward.db")
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+        command.args(line.split_whitespace()).current_dir(self.folder.path());
+        command.env_clear().env("KEYWARD__STORE__URL", format!("sqlite://{}", self.store().display()));
+        command
+    }
+
+    fn run(&self, line: &str) -> Output {
+        self.command(line).output().unwrap()
+    }
+
+    /// What `line` prints; it has to succeed.
+    fn says(&self, line: &str) -> String {
+        let output = self.run(line);
+        assert!(output.status.success(), "{line}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, line: &str) -> Value {
+        serde_json::from_str(&self.says(&format!("{line} --json"))).unwrap()
+    }
+
+    /// Exit code and message of `line`, which has to fail and print nothing else.
+    fn fails(&self, line: &str) -> (Option<i32>, String) {
+        let output = self.run(line);
+        assert!(!output.status.success() && output.stdout.is_empty(), "{line}");
+        (output.status.code(), stderr(&output))
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+/// What has to work alike beside a running server and without one.
+fn whole_life_of_a_key(machine: &Machine) {
+    machine.says("account create 101");
+    let minted = machine.run("key mint --account 101 --name ci --permission jobs:run --expires-in 30d");
+    let secret = String::from_utf8(minted.stdout.clone()).unwrap();
+    assert!(secret.starts_with("kw_live_") && secret.len() == 8 + 50 + 1 && secret.ends_with('\n'), "{minted:?}");
+    assert!(stderr(&minted).contains("shown only now") && !stderr(&minted).contains(secret.trim()));
+
+    let listed = machine.json("key list --account 101");
+    let key = &listed["keys"][0];
+    assert_eq!((text(&key["account"]), text(&key["kind"]), text(&key["state"])), ("101", "service", "active"));
+    let id = text(&key["id"]).to_owned();
+    let rotated = machine.json(&format!("key rotate {id}"));
+    assert_eq!((text(&rotated["id"]), text(&rotated["account"])), (id.as_str(), "101"));
+    assert!(text(&rotated["secret"]).starts_with("kw_live_") && text(&rotated["secret"]) != secret.trim());
+    assert!(machine.json(&format!("key show {id}")).get("secret").is_none());
+
+    assert_eq!(machine.json(&format!("key suspend {id}"))["state"], "suspended");
+    assert_eq!(machine.json(&format!("key resume {id}"))["state"], "active");
+    assert_eq!(machine.json("account suspend 101")["state"], "suspended");
+    assert_eq!(machine.json("account resume 101")["state"], "active");
+    assert_eq!(machine.json(&format!("key revoke {id}"))["state"], "revoked");
+    let (code, said) = machine.fails(&format!("key rotate {id}"));
+    assert_eq!(code, Some(1), "{said}");
+
+    let personal = "key mint --account 101 --kind personal --user paul";
+    let (code, said) = machine.fails(personal);
+    assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+    machine.says("user create paul");
+    machine.says("member add --account 101 --user paul --permission jobs:*");
+    assert_eq!(machine.json("member list --account 101")["members"][0]["permissions"][0], "jobs:*");
+    let minted = machine.json(&format!("{personal} --prefix uspl"));
+    assert!(text(&minted["secret"]).starts_with("uspl_") && minted["kind"] == "personal");
+    machine.says("member remove --account 101 --user paul");
+    assert_eq!(machine.json("user list")["users"][0]["id"], "paul");
+
+    machine.file("keys.csv", "account,secret,name\n101,a-key-of-old-times-1,one\n102,a-key-of-old-times-2,two\n");
+    let imported = machine.json("import keys.csv");
+    assert_eq!((&imported["keys"], &imported["accounts"]), (&2.into(), &1.into()));
+    assert_eq!(machine.json("import keys.csv")["already"], 2);
+    assert_eq!(machine.json("account list")["accounts"].as_array().unwrap().len(), 2);
+
+    let first = machine.json("operator reset");
+    machine.says("operator reset");
+    assert_eq!(machine.json(&format!("key show {}", text(&first["id"])))["state"], "revoked");
+}
+
+#[test]
+fn a_key_lives_its_whole_life_without_a_server() {
+    let machine = Machine::new();
+    whole_life_of_a_key(&machine);
+    assert!(!std::fs::exists(machine.folder.path().join("keyward.db.sock")).unwrap());
+}
+
+#[test]
+fn a_key_lives_its_whole_life_beside_a_server() {
+    let machine = Machine::new();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let store = machine.store();
+    let (up, is_up) = std::sync::mpsc::channel();
+    let server = std::thread::spawn(move || serve(&store, &up, stopped));
+    is_up.recv().unwrap();
+    whole_life_of_a_key(&machine);
+    stop.send(()).unwrap();
+    server.join().unwrap();
+}
+
+/// The part of a server that commands reach: the keyring, and the socket beside its store.
+fn serve(store: &Path, up: &std::sync::mpsc::Sender<()>, stopped: tokio::sync::oneshot::Receiver<()>) {
+    use keyward::{clock::Clock, config, key::Digester, keyring::Keyring, manage::socket, store::Access, store::Store};
+
+    let flag =
+        config::Flag { name: "--store", key: "store.url", values: vec![format!("sqlite://{}", store.display())] };
+    let settings = config::read(config::Said { flags: vec![flag], ..config::Said::default() }).unwrap().settings;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let opened = Store::open(&settings.store, Digester::default().mark(), Access::Create).unwrap();
+        let handle = tokio::runtime::Handle::current();
+        let keyring = Keyring::open(&settings.keyring, 1, opened, Digester::default(), Clock::System, handle);
+        let keyring = std::sync::Arc::new(keyring.await.unwrap());
+        let listener = socket::Listener::bind(&socket::path_beside(store)).unwrap();
+        up.send(()).unwrap();
+        let operator = std::sync::Arc::clone(&keyring);
+        let operate = move |command| {
+            let keyring = std::sync::Arc::clone(&operator);
+            async move { keyring.operate(command).await }
+        };
+        listener.serve(operate, async { drop(stopped.await) }).await;
+        keyring.shutdown().await;
+    });
+}
+
+#[test]
+fn commands_at_the_same_time_wait_for_each_other() {
+    let machine = Machine::new();
+    machine.says("account create first");
+    let running: Vec<_> = (0..8).map(|at| machine.command(&format!("account create {at}")).spawn().unwrap()).collect();
+    for mut child in running {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(machine.json("account list")["accounts"].as_array().unwrap().len(), 9);
+}
+
+#[test]
+fn load_fills_a_store_and_writes_what_it_made_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let machine = Machine::new();
+    machine.says("load --keys 2500 --accounts 7 --out keys.csv");
+    let path = machine.folder.path().join("keys.csv");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let lines = std::fs::read_to_string(&path).unwrap();
+    assert!(lines.starts_with("secret,account\nkw_live_"));
+    assert_eq!(lines.lines().count(), 2501);
+    assert_eq!(machine.json("account list")["accounts"].as_array().unwrap().len(), 7);
+    assert_eq!(machine.json("import keys.csv")["already"], 2500);
+    assert_eq!(machine.fails("load --keys 1 --accounts 1 --out keys.csv").0, Some(1));
+}
+
+#[test]
+fn what_went_wrong_is_told_by_exit_code_and_sentence() {
+    let machine = Machine::new();
+    machine.file("wrong.toml", "[server]\nlisen = []\n[log]\nlevel = \"loud\"\n");
+    machine.file("bad.csv", "secret,account\nshort,101\na-key-of-old-times-1,1/2\n");
+    for (line, code, fragment) in [
+        ("key frobnicate", 2, "unrecognized subcommand"),
+        ("key mint --expires-in soon", 2, "not a duration"),
+        ("serve --config nowhere.toml", 78, "nowhere.toml: cannot be read"),
+        ("key list --config wrong.toml", 78, "2 problems"),
+        ("key list --store postgres://paul:hunter2@db", 78, "[redacted]"),
+        ("key list", 1, "no store at"),
+        ("account create a/b", 2, "ids and permissions are"),
+        ("import bad.csv", 1, "line 2: secret is not"),
+        ("import bad.csv", 1, "line 3: account is wrong"),
+        ("health --admin 127.0.0.1:1", 1, "not ready"),
+        ("health --admin nowhere", 78, "not an address"),
+    ] {
+        let (found, said) = machine.fails(line);
+        assert_eq!(found, Some(code), "{line}: {said}");
+        assert!(said.contains(fragment) && !said.contains("hunter2"), "{line}: {said}");
+        assert!(!said.to_lowercase().contains("backtrace"), "{line}: {said}");
+    }
+}
+
+#[test]
+fn validate_shows_what_would_be_used_or_everything_that_is_wrong() {
+    let machine = Machine::new();
+    machine.file("right.toml", "[services.api]\nurl = \"http://paul:hunter2@127.0.0.1:3000\"\n");
+    machine.file("wrong.toml", "[services.api]\nulr = \"http://127.0.0.1:3000\"\n[log]\nlevel = \"loud\"\n");
+    let shown = machine.says("validate --config right.toml");
+    assert!(shown.contains("# right.toml:2:1") && shown.contains("# KEYWARD__STORE__URL"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert_eq!(machine.json("validate --config right.toml")["sources"]["services.api.url"], "right.toml:2:1");
+
+    let (code, said) = machine.fails("validate --config wrong.toml");
+    assert_eq!(code, Some(78));
+    assert!(said.contains("  1. wrong.toml:2:1: services.api.ulr: no such setting; did you mean `url`?"), "{said}");
+    assert!(said.contains("  2. wrong.toml:4:1: log.level: \"loud\" is none of"), "{said}");
+    let output = machine.run("validate --config wrong.toml --json");
+    let problems: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(problems["problems"][1]["key"], "log.level");
+}

@@ -1,0 +1,6 @@
+//! The one integration binary: what keyward promises, each promise in the file that bears its name.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod command_line;
+mod floors;
