@@ -32,6 +32,15 @@ async fn whatever_ends_a_key_ends_it_at_once() {
 }
 
 #[tokio::test]
+async fn a_revocation_holds_though_the_log_cannot_be_read_after_it() {
+    let ring = ring().await;
+    let (secret, key) = ring.remembered().await;
+    ring.keyring.store().gate().lose_log(true);
+    ring.operate(Command::RevokeKey(key.id)).await;
+    assert_eq!(ring.refusal(&secret).await, Some(REVOKED));
+}
+
+#[tokio::test]
 async fn a_rotated_key_goes_on_under_its_new_secret() {
     let ring = ring().await;
     let (old, key) = ring.remembered().await;

@@ -13,6 +13,24 @@ async fn an_edit_by_hand_is_noticed() {
 }
 
 #[tokio::test]
+async fn more_changes_than_the_log_is_gone_through_for_void_everything() {
+    let ring = ring().await;
+    let (remembered, _) = ring.remembered().await;
+    let foreign = Secret::new(format!("dbtu_{}", "y".repeat(50)).as_bytes());
+    assert_eq!(ring.refusal(&foreign).await, Some(Refusal::KeyInvalid(Invalid::Malformed)));
+    ring.by_hand(
+        "BEGIN;
+         UPDATE key SET state = 'suspended';
+         INSERT INTO adopted_prefix VALUES ('dbtu');
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+         INSERT INTO log (kind, subject, narrowing) SELECT 2, CAST('user:' || i AS BLOB), 0 FROM n;
+         COMMIT",
+    );
+    ring.until(async || ring.refusal(&remembered).await == Some(Refusal::KeyDisabled)).await;
+    ring.until(async || ring.refusal(&foreign).await == Some(UNKNOWN)).await;
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_read_makes_the_keyring_not_ready() {
     let hands = ManualClock::at(Timestamp::from_millis(0));
     let ring = ring_with(Clock::Manual(hands.clone()), |_, _| ()).await;

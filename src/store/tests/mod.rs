@@ -2,6 +2,7 @@
 
 mod cases;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -61,16 +62,17 @@ pub(crate) fn config(folder: &TempDir) -> Config {
     Config { url, readers: 2, busy_timeout: second, load_timeout: second }
 }
 
-/// Holds back look-ups that have read but not yet answered, for tests of what happens meanwhile.
+/// Holds back look-ups that have read but not yet answered, and fails tails, for tests of what happens meanwhile.
 #[derive(Debug)]
 pub(crate) struct Gate {
     open: watch::Sender<bool>,
     arrived: watch::Sender<usize>,
+    log_lost: AtomicBool,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { open: watch::Sender::new(true), arrived: watch::Sender::new(0) }
+        Self { open: watch::Sender::new(true), arrived: watch::Sender::new(0), log_lost: AtomicBool::new(false) }
     }
 }
 
@@ -86,6 +88,15 @@ impl Gate {
     /// Waits until `count` look-ups have come to the gate.
     pub(crate) async fn arrived(&self, count: usize) {
         let _ = self.arrived.subscribe().wait_for(|arrived| *arrived >= count).await;
+    }
+
+    /// Whether the log can be read from now on.
+    pub(crate) fn lose_log(&self, lost: bool) {
+        self.log_lost.store(lost, Ordering::SeqCst);
+    }
+
+    pub(super) fn tail(&self) -> Result<(), StoreError> {
+        if self.log_lost.load(Ordering::SeqCst) { Err(StoreError::TimedOut) } else { Ok(()) }
     }
 
     pub(super) async fn pass(&self) {
