@@ -8,16 +8,18 @@ use super::*;
 #[ignore = "measures; run it in release mode"]
 async fn measured() {
     const KEYS: usize = 1_000_000;
-    const BATCH: usize = 250_000;
+    /// As `keyward load` sends them.
+    const BATCH: usize = 10_000;
+    let batch_size = std::env::var("BATCH").map_or(BATCH, |text| text.parse().unwrap());
     let ring = ring_with(Clock::System, |config, _| config.live = 250_000).await;
     let clock = Clock::System;
     let began = clock.boot();
     let mut some = Vec::new();
-    for batch in 0..KEYS / BATCH {
-        let mut rows = Vec::with_capacity(BATCH);
-        for at in 0..BATCH {
+    for batch in 0..KEYS / batch_size {
+        let mut rows = Vec::with_capacity(batch_size);
+        for at in 0..batch_size {
             let (secret, imprint) = fresh();
-            let account = format!("acc-{}", (batch * BATCH + at) % 1000);
+            let account = format!("acc-{}", (batch * batch_size + at) % 1000);
             rows.push(new_key(Kind::Service, Some(&account), None, imprint));
             if at % 10 == 0 {
                 some.push(secret);
@@ -25,7 +27,7 @@ async fn measured() {
         }
         ring.operate(Command::Import(rows)).await;
     }
-    eprintln!("{KEYS} keys minted and imported in {:?}", clock.boot().since(began));
+    eprintln!("{KEYS} keys minted and imported, {batch_size} at a time, in {:?}", clock.boot().since(began));
 
     let began = clock.boot();
     for secret in &some {
