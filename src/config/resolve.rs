@@ -4,6 +4,9 @@ use super::problem::{Problem, Problems};
 use super::read::Read;
 use super::{Settings, check};
 use crate::flaw::Flaw;
+use crate::gateway::plan::Plan;
+use crate::net::config::CertificateFiles;
+use crate::net::tls::ServerTls;
 
 impl Read {
     /// The settings, if a server can be started with them.
@@ -49,6 +52,16 @@ impl Read {
 }
 
 /// The flaws that other parts find in their own settings.
-fn parts(_settings: &Settings) -> Vec<Flaw> {
-    Vec::new()
+fn parts(settings: &Settings) -> Vec<Flaw> {
+    let Settings { server, admin, gateway, origin, services, routes, .. } = settings;
+    let mut flaws = Vec::new();
+    if !server.certificates.is_empty() {
+        flaws.extend(ServerTls::load(&server.certificates, "server.certificates").err().unwrap_or_default());
+    }
+    if admin.chain_file.is_some() || admin.key_file.is_some() {
+        let files = CertificateFiles { chain_file: admin.chain_file.clone(), key_file: admin.key_file.clone() };
+        flaws.extend(ServerTls::load_one(&files, "admin").err().unwrap_or_default());
+    }
+    flaws.extend(Plan::new(gateway, origin, services, routes).err().unwrap_or_default());
+    flaws
 }
