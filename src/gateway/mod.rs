@@ -1,3 +1,172 @@
 //! The data plane: from a request to a permit to the origin, or to a refusal.
+//!
+//! ```text
+//!  asked -> route -> credential -> verify -> authorize -> forward -> origin
+//!  '--- canon, headers, client    keyring   mints Permit   needs one
+//! ```
+//!
+//! Each stage hands on a value that proves it ran, so forgetting a check does not compile: [`forward::forward`] takes a
+//! `Permit`, which only `authorize` makes, of a `Verified`, which only the judge makes. Routing picks the rule and tells
+//! nobody: without a valid key every path answers 401.
 
+mod access;
+mod asked;
+mod authorize;
+mod body;
+mod canon;
+mod client;
 pub mod config;
+mod connect;
+mod credential;
+pub mod echo;
+mod forward;
+mod headers;
+mod origin;
+pub mod plan;
+mod refuse;
+mod route;
+mod service;
+mod template;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use ipnet::IpNet;
+
+use self::access::{Ledger, Record, RequestIds};
+use self::asked::Asked;
+use self::authorize::Permit;
+use self::body::Outgoing;
+use self::credential::Carrier;
+use self::forward::{Outbound, X_REQUEST_ID, forward};
+use self::origin::Pool;
+use self::plan::Plan;
+use self::refuse::Stop;
+use crate::clock::Clock;
+use crate::key::{Ask, Refusal};
+use crate::keyring::Keyring;
+use crate::net::{Handler, Peer};
+use crate::telemetry::access::LineBuffer;
+use crate::telemetry::metrics::Shard;
+
+/// What every worker's gateway is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// Routes and services.
+    pub plan: Arc<Plan>,
+    /// The keys.
+    pub keyring: Arc<Keyring>,
+    /// Networks whose forwarding headers are believed.
+    pub trusted: Arc<[IpNet]>,
+    /// A request body that does not progress.
+    pub body_idle: Duration,
+    /// Whether the access log tells query strings.
+    pub log_query: bool,
+    /// Where time comes from.
+    pub clock: Clock,
+}
+
+/// One worker's gateway.
+pub struct Gateway {
+    parts: Parts,
+    pools: Vec<Rc<Pool>>,
+    ledger: Rc<Ledger>,
+    ids: RequestIds,
+}
+
+impl Gateway {
+    /// A gateway for one worker, with connections to the origins of its own. Call it on the worker's `LocalSet`.
+    #[must_use]
+    pub fn new(parts: Parts, shard: Rc<Shard>, lines: LineBuffer, seed: [u8; 16]) -> Self {
+        let Parts { plan, clock, .. } = &parts;
+        let pool = |service| Pool::new(Arc::clone(plan), service, clock.clone(), Rc::clone(&shard));
+        let pools: Vec<_> = (0..plan.services.len()).map(pool).collect();
+        sweep_every_second(pools.clone());
+        let (plan, clock, query) = (Arc::clone(plan), clock.clone(), parts.log_query);
+        let ledger = Rc::new(Ledger { plan, clock, shard, lines, query });
+        Self { parts, pools, ledger, ids: RequestIds::new(seed) }
+    }
+
+    async fn answer(&self, peer: &Peer, request: Request<Incoming>, record: &mut Record) -> Result<Response<Outgoing>, Stop> {
+        let plan = &*self.parts.plan;
+        let mut asked = Asked::new(request, peer, plan, &self.parts.trusted)?;
+        record.canonical(&asked.host, asked.client.address, asked.client.request_id.as_ref());
+        let (permit, carrier) = self.permit(&mut asked, record).await?;
+        record.forwarded(&permit);
+        let service = permit.route().service;
+        let outbound = Outbound {
+            identity: &plan.identity,
+            request_id: &record.id().clone(),
+            carrier: carrier.as_ref(),
+            body_idle: self.parts.body_idle,
+            shard: &self.ledger.shard,
+        };
+        let answer = forward(&permit, asked, &plan.services[service], &self.pools[service], &outbound).await?;
+        record.answered();
+        Ok(answer)
+    }
+
+    /// Route, credential, verify, authorize.
+    async fn permit(&self, asked: &mut Asked, record: &mut Record) -> Result<(Permit<'_>, Option<Carrier>), Stop> {
+        let plan = &*self.parts.plan;
+        let path = asked.target.path();
+        let route = plan.routes.iter().find(|route| route.matches(asked.host(), &asked.method, path));
+        if let Some(route) = route {
+            record.falls_under(route.at);
+            if let Some(permit) = Permit::open(route) {
+                credential::strip_own(&mut asked.headers);
+                return Ok((permit, None));
+            }
+        }
+        let carriers = route.map_or(&plan.carriers, |route| &route.carriers);
+        let credential = credential::take(&mut asked.headers, carriers)?;
+        let verified = self.parts.keyring.verify(&credential.secret).await?;
+        record.by(verified.key(), verified.standing().kind);
+        let route = route.ok_or(Refusal::RouteNotFound)?;
+        let account = route.account(asked.host(), path, asked.target.query(), &asked.headers)?;
+        let permission = route.permission.as_ref();
+        let ask = Ask { client: asked.client.address, account: account.as_deref(), permission };
+        self.parts.keyring.used(&verified);
+        Ok((authorize::permit(route, verified, &ask)?, Some(credential.carrier)))
+    }
+}
+
+impl Handler for Gateway {
+    type Body = Outgoing;
+
+    async fn handle(&self, peer: &Rc<Peer>, request: Request<Incoming>) -> Response<Outgoing> {
+        let (method, target, version) = (request.method().clone(), request.uri().clone(), request.version());
+        let mut record = Record::begin(&self.ledger, self.ids.next(), peer.address.ip(), method, target, version);
+        let answer = match self.answer(peer, request, &mut record).await {
+            Ok(answer) => answer,
+            Err(stop) => {
+                record.stopped(&stop);
+                let mut answer = refuse::answer(&stop, &self.parts.plan, record.id().as_str());
+                answer.headers_mut().insert(X_REQUEST_ID, record.id().value().clone());
+                answer
+            }
+        };
+        record.status(answer.status());
+        answer.map(|body| body.recorded(record))
+    }
+}
+
+fn sweep_every_second(pools: Vec<Rc<Pool>>) {
+    tokio::task::spawn_local(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            pools.iter().for_each(|pool| pool.sweep());
+        }
+    });
+}
+
+/// The settings of `[gateway]` as `config/default.toml` has them, for this floor's tests.
+#[cfg(test)]
+fn test_config() -> config::Config {
+    use figment::providers::{Format, Toml};
+    let settings = figment::Figment::from(Toml::string(include_str!("../../config/default.toml")));
+    settings.extract_inner("gateway").unwrap()
+}

@@ -1,0 +1,258 @@
+//! One record a request: what the access log and the metrics say of it. It is written when it is dropped, so it is
+//! written however the request ends: answered, cut off by either side, or left by its client.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
+
+use super::authorize::Permit;
+use super::plan::Plan;
+use super::refuse::Stop;
+use crate::clock::{BootTime, Clock, Timestamp};
+use crate::key::{AccountId, KeyId, Kind};
+use crate::telemetry::access::LineBuffer;
+use crate::telemetry::label::Decision;
+use crate::telemetry::metrics::Shard;
+
+/// Where a worker's records go.
+pub(super) struct Ledger {
+    pub(super) plan: Arc<Plan>,
+    pub(super) clock: Clock,
+    pub(super) shard: Rc<Shard>,
+    pub(super) lines: LineBuffer,
+    /// Whether the log tells query strings.
+    pub(super) query: bool,
+}
+
+/// What is known of one request.
+pub(super) struct Record {
+    ledger: Rc<Ledger>,
+    id: RequestId,
+    at: Timestamp,
+    started: BootTime,
+    forwarded: Option<BootTime>,
+    answered: Option<BootTime>,
+    client: IpAddr,
+    method: Method,
+    host: Option<HeaderValue>,
+    target: Uri,
+    version: Version,
+    route: Option<usize>,
+    key: Option<(KeyId, Kind)>,
+    account: Option<AccountId>,
+    decision: Decision,
+    reason: &'static str,
+    /// None until an answer was begun; what the client would have seen then is 499, as nginx calls it.
+    status: Option<StatusCode>,
+    bytes: u64,
+    /// Whether all of the answer was handed over.
+    whole: bool,
+}
+
+impl Record {
+    pub(super) fn begin(ledger: &Rc<Ledger>, id: RequestId, client: IpAddr, method: Method, target: Uri, version: Version) -> Self {
+        Self {
+            at: ledger.clock.now(),
+            started: ledger.clock.boot(),
+            ledger: Rc::clone(ledger),
+            id,
+            forwarded: None,
+            answered: None,
+            client,
+            method,
+            host: None,
+            target,
+            version,
+            route: None,
+            key: None,
+            account: None,
+            decision: Decision::Refused,
+            reason: "",
+            status: None,
+            bytes: 0,
+            whole: false,
+        }
+    }
+
+    /// The request's id, as sent to the origin and to the client.
+    pub(super) fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// Takes over the id that a trusted proxy gave, and the client it stands for.
+    pub(super) fn canonical(&mut self, host: &HeaderValue, client: IpAddr, id: Option<&HeaderValue>) {
+        self.host = Some(host.clone());
+        self.client = client;
+        if let Some(id) = id {
+            self.id = RequestId(id.clone());
+        }
+    }
+
+    /// Under which rule, however the request ends.
+    pub(super) fn falls_under(&mut self, route: usize) {
+        self.route = Some(route);
+    }
+
+    /// Whose key it is; known from here on even where the request is refused.
+    pub(super) fn by(&mut self, key: &KeyId, kind: Kind) {
+        self.key = Some((key.clone(), kind));
+    }
+
+    /// It goes on to the origin now.
+    pub(super) fn forwarded(&mut self, permit: &Permit<'_>) {
+        self.decision = Decision::Allowed;
+        self.reason = if permit.holder().is_some() { "permitted" } else { "open" };
+        self.account = permit.holder().and_then(|holder| holder.grant.account.clone());
+        self.forwarded = Some(self.ledger.clock.boot());
+    }
+
+    /// The head of the origin's answer is there.
+    pub(super) fn answered(&mut self) {
+        self.answered = Some(self.ledger.clock.boot());
+    }
+
+    /// It goes no further.
+    pub(super) fn stopped(&mut self, stop: &Stop) {
+        self.reason = stop.reason();
+        self.decision = match stop {
+            Stop::Failed(_) => Decision::Failed,
+            // The verdict was given before; what went wrong after it is the reason.
+            Stop::Origin(_) | Stop::TooLarge | Stop::Stalled => self.decision,
+            Stop::Malformed(_) if self.forwarded.is_some() => self.decision,
+            Stop::Malformed(_) | Stop::Misdirected | Stop::Refused(_) => Decision::Refused,
+        };
+        if let Stop::Origin(error) = stop {
+            tracing::warn!(request.id = self.id.as_str(), error = %error_chain(error), "the origin gave no answer");
+        }
+    }
+
+    /// The status of the answer.
+    pub(super) fn status(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
+    /// Whether anything follows the answer's head.
+    pub(super) fn expects_body(&mut self, expected: bool) {
+        self.whole = !expected;
+    }
+
+    /// So many bytes of the answer were handed over, and whether they were the last.
+    pub(super) fn sent(&mut self, bytes: usize, last: bool) {
+        self.bytes += bytes as u64;
+        self.whole |= last;
+    }
+
+    /// The origin broke its answer off.
+    pub(super) fn broken(&mut self) {
+        self.reason = "origin_broke_off";
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let now = self.ledger.clock.boot();
+        if !self.whole && self.reason != "origin_broke_off" {
+            self.reason = "client_left";
+        }
+        let total = now.since(self.started);
+        let origin = self.forwarded.map(|sent| self.answered.unwrap_or(now).since(sent)).unwrap_or_default();
+        let overhead = match self.forwarded {
+            Some(sent) => sent.since(self.started),
+            None => total,
+        };
+        let status = self.status.unwrap_or_else(client_left);
+        let shard = &self.ledger.shard;
+        shard.request(self.route, &self.method, status, total);
+        shard.overhead(overhead);
+        shard.decision(self.decision, self.reason);
+        self.ledger.lines.line(|line| self.write(line, status.as_u16(), total.as_micros(), overhead.as_micros(), origin.as_micros()));
+    }
+}
+
+impl Record {
+    fn write(&self, line: &mut Vec<u8>, status: u16, total: u128, overhead: u128, origin: u128) {
+        // Writing to a Vec cannot fail.
+        let _ = write!(line, r#"{{"time":"{}","request_id":"{}","client":"{}","method":"{}""#, self.at, self.id.as_str(), self.client, self.method);
+        text(line, "host", self.host.as_ref().and_then(|host| host.to_str().ok()).or_else(|| self.target.host()));
+        text(line, "path", Some(self.target.path()));
+        if self.ledger.query {
+            text(line, "query", self.target.query());
+        }
+        let _ = write!(line, r#","protocol":"{:?}","status":{status},"bytes":{}"#, self.version, self.bytes);
+        let _ = write!(line, r#","duration_us":{total},"gateway_us":{overhead},"origin_us":{origin}"#);
+        let route = self.route.map(|at| &self.ledger.plan.routes[at]);
+        text(line, "route", route.map(|route| route.name.as_str()));
+        text(line, "service", route.map(|route| self.ledger.plan.services[route.service].name.as_str()));
+        text(line, "key", self.key.as_ref().map(|(id, _)| id.as_str()));
+        text(line, "kind", self.key.as_ref().map(|(_, kind)| kind.as_str()));
+        text(line, "account", self.account.as_ref().map(AccountId::as_str));
+        let _ = write!(line, r#","decision":"{}","reason":"{}"}}"#, self.decision.as_str(), self.reason);
+    }
+}
+
+/// What nginx calls an answer that its client did not wait for.
+fn client_left() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT)
+}
+
+fn text(line: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        let _ = write!(line, ",\"{name}\":");
+        let _ = serde_json::to_writer(line, value);
+    }
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// A request's id: 32 hexadecimal digits of ours, or what a trusted proxy gave.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(HeaderValue);
+
+impl RequestId {
+    pub(super) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    pub(super) fn value(&self) -> &HeaderValue {
+        &self.0
+    }
+}
+
+/// Makes request ids: unlike any other worker's or process's, not secret.
+pub(super) struct RequestIds {
+    seed: u64,
+    count: std::cell::Cell<u64>,
+}
+
+impl RequestIds {
+    pub(super) fn new(seed: [u8; 16]) -> Self {
+        let half = |at: usize| seed[at..at + 8].iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+        Self { seed: half(0), count: std::cell::Cell::new(half(8)) }
+    }
+
+    pub(super) fn next(&self) -> RequestId {
+        let count = self.count.get().wrapping_add(1);
+        self.count.set(count);
+        let text = format!("{:016x}{:016x}", self.seed, scrambled(count));
+        RequestId(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0")))
+    }
+}
+
+/// Splitmix64's finishing step: a bijection, so ids of one worker never repeat.
+const fn scrambled(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}

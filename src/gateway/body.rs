@@ -1,0 +1,171 @@
+//! The two bodies of an exchange: what the client sends on its way to the origin, and what it gets back.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::access::Record;
+use super::origin::OriginBody;
+use crate::net::body::{BodyError, Paced};
+use crate::net::BoxError;
+
+/// A request's body on its way to the origin. It tells the exchange, which cannot see it there, how it fares.
+pub(super) struct RequestBody {
+    inner: Option<Paced<Incoming>>,
+    upload: Rc<Upload>,
+}
+
+/// How a request's body fares.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    /// Every byte was taken by the origin's connection.
+    finished: Cell<bool>,
+    /// Bytes taken so far.
+    moved: Cell<u64>,
+    /// Why it ended early; always the client's doing.
+    failure: Cell<Option<UploadFailure>>,
+}
+
+/// Why a request's body ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UploadFailure {
+    TooLarge,
+    Stalled,
+    Broken,
+}
+
+impl Upload {
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.get()
+    }
+
+    pub(super) fn moved(&self) -> u64 {
+        self.moved.get()
+    }
+
+    pub(super) fn failure(&self) -> Option<UploadFailure> {
+        self.failure.get()
+    }
+}
+
+impl RequestBody {
+    /// The body and the view of how it fares.
+    pub(super) fn new(body: Paced<Incoming>) -> (Self, Rc<Upload>) {
+        let upload = Rc::new(Upload { finished: Cell::new(body.is_end_stream()), ..Upload::default() });
+        (Self { inner: Some(body), upload: Rc::clone(&upload) }, upload)
+    }
+
+    /// No body, for a repeated request that had none.
+    pub(super) fn none(upload: &Rc<Upload>) -> Self {
+        Self { inner: None, upload: Rc::clone(upload) }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(inner) = self.inner.as_mut() else { return Poll::Ready(None) };
+        let frame = std::task::ready!(Pin::new(&mut *inner).poll_frame(cx));
+        let ended = inner.is_end_stream();
+        match &frame {
+            Some(Ok(frame)) => {
+                let taken = frame.data_ref().map_or(0, Bytes::len) as u64;
+                self.upload.moved.set(self.upload.moved.get() + taken);
+                self.upload.finished.set(ended);
+            }
+            None => self.upload.finished.set(true),
+            Some(Err(error)) => self.upload.failure.set(Some(match error {
+                BodyError::TooLarge(_) => UploadFailure::TooLarge,
+                BodyError::Stalled(_) => UploadFailure::Stalled,
+                BodyError::Broken(_) => UploadFailure::Broken,
+            })),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// An answer's body on its way to the client, with the record that is written when it ends, however it ends.
+pub struct Outgoing {
+    source: Source,
+    record: Option<Record>,
+}
+
+enum Source {
+    Whole(Option<Bytes>),
+    Origin(Paced<OriginBody>),
+}
+
+impl Outgoing {
+    /// An answer of our own.
+    pub(super) const fn whole(bytes: Bytes) -> Self {
+        Self { source: Source::Whole(Some(bytes)), record: None }
+    }
+
+    /// The origin's answer.
+    pub(super) const fn origin(body: Paced<OriginBody>) -> Self {
+        Self { source: Source::Origin(body), record: None }
+    }
+
+    /// With the record to write at its end.
+    pub(super) fn recorded(mut self, mut record: Record) -> Self {
+        record.expects_body(!self.is_end_stream());
+        self.record = Some(record);
+        self
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let frame = match &mut this.source {
+            Source::Whole(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))),
+            Source::Origin(body) => std::task::ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+        };
+        if let Some(record) = &mut this.record {
+            match &frame {
+                Some(Ok(frame)) => record.sent(frame.data_ref().map_or(0, Bytes::len), this.source.is_end_stream()),
+                Some(Err(_)) => record.broken(),
+                None => record.sent(0, true),
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Source::Origin(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Origin(body) => body.is_end_stream(),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Who the client is, where proxies of ours stand in front.
+//!
+//! Nobody's word is taken by default. From a listed network the `X-Forwarded-For` chain is walked from its right end,
+//! where the hops we trust wrote, to the first address that is none of them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderValue};
+use ipnet::IpNet;
+
+/// The client, and what the origin is told about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Client {
+    /// The client's own address.
+    pub(super) address: IpAddr,
+    /// `X-Forwarded-For`: the client, then every trusted hop.
+    pub(super) chain: HeaderValue,
+    /// Whether the client's own connection was TLS.
+    pub(super) secure: bool,
+    /// The request id a trusted proxy gave.
+    pub(super) request_id: Option<HeaderValue>,
+}
+
+impl Client {
+    /// Reads what there is to know, before the headers are cleaned.
+    pub(super) fn of(peer: SocketAddr, secure: bool, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let peer = peer.ip().to_canonical();
+        let believed = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+        if !believed(&peer) {
+            return Self { address: peer, chain: value(&[peer]), secure, request_id: None };
+        }
+        let lines = headers.get_all("x-forwarded-for").iter().rev();
+        let said = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(hop);
+        let mut chain = vec![peer];
+        for hop in said {
+            // An unreadable hop ends what can be believed.
+            let Some(hop) = hop else { break };
+            chain.push(hop);
+            if !believed(&hop) {
+                break;
+            }
+        }
+        chain.reverse();
+        let secure = match headers.get("x-forwarded-proto").map(HeaderValue::as_bytes) {
+            Some(b"https") => true,
+            Some(b"http") => false,
+            _ => secure,
+        };
+        let request_id = headers.get("x-request-id").filter(|id| is_plain_id(id)).cloned();
+        Self { address: chain[0], chain: value(&chain), secure, request_id }
+    }
+}
+
+fn hop(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let address = text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
+fn value(chain: &[IpAddr]) -> HeaderValue {
+    let text: Vec<String> = chain.iter().map(IpAddr::to_string).collect();
+    HeaderValue::try_from(text.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+fn is_plain_id(id: &HeaderValue) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, chain: &[&str]) -> (String, String) {
+        let headers = chain.iter().map(|line| ("x-forwarded-for".parse().unwrap(), line.parse().unwrap())).collect();
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let client = Client::of(SocketAddr::new(peer.parse().unwrap(), 1), false, &headers, &trusted);
+        (client.address.to_string(), client.chain.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_stranger_is_who_connects_whatever_it_says() {
+        assert_eq!(client("192.0.2.1", &["10.0.0.9"]), ("192.0.2.1".into(), "192.0.2.1".into()));
+    }
+
+    #[test]
+    fn a_trusted_chain_is_walked_from_the_right() {
+        for (lines, address, chain) in [
+            (&["198.51.100.1"][..], "198.51.100.1", "198.51.100.1, 10.0.0.1"),
+            (&["203.0.113.9, 198.51.100.1"], "198.51.100.1", "198.51.100.1, 10.0.0.1"),
+            (&["198.51.100.1, 10.0.0.2"], "198.51.100.1", "198.51.100.1, 10.0.0.2, 10.0.0.1"),
+            (&["203.0.113.9", "198.51.100.1"], "198.51.100.1", "198.51.100.1, 10.0.0.1"),
+            (&["10.0.0.3"], "10.0.0.3", "10.0.0.3, 10.0.0.1"),
+            (&["198.51.100.1, nonsense"], "10.0.0.1", "10.0.0.1"),
+            (&["198.51.100.1:4711"], "198.51.100.1", "198.51.100.1, 10.0.0.1"),
+            (&[], "10.0.0.1", "10.0.0.1"),
+        ] {
+            assert_eq!(client("10.0.0.1", lines), (address.into(), chain.into()), "{lines:?}");
+        }
+        assert_eq!(client("::ffff:10.0.0.1", &["198.51.100.1"]).0, "198.51.100.1");
+    }
+}

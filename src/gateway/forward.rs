@@ -1,0 +1,166 @@
+//! From a permit to the origin's answer. What the origin is told about the request is set here, last of all.
+
+use std::rc::Rc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use super::access::RequestId;
+use super::asked::Asked;
+use super::authorize::Permit;
+use super::body::{Outgoing, RequestBody, Upload, UploadFailure};
+use super::canon::Malformed;
+use super::credential::Carrier;
+use super::headers::{Identity, clean_answer};
+use super::origin::{Broken, Lease, OriginError, Pool};
+use super::refuse::Stop;
+use super::service::Service;
+use crate::net::body::{Paced, fits};
+use crate::telemetry::label::OriginEvent;
+use crate::telemetry::metrics::Shard;
+
+/// Sends a permitted request and brings the answer back, its body still on the way.
+///
+/// # Errors
+/// [`Stop::Origin`], or what was wrong with the client's body.
+pub(super) async fn forward(
+    permit: &Permit<'_>,
+    asked: Asked,
+    service: &Service,
+    pool: &Rc<Pool>,
+    outbound: &Outbound<'_>,
+) -> Result<Response<Outgoing>, Stop> {
+    let limit = permit.route().body_limit;
+    if !fits(&asked.body, limit) {
+        return Err(Stop::TooLarge);
+    }
+    let (head, body) = outbound.request(permit, asked, service);
+    let (body, upload) = RequestBody::new(Paced::new(body, outbound.body_idle, limit));
+    let (answer, lease) = exchange(pool, service, head, body, &upload, outbound.shard).await.map_err(|error| match upload.failure() {
+        Some(UploadFailure::TooLarge) => Stop::TooLarge,
+        Some(UploadFailure::Stalled) => Stop::Stalled,
+        Some(UploadFailure::Broken) => Stop::Malformed(Malformed::Body),
+        None => Stop::Origin(error),
+    })?;
+    let (mut head, body) = answer.into_parts();
+    // An origin may switch protocols only where that was asked for, and we never ask.
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Stop::Origin(OriginError::Unasked));
+    }
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    clean_answer(&mut head.headers);
+    head.headers.insert(X_REQUEST_ID, outbound.request_id.value().clone());
+    if let Some(Carrier::Header(name)) = outbound.carrier {
+        keep_private(&mut head.headers, name);
+    }
+    let body = Paced::new(lease.body(body, upload), service.body_idle, u64::MAX);
+    Ok(Response::from_parts(head, Outgoing::origin(body)))
+}
+
+/// What the origin is told beyond the request itself.
+pub(super) struct Outbound<'a> {
+    pub(super) identity: &'a Identity,
+    pub(super) request_id: &'a RequestId,
+    /// Where the key rode.
+    pub(super) carrier: Option<&'a Carrier>,
+    pub(super) body_idle: std::time::Duration,
+    pub(super) shard: &'a Shard,
+}
+
+impl Outbound<'_> {
+    /// The request as the origin gets it: HTTP/1.1, origin form, one Host, our words about who asks.
+    fn request(&self, permit: &Permit<'_>, asked: Asked, service: &Service) -> (Parts, Incoming) {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        let secure = asked.client.secure;
+        parts.method = asked.method;
+        parts.uri = Uri::from(asked.target);
+        parts.headers = asked.headers;
+        let headers = &mut parts.headers;
+        if !asked.body.is_end_stream() && !headers.contains_key(header::CONTENT_LENGTH) {
+            // Without either, hyper's client drops the body of a GET.
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        headers.insert(X_FORWARDED_HOST, asked.host.clone());
+        headers.insert(header::HOST, if service.preserve_host { asked.host } else { service.authority.clone() });
+        headers.insert(X_FORWARDED_FOR, asked.client.chain);
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if secure { "https" } else { "http" }));
+        headers.insert(X_REQUEST_ID, self.request_id.value().clone());
+        headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
+        if let Some(holder) = permit.holder() {
+            let key = holder.verified.standing();
+            let mut say = |name: &HeaderName, text: &str| {
+                // Ids, kinds and permissions are visible ASCII by construction.
+                if let Ok(value) = HeaderValue::from_str(text) {
+                    headers.insert(name, value);
+                }
+            };
+            say(&self.identity.key, key.id.as_str());
+            say(&self.identity.kind, key.kind.as_str());
+            if let Some(account) = &holder.grant.account {
+                say(&self.identity.account, account.as_str());
+            }
+            if let Some(user) = &key.user {
+                say(&self.identity.user, user.as_str());
+            }
+            if !holder.grant.permissions.is_empty() {
+                say(&self.identity.permissions, &holder.grant.permissions.to_string());
+            }
+        }
+        (parts, asked.body)
+    }
+}
+
+/// One exchange, and one more on a fresh connection where a kept one proved stale and the request cannot have had any
+/// effect: it was not sent, or its method is idempotent and it had no body (RFC 9110, 9.2.2; RFC 9112, 9.3.1).
+async fn exchange(
+    pool: &Rc<Pool>,
+    service: &Service,
+    head: Parts,
+    body: RequestBody,
+    upload: &Rc<Upload>,
+    shard: &Shard,
+) -> Result<(Response<Incoming>, Lease), OriginError> {
+    let mut lease = pool.take().await?;
+    let may_retry = service.retry && lease.reused;
+    let repeat = (may_retry && upload.is_finished() && is_idempotent(&head.method)).then(|| head.clone());
+    let broken = match lease.exchange(Request::from_parts(head, body), upload).await {
+        Ok(answer) => return Ok((answer, lease)),
+        Err(broken) => broken,
+    };
+    drop(lease);
+    let (error, again) = match (broken, repeat) {
+        (Broken::Unsent(error, request), _) if may_retry => (error, *request),
+        (Broken::Sent(OriginError::NotAnswered), Some(head)) => {
+            (OriginError::NotAnswered, Request::from_parts(head, RequestBody::none(upload)))
+        }
+        (Broken::Sent(error) | Broken::Unsent(error, _), _) => return Err(error),
+    };
+    let Some(mut lease) = pool.fresh().await? else { return Err(error) };
+    shard.origin(pool.index(), OriginEvent::Retried);
+    match lease.exchange(again, upload).await {
+        Ok(answer) => Ok((answer, lease)),
+        Err(Broken::Sent(error) | Broken::Unsent(error, _)) => Err(error),
+    }
+}
+
+fn is_idempotent(method: &Method) -> bool {
+    method.is_safe() || *method == Method::PUT || *method == Method::DELETE
+}
+
+/// A shared cache knows that an answer to `Authorization` is somebody's own (RFC 9111, 3.5); of a header of our own name
+/// it does not.
+fn keep_private(headers: &mut HeaderMap, carrier: &HeaderName) {
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+    headers.append(header::VARY, HeaderValue::from(carrier.clone()));
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

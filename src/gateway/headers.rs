@@ -1,0 +1,256 @@
+//! Header hygiene, in the one order that is safe: `Connection` first, then everything only we may say, then what the
+//! connection itself said. What we say ourselves is set last, by [`super::forward`].
+//!
+//! Doing it the other way round would let a client remove our identity header by naming it in `Connection`.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+use super::canon::Malformed;
+use super::config::{IdentityNames, Underscores};
+use crate::flaw::Flaw;
+
+/// The names the origin reads.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub(super) account: HeaderName,
+    pub(super) user: HeaderName,
+    pub(super) key: HeaderName,
+    pub(super) kind: HeaderName,
+    pub(super) permissions: HeaderName,
+}
+
+impl Identity {
+    /// The names as set, or what is wrong with them.
+    pub(super) fn new(names: &IdentityNames) -> Result<Self, Vec<Flaw>> {
+        let mut flaws = Vec::new();
+        let mut taken: Vec<HeaderName> = Vec::new();
+        let mut read = |field: &str, text: &str| {
+            let key = format!("gateway.identity.{field}");
+            let name = HeaderName::from_bytes(text.as_bytes()).ok().filter(|name| !name.as_str().contains('_'));
+            match name {
+                None => flaws.push(Flaw::new(key, format!("{text:?} is no header name (underscores are not forwarded)"))),
+                Some(name) if is_reserved(&name) => {
+                    flaws.push(Flaw::new(key, format!("{text:?} has a meaning of its own in HTTP")));
+                }
+                Some(name) if taken.contains(&name) => flaws.push(Flaw::new(key, format!("{text:?} is used twice"))),
+                Some(name) => taken.push(name),
+            }
+        };
+        read("account", &names.account);
+        read("user", &names.user);
+        read("key", &names.key);
+        read("kind", &names.kind);
+        read("permissions", &names.permissions);
+        match <[HeaderName; 5]>::try_from(taken) {
+            Ok([account, user, key, kind, permissions]) => Ok(Self { account, user, key, kind, permissions }),
+            Err(_) => Err(flaws),
+        }
+    }
+
+    fn contains(&self, name: &HeaderName) -> bool {
+        [&self.account, &self.user, &self.key, &self.kind, &self.permissions].contains(&name)
+    }
+}
+
+/// Whether `name` means something to HTTP or to forwarding, so that nothing of ours may be called so.
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
+    is_of_connection(name) || is_forwarding(name) || is_untouchable(name) || *name == header::EXPECT || *name == header::VIA
+}
+
+/// Cleans a request's headers.
+///
+/// # Errors
+/// [`Malformed::Connection`] where `Connection` names what is not the connection's, [`Malformed::Underscore`] by setting.
+pub(super) fn clean_request(
+    headers: &mut HeaderMap,
+    identity: &Identity,
+    underscores: Underscores,
+) -> Result<(), Malformed> {
+    let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
+    for line in headers.get_all(header::CONNECTION) {
+        for option in options(line) {
+            let Ok(name) = HeaderName::from_bytes(option) else { return Err(Malformed::Connection) };
+            if is_untouchable(&name) || is_forwarding(&name) || identity.contains(&name) {
+                return Err(Malformed::Connection);
+            }
+            doomed.push(name);
+        }
+    }
+    for name in headers.keys() {
+        // `_` reaches CGI-like origins as `-`, so such a name may alias ours.
+        if name.as_str().contains('_') {
+            if underscores == Underscores::Refuse {
+                return Err(Malformed::Underscore);
+            }
+            doomed.push(name.clone());
+        } else if is_of_connection(name) || is_forwarding(name) || identity.contains(name) || *name == header::EXPECT {
+            doomed.push(name.clone());
+        }
+    }
+    for name in doomed {
+        headers.remove(name);
+    }
+    join_cookies(headers);
+    Ok(())
+}
+
+/// Cleans an answer's headers of what belongs to the origin's connection.
+pub(super) fn clean_answer(headers: &mut HeaderMap) {
+    let mut doomed: SmallVec<[HeaderName; 4]> = SmallVec::new();
+    for line in headers.get_all(header::CONNECTION) {
+        let named = options(line).filter_map(|option| HeaderName::from_bytes(option).ok());
+        doomed.extend(named.filter(|name| !is_untouchable(name)));
+    }
+    doomed.extend(headers.keys().filter(|name| is_of_connection(name)).cloned());
+    for name in doomed {
+        headers.remove(name);
+    }
+}
+
+/// HTTP/2 may split Cookie into several fields; HTTP/1.1 has one (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let whole: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&whole.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+fn options(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|option| !option.is_empty())
+}
+
+/// Hop-by-hop (RFC 9110, 7.6.1), whether `Connection` names it or not.
+fn is_of_connection(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == header::TE
+        || *name == header::TRAILER
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::UPGRADE
+        || *name == header::PROXY_AUTHENTICATE
+        || *name == header::PROXY_AUTHORIZATION
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+}
+
+/// What only the proxy in front may say (the forwarding family), and what rewrites the request behind its judge.
+fn is_forwarding(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    *name == header::FORWARDED
+        || text.strip_prefix("x-").is_some_and(|rest| {
+            rest.starts_with("forwarded")
+                || matches!(
+                    rest,
+                    "real-ip"
+                        | "client-ip"
+                        | "cluster-client-ip"
+                        | "original-url"
+                        | "original-uri"
+                        | "original-host"
+                        | "rewrite-url"
+                        | "http-method-override"
+                        | "http-method"
+                        | "method-override"
+                        | "request-id"
+                )
+        })
+        || matches!(text, "true-client-ip" | "cf-connecting-ip" | "fastly-client-ip")
+}
+
+/// What a `Connection` line must not remove.
+fn is_untouchable(name: &HeaderName) -> bool {
+    *name == header::HOST
+        || *name == header::AUTHORIZATION
+        || *name == header::COOKIE
+        || *name == header::CONTENT_LENGTH
+        || *name == header::CONTENT_TYPE
+        || *name == header::DATE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        let name = |name: &str| format!("X-Keyward-{name}");
+        Identity::new(&IdentityNames {
+            account: name("Account"),
+            user: name("User"),
+            key: name("Key"),
+            kind: name("Kind"),
+            permissions: name("Permissions"),
+        })
+        .unwrap()
+    }
+
+    fn map(lines: &[(&str, &str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn cleaned(lines: &[(&str, &str)]) -> Result<HeaderMap, Malformed> {
+        let mut headers = map(lines);
+        clean_request(&mut headers, &identity(), Underscores::Drop).map(|()| headers)
+    }
+
+    #[test]
+    fn what_only_we_may_say_is_removed_in_every_spelling() {
+        for name in [
+            "X-Keyward-Account",
+            "x-keyward-permissions",
+            "X_Keyward_Account",
+            "X-Keyward_Account",
+            "X-Forwarded-For",
+            "X-Forwarded-Anything",
+            "Forwarded",
+            "X-Real-IP",
+            "X-Original-URL",
+            "X-HTTP-Method-Override",
+            "Transfer_Encoding",
+            "HTTP2-Settings",
+            "Upgrade",
+            "Keep-Alive",
+        ] {
+            let left = cleaned(&[(name, "spoofed"), ("accept", "*/*")]).unwrap();
+            assert_eq!(left, map(&[("accept", "*/*")]), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_connection_line_is_honoured_and_none_may_name_what_is_not_its_own() {
+        let left = cleaned(&[("connection", "close, X-A"), ("connection", "x-b"), ("x-a", "1"), ("x-b", "2"), ("x-c", "3")]);
+        assert_eq!(left.unwrap(), map(&[("x-c", "3")]));
+        for name in ["Host", "authorization", "Cookie", "content-length", "X-Keyward-Account", "x-forwarded-for", "a b"] {
+            assert_eq!(cleaned(&[("connection", name)]), Err(Malformed::Connection), "{name}");
+        }
+    }
+
+    #[test]
+    fn split_cookies_become_one() {
+        let left = cleaned(&[("cookie", "a=1"), ("cookie", "b=2")]).unwrap();
+        assert_eq!(left, map(&[("cookie", "a=1; b=2")]));
+    }
+
+    #[test]
+    fn an_answer_keeps_what_is_not_its_connections() {
+        let mut headers = map(&[("connection", "x-hop"), ("x-hop", "1"), ("keep-alive", "1"), ("etag", "x"), ("date", "now")]);
+        clean_answer(&mut headers);
+        assert_eq!(headers, map(&[("etag", "x"), ("date", "now")]));
+    }
+
+    #[test]
+    fn identity_names_must_be_ours_alone() {
+        let names = |account: &str, user: &str| IdentityNames {
+            account: account.into(),
+            user: user.into(),
+            key: "X-K".into(),
+            kind: "X-Kind".into(),
+            permissions: "X-P".into(),
+        };
+        assert!(Identity::new(&names("X-Account-Id", "X-User")).is_ok());
+        for (account, user) in [("X A", "X-U"), ("Host", "X-U"), ("X_A", "X-U"), ("X-A", "x-a"), ("X-Forwarded-For", "X-U")] {
+            assert_eq!(Identity::new(&names(account, user)).unwrap_err().len(), 1, "{account} {user}");
+        }
+    }
+}

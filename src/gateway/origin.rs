@@ -1,0 +1,336 @@
+//! A worker's connections to one service: kept, bounded, and polled by whoever uses them.
+//!
+//! No task is spawned for a connection. The request that holds one polls it together with its own waiting, and the
+//! answer's body goes on polling it; so an exchange wakes one task, and polling a kept connection once at checkout is the
+//! test of whether the origin has closed it meanwhile. Everything here lives on one thread and needs no lock.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
+
+use super::body::{RequestBody, Upload};
+use super::connect::{Stream, connect};
+use super::plan::Plan;
+use super::service::Service;
+use crate::clock::{BootTime, Clock};
+use crate::telemetry::label::OriginEvent;
+use crate::telemetry::metrics::Shard;
+
+/// Why an origin gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OriginError {
+    #[error("the origin cannot be reached")]
+    Unreachable(#[source] io::Error),
+    #[error("connecting to the origin took too long")]
+    ConnectTimedOut,
+    #[error("the origin's answer took too long")]
+    AnswerTimedOut,
+    #[error("every connection to the origin is in use")]
+    Busy,
+    #[error("the exchange with the origin broke off")]
+    Broken(#[source] hyper::Error),
+    #[error("the origin closed the connection without an answer")]
+    NotAnswered,
+    #[error("the origin answered a question that was not asked")]
+    Unasked,
+}
+
+impl OriginError {
+    /// The word the log and the metrics use.
+    pub(super) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "origin_unreachable",
+            Self::ConnectTimedOut => "origin_connect_timed_out",
+            Self::AnswerTimedOut => "origin_answer_timed_out",
+            Self::Busy => "origin_busy",
+            Self::Broken(_) => "origin_broken",
+            Self::NotAnswered => "origin_not_answered",
+            Self::Unasked => "origin_unasked",
+        }
+    }
+}
+
+/// One worker's connections to one service.
+pub(super) struct Pool {
+    plan: Arc<Plan>,
+    service: usize,
+    clock: Clock,
+    shard: Rc<Shard>,
+    /// Newest last.
+    idle: RefCell<Vec<(Box<Link>, BootTime)>>,
+    open: Cell<usize>,
+    waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
+}
+
+/// An open connection.
+struct Link {
+    sender: SendRequest<RequestBody>,
+    connection: Connection<TokioIo<Stream>, RequestBody>,
+    _slot: Slot,
+}
+
+impl Pool {
+    pub(super) fn new(plan: Arc<Plan>, service: usize, clock: Clock, shard: Rc<Shard>) -> Rc<Self> {
+        let (idle, open, waiting) = (RefCell::default(), Cell::new(0), RefCell::default());
+        Rc::new(Self { plan, service, clock, shard, idle, open, waiting })
+    }
+
+    /// The place of its service in the plan.
+    pub(super) fn index(&self) -> usize {
+        self.service
+    }
+
+    fn service(&self) -> &Service {
+        &self.plan.services[self.service]
+    }
+
+    fn count(&self, event: OriginEvent) {
+        self.shard.origin(self.service, event);
+    }
+
+    /// A connection to use: a kept one that is still alive, else a new one, else the next that comes free.
+    pub(super) async fn take(self: &Rc<Self>) -> Result<Lease, OriginError> {
+        loop {
+            if let Some(link) = self.kept().await {
+                self.count(OriginEvent::Reused);
+                return Ok(Lease { link, pool: Rc::clone(self), reused: true });
+            }
+            if let Some(lease) = self.fresh().await? {
+                return Ok(lease);
+            }
+            self.wait().await?;
+        }
+    }
+
+    /// A new connection, where one more is allowed.
+    pub(super) async fn fresh(self: &Rc<Self>) -> Result<Option<Lease>, OriginError> {
+        let Some(slot) = Slot::reserve(self) else { return Ok(None) };
+        let service = self.service();
+        let opened = match tokio::time::timeout(service.connect, self.open(slot)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(OriginError::ConnectTimedOut),
+        };
+        self.count(match &opened {
+            Ok(_) => OriginEvent::Opened,
+            Err(OriginError::ConnectTimedOut) => OriginEvent::TimedOut,
+            Err(_) => OriginEvent::Failed,
+        });
+        Ok(Some(Lease { link: opened?, pool: Rc::clone(self), reused: false }))
+    }
+
+    async fn open(&self, slot: Slot) -> Result<Box<Link>, OriginError> {
+        let service = self.service();
+        let stream = connect(service).await.map_err(OriginError::Unreachable)?;
+        let mut builder = Builder::new();
+        builder.max_buf_size(128 * 1024).max_header_size(service.response_header_bytes);
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(OriginError::Broken)?;
+        Ok(Box::new(Link { sender, connection, _slot: slot }))
+    }
+
+    async fn kept(&self) -> Option<Box<Link>> {
+        loop {
+            let (mut link, since) = self.idle.borrow_mut().pop()?;
+            let rested = self.clock.boot().since(since);
+            if rested < self.service().keepalive_idle && poll_fn(|cx| Poll::Ready(link.is_alive(cx))).await {
+                return Some(link);
+            }
+        }
+    }
+
+    /// Waits until a connection comes free, as long as opening one may take.
+    async fn wait(&self) -> Result<(), OriginError> {
+        let (free, freed) = oneshot::channel();
+        self.waiting.borrow_mut().push_back(free);
+        match tokio::time::timeout(self.service().connect, freed).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(OriginError::Busy),
+        }
+    }
+
+    fn keep(&self, link: Box<Link>) {
+        self.idle.borrow_mut().push((link, self.clock.boot()));
+        self.wake_one();
+    }
+
+    fn wake_one(&self) {
+        while let Some(waiter) = self.waiting.borrow_mut().pop_front() {
+            if waiter.send(()).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Drops kept connections that are too old or that the origin closed. Called every second or so.
+    pub(super) fn sweep(&self) {
+        let now = self.clock.boot();
+        let limit = self.service().keepalive_idle;
+        let mut cx = Context::from_waker(Waker::noop());
+        let old = {
+            let mut idle = self.idle.borrow_mut();
+            let dead = |(link, since): &mut (Box<Link>, BootTime)| now.since(*since) >= limit || !link.is_alive(&mut cx);
+            idle.extract_if(.., dead).collect::<Vec<_>>()
+        };
+        // Dropping frees slots, which may wake a waiter: not while `idle` is borrowed.
+        drop(old);
+    }
+}
+
+impl Link {
+    /// One poll lets the connection finish its last exchange and notice a close.
+    fn is_alive(&mut self, cx: &mut Context<'_>) -> bool {
+        Pin::new(&mut self.connection).poll(cx).is_pending() && self.sender.is_ready()
+    }
+}
+
+/// One of the connections a service may have.
+struct Slot(Rc<Pool>);
+
+impl Slot {
+    fn reserve(pool: &Rc<Pool>) -> Option<Self> {
+        if pool.open.get() >= pool.service().connections {
+            return None;
+        }
+        pool.open.set(pool.open.get() + 1);
+        Some(Self(Rc::clone(pool)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.wake_one();
+    }
+}
+
+/// A connection in use by one exchange. Dropped, it closes.
+pub(super) struct Lease {
+    link: Box<Link>,
+    pool: Rc<Pool>,
+    /// Whether it has served before, so that the origin may be closing it right now.
+    pub(super) reused: bool,
+}
+
+/// Why an exchange gave no answer, and the request where it was certainly not sent.
+pub(super) enum Broken {
+    Sent(OriginError),
+    Unsent(OriginError, Box<Request<RequestBody>>),
+}
+
+impl Lease {
+    /// Sends `request` and waits for the head of its answer, at most `response_header` from the last byte it sent.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<RequestBody>,
+        upload: &Upload,
+    ) -> Result<Response<Incoming>, Broken> {
+        let limit = self.pool.service().response_header;
+        let Link { sender, connection, .. } = &mut *self.link;
+        let mut answer = pin!(sender.try_send_request(request));
+        let mut timer = pin!(tokio::time::sleep(limit));
+        let (mut moved, mut open) = (upload.moved(), true);
+        poll_fn(|cx| {
+            if open && Pin::new(&mut *connection).poll(cx).is_ready() {
+                open = false;
+            }
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answer.map_err(Broken::from));
+            }
+            while timer.as_mut().poll(cx).is_ready() {
+                if upload.moved() == moved {
+                    return Poll::Ready(Err(Broken::Sent(OriginError::AnswerTimedOut)));
+                }
+                moved = upload.moved();
+                timer.set(tokio::time::sleep(limit));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The answer's body, which keeps the connection for the next exchange once it ended.
+    pub(super) fn body(self, inner: Incoming, upload: Rc<Upload>) -> OriginBody {
+        OriginBody { inner, ended: false, exchange: Some((self, upload)) }
+    }
+}
+
+impl From<TrySendError<Request<RequestBody>>> for Broken {
+    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
+        let request = error.take_message();
+        let error = error.into_error();
+        let cause = if error.is_closed() || error.is_canceled() || error.is_incomplete_message() {
+            OriginError::NotAnswered
+        } else {
+            OriginError::Broken(error)
+        };
+        match request {
+            Some(request) => Self::Unsent(cause, Box::new(request)),
+            None => Self::Sent(cause),
+        }
+    }
+}
+
+/// An answer's body. It polls the connection it comes from.
+pub(super) struct OriginBody {
+    inner: Incoming,
+    ended: bool,
+    exchange: Option<(Lease, Rc<Upload>)>,
+}
+
+impl Body for OriginBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let mut frame = Pin::new(&mut this.inner).poll_frame(cx);
+        if frame.is_pending() {
+            if let Some((lease, _)) = &mut this.exchange
+                && Pin::new(&mut lease.link.connection).poll(cx).is_ready()
+            {
+                this.exchange = None;
+            }
+            frame = Pin::new(&mut this.inner).poll_frame(cx);
+        }
+        if let Poll::Ready(None) = frame {
+            this.ended = true;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for OriginBody {
+    /// Keeps the connection only where both bodies reached their end; anything else could leave bytes of this exchange
+    /// to be read as the next one's.
+    fn drop(&mut self) {
+        let whole = self.ended || self.inner.is_end_stream();
+        if let Some((lease, upload)) = self.exchange.take()
+            && whole
+            && upload.is_finished()
+            && !lease.link.sender.is_closed()
+        {
+            lease.pool.keep(lease.link);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Services: the origins behind, and how each is spoken to.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::uri::{Scheme, Uri};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::config::{OriginConfig, ServiceConfig};
+use crate::flaw::Flaw;
+
+/// One origin.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) name: String,
+    pub(super) target: Target,
+    /// Whom TLS must prove to be there; plain where none.
+    pub(super) tls: Option<Tls>,
+    /// Sent as `Host` where the client's own is not.
+    pub(super) authority: HeaderValue,
+    pub(super) preserve_host: bool,
+    pub(super) connect: Duration,
+    pub(super) response_header: Duration,
+    pub(super) body_idle: Duration,
+    pub(super) keepalive_idle: Duration,
+    pub(super) connections: usize,
+    pub(super) response_header_bytes: usize,
+    pub(super) retry: bool,
+}
+
+/// Where a service is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A name or an address, resolved for every new connection.
+    Named(String, u16),
+    /// An address known from the start.
+    At(SocketAddr),
+    /// The built-in origin, before it runs.
+    Echo,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) name: ServerName<'static>,
+}
+
+impl Service {
+    /// Reads one of `[services]`; what it does not say holds as `common` says.
+    pub(super) fn new(name: &str, said: &ServiceConfig, common: &OriginConfig) -> Result<Self, Vec<Flaw>> {
+        let flaw = |field: &str, message: String| vec![Flaw::new(format!("services.{name}.{field}"), message)];
+        let Some(url) = said.url.as_deref() else {
+            return Err(flaw("url", "a service needs a url, such as \"http://127.0.0.1:3000\"".into()));
+        };
+        let (target, secure, authority) = if url == "echo" {
+            (Target::Echo, false, HeaderValue::from_static("echo"))
+        } else {
+            read_url(url).map_err(|message| flaw("url", message))?
+        };
+        let tls = match (&target, secure) {
+            (Target::Named(host, _), true) => Some(tls(host, said).map_err(|(field, message)| flaw(field, message))?),
+            _ => None,
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            target,
+            tls,
+            authority,
+            preserve_host: said.preserve_host.unwrap_or(common.preserve_host),
+            connect: said.connect.unwrap_or(common.connect).0,
+            response_header: said.response_header.unwrap_or(common.response_header).0,
+            body_idle: said.body_idle.unwrap_or(common.body_idle).0,
+            keepalive_idle: said.keepalive_idle.unwrap_or(common.keepalive_idle).0,
+            connections: said.connections.unwrap_or(common.connections).max(1),
+            response_header_bytes: said.response_header_bytes.unwrap_or(common.response_header_bytes).as_usize(),
+            retry: said.retry.unwrap_or(common.retry),
+        })
+    }
+
+    pub(super) fn is_echo(&self) -> bool {
+        self.target == Target::Echo
+    }
+
+    /// The built-in origin runs here.
+    pub(super) fn is_at(&mut self, address: SocketAddr) {
+        self.target = Target::At(address);
+    }
+}
+
+fn read_url(url: &str) -> Result<(Target, bool, HeaderValue), String> {
+    let form = || format!("{url:?} is no origin: write http://host:port or https://host, without a path or user");
+    let uri: Uri = url.parse().map_err(|_| form())?;
+    let secure = match uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTP => false,
+        Some(scheme) if *scheme == Scheme::HTTPS => true,
+        _ => return Err(form()),
+    };
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(form)?;
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() || authority.host().is_empty() {
+        return Err(form());
+    }
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let line = HeaderValue::from_str(authority.as_str()).map_err(|_| form())?;
+    let target = match host.parse() {
+        Ok(ip) if !secure => Target::At(SocketAddr::new(ip, port)),
+        _ => Target::Named(host, port),
+    };
+    Ok((target, secure, line))
+}
+
+fn tls(host: &str, said: &ServiceConfig) -> Result<Tls, (&'static str, String)> {
+    let mut roots = RootCertStore::empty();
+    if let Some(file) = &said.ca_file {
+        let unreadable = |error: &dyn std::fmt::Display| ("ca_file", format!("{}: {error}", file.display()));
+        for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unreadable(&error))? {
+            let certificate = certificate.map_err(|error| unreadable(&error))?;
+            roots.add(certificate).map_err(|error| unreadable(&error))?;
+        }
+        if roots.is_empty() {
+            return Err(unreadable(&"there is no certificate in it"));
+        }
+    } else {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| ("url", format!("{host:?} cannot be proven by TLS")))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ("url", error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Tls { config: Arc::new(config), name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_an_origin_and_nothing_inside_it() {
+        let read = |url: &str| read_url(url).map(|(target, secure, host)| (target, secure, host.to_str().unwrap().to_owned()));
+        assert_eq!(
+            read("http://127.0.0.1:3000"),
+            Ok((Target::At("127.0.0.1:3000".parse().unwrap()), false, "127.0.0.1:3000".into()))
+        );
+        assert_eq!(
+            read("https://api.example.com/"),
+            Ok((Target::Named("api.example.com".into(), 443), true, "api.example.com".into()))
+        );
+        assert_eq!(read("http://[::1]:80").unwrap().0, Target::At("[::1]:80".parse().unwrap()));
+        for url in ["", "127.0.0.1:3000", "ftp://a", "http://a/b", "http://a?b", "http://u:p@a", "http://", "unix:/a"] {
+            assert!(read(url).is_err(), "{url}");
+        }
+    }
+}

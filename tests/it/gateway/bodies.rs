@@ -1,0 +1,148 @@
+//! Bodies: they stream both ways, in bounds, and what is wrong with one is said of who sent it.
+
+use std::io::Write;
+use std::sync::mpsc;
+
+use crate::support::{Keyward, Minted, Origin, keyward};
+
+fn before(origin: &Origin, more: &str) -> (Keyward, Minted) {
+    let config = format!("{more}\n[services.api]\nurl = \"{}\"\n[[routes]]\npath = \"/**\"\nservice = \"api\"\n", origin.url());
+    let keyward = keyward().config(config).start();
+    keyward.account("101");
+    let key = keyward.service_key("101", &[]);
+    (keyward, key)
+}
+
+fn post(key: &Minted, framing: &str) -> String {
+    format!("POST /a HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n{framing}\r\n\r\n", key.secret)
+}
+
+#[test]
+fn an_events_first_line_arrives_before_its_second_is_sent() {
+    let (go_on, asked) = mpsc::channel::<()>();
+    let asked = std::sync::Mutex::new(asked);
+    let origin = Origin::scripted(move |line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nd\r\ndata: first\n\n\r\n");
+        // Nothing more is sent until the client has the first.
+        asked.lock().unwrap().recv().unwrap();
+        line.send("e\r\ndata: second\n\n\r\n0\r\n\r\n");
+    });
+    let (keyward, key) = before(&origin, "");
+    let mut wire = keyward.wire();
+    wire.send(format!("GET /events HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
+    assert_eq!(wire.head().0, 200);
+    assert_eq!(wire.chunk().unwrap(), b"data: first\n\n");
+    go_on.send(()).unwrap();
+    assert_eq!(wire.chunk().unwrap(), b"data: second\n\n");
+    assert_eq!(wire.chunk(), None);
+}
+
+#[test]
+fn an_upload_reaches_the_origin_before_it_is_whole() {
+    let (first, got) = mpsc::channel::<String>();
+    let first = std::sync::Mutex::new(first);
+    let origin = Origin::scripted(move |line| {
+        let head = line.head().unwrap();
+        first.lock().unwrap().send(head).unwrap();
+        line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        line.until_ended();
+    });
+    let (keyward, key) = before(&origin, "");
+    let mut wire = keyward.wire();
+    wire.send(post(&key, "Transfer-Encoding: chunked"));
+    wire.send("5\r\nhello\r\n");
+    assert!(got.recv().unwrap().to_lowercase().contains("transfer-encoding: chunked"));
+    wire.send("0\r\n\r\n");
+    assert_eq!(wire.answer("POST").status, 200);
+}
+
+#[test]
+fn a_body_over_the_limit_is_a_413_whether_announced_or_not() {
+    let origin = Origin::plain();
+    let (keyward, key) = before(&origin, "[gateway]\nbody_limit = \"1KiB\"\n");
+    let mut wire = keyward.wire();
+    wire.send(post(&key, "Content-Length: 1025"));
+    let answer = wire.answer("POST");
+    assert_eq!((answer.status, answer.code().as_str()), (413, "PAYLOAD_TOO_LARGE"));
+    assert!(origin.seen().heads.is_empty());
+    let mut wire = keyward.wire();
+    wire.send(post(&key, "Transfer-Encoding: chunked"));
+    wire.send(format!("800\r\n{}\r\n0\r\n\r\n", "x".repeat(0x800)));
+    assert_eq!(wire.answer("POST").status, 413);
+    let mut wire = keyward.wire();
+    wire.send(post(&key, "Content-Length: 1024") + &"x".repeat(1024));
+    assert_eq!(wire.answer("POST").status, 200);
+}
+
+#[test]
+fn a_broken_body_is_the_clients_matter() {
+    let origin = Origin::plain();
+    let (keyward, key) = before(&origin, "");
+    let mut wire = keyward.wire();
+    wire.send(post(&key, "Transfer-Encoding: chunked"));
+    wire.send("zz\r\nnonsense");
+    let answer = wire.answer("POST");
+    assert_eq!((answer.status, answer.code().as_str()), (400, "REQUEST_MALFORMED"));
+}
+
+#[test]
+fn a_body_that_stops_coming_is_a_408() {
+    let origin = Origin::plain();
+    let (keyward, key) = before(&origin, "[server.timeouts]\nbody_idle = \"200ms\"\n");
+    let mut wire = keyward.wire();
+    wire.send(post(&key, "Content-Length: 10") + "half");
+    let answer = wire.answer("POST");
+    assert_eq!((answer.status, answer.code().as_str()), (408, "REQUEST_TIMEOUT"));
+}
+
+#[test]
+fn continue_is_said_only_to_a_valid_key() {
+    let origin = Origin::plain();
+    let (keyward, key) = before(&origin, "");
+    let mut wire = keyward.wire();
+    wire.send(post(&key, "Content-Length: 5\r\nExpect: 100-continue"));
+    assert_eq!(wire.head().0, 100);
+    wire.send("hello");
+    assert_eq!(wire.answer("POST").status, 200);
+    assert!(!origin.last().to_lowercase().contains("expect"));
+    let mut wire = keyward.wire();
+    wire.send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(wire.head().0, 401);
+}
+
+#[test]
+fn an_answer_the_origin_breaks_off_is_broken_off() {
+    let origin = Origin::scripted(|line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    });
+    let (keyward, key) = before(&origin, "");
+    let mut stream = std::net::TcpStream::connect(keyward.address()).unwrap();
+    stream.write_all(format!("GET /half HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret).as_bytes()).unwrap();
+    let mut all = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut stream, &mut all);
+    assert!(all.ends_with(b"\r\n\r\nhalf"), "{}", String::from_utf8_lossy(&all));
+    assert_eq!(keyward.logged("/half", 1)[0]["reason"], "origin_broke_off");
+}
+
+#[test]
+fn trailers_are_dropped_both_ways() {
+    let origin = Origin::scripted(|line| {
+        while line.request().is_some() {
+            line.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Late\r\n\r\n2\r\nok\r\n0\r\nX-Late: origin\r\n\r\n");
+        }
+    });
+    let (keyward, key) = before(&origin, "");
+    let mut wire = keyward.wire();
+    wire.send(post(&key, "TE: trailers\r\nTrailer: X-Keyward-Account\r\nTransfer-Encoding: chunked"));
+    wire.send("2\r\nhi\r\n0\r\nX-Keyward-Account: spoofed\r\n\r\n");
+    let (status, headers) = wire.head();
+    assert_eq!(status, 200);
+    assert!(headers.iter().all(|(name, _)| !name.eq_ignore_ascii_case("trailer")));
+    assert_eq!(wire.chunk().unwrap(), b"ok");
+    assert_eq!(wire.chunk(), None);
+    wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(wire.answer("GET").status, 401);
+    assert!(!origin.last().contains("spoofed"));
+}

@@ -1,0 +1,11 @@
+//! The request path, over real sockets.
+
+mod bodies;
+mod canonical;
+mod carriers;
+mod headers;
+mod life;
+mod origins;
+mod routes;
+mod scopes;
+mod tls;

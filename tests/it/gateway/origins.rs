@@ -1,0 +1,156 @@
+//! Connections to origins: kept, bounded, retried once and only where nothing can happen twice.
+
+use crate::support::{Keyward, Minted, Origin, Wire, eventually, keyward};
+
+fn before(origin: &Origin, more: &str) -> (Keyward, Minted) {
+    let config = format!(
+        "[server]\nworkers = 1\nlisten = [\"127.0.0.1:0\"]\n{more}\n[services.api]\nurl = \"{}\"\n[[routes]]\npath = \"/**\"\nservice = \"api\"\n",
+        origin.url()
+    );
+    let keyward = keyward().config(config).start();
+    keyward.account("101");
+    let key = keyward.service_key("101", &[]);
+    (keyward, key)
+}
+
+#[test]
+fn one_connection_serves_many_requests_of_every_kind() {
+    let origin = Origin::scripted(|line| {
+        while let Some((head, _)) = line.request() {
+            line.send(match head.split(' ').next().unwrap() {
+                "HEAD" => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+                "DELETE" => "HTTP/1.1 204 No Content\r\n\r\n",
+                "PUT" => "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n",
+                "PATCH" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+                _ => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            });
+        }
+    });
+    let (keyward, key) = before(&origin, "");
+    let mut wire = keyward.wire();
+    for _ in 0..5 {
+        for (method, status, body) in
+            [("GET", 200, "hello"), ("HEAD", 200, ""), ("DELETE", 204, ""), ("PUT", 304, ""), ("PATCH", 200, "abc")]
+        {
+            let answer = wire.ask(method, "/", &[("Authorization", &format!("Token {}", key.secret))]);
+            assert_eq!((answer.status, answer.text().as_str()), (status, body), "{method}");
+        }
+    }
+    assert_eq!((origin.seen().heads.len(), origin.seen().connections), (25, 1));
+}
+
+#[test]
+fn a_kept_connection_that_proved_stale_is_replaced_and_the_request_repeated_once() {
+    // Each connection answers one request and reads the next one without an answer.
+    let origin = Origin::scripted(|line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        line.request();
+    });
+    let (keyward, key) = before(&origin, "");
+    for _ in 0..4 {
+        assert_eq!(keyward.get("/", &key.secret).status, 200);
+    }
+    assert!(keyward.metrics().contains("keyward_origin_connections_total{service=\"api\",result=\"retried\"} 3"), "{}", keyward.metrics());
+}
+
+#[test]
+fn a_post_that_may_have_had_its_effect_is_not_repeated() {
+    let origin = Origin::scripted(|line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        line.request();
+    });
+    let (keyward, key) = before(&origin, "");
+    assert_eq!(keyward.get("/first", &key.secret).status, 200);
+    let mut wire = keyward.wire();
+    wire.send(format!("POST /order HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\nContent-Length: 1\r\n\r\nx", key.secret));
+    let answer = wire.answer("POST");
+    assert_eq!((answer.status, answer.code().as_str()), (502, "UPSTREAM_BROKEN"));
+    let orders = origin.seen().heads.iter().filter(|head| head.starts_with("POST /order")).count();
+    assert_eq!(orders, 1);
+}
+
+#[test]
+fn what_went_wrong_behind_has_its_own_answers() {
+    let gone = Origin::plain();
+    let (keyward, key) = before(&gone, "");
+    drop(keyward);
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent = Origin::scripted(crate::support::origin::Line::until_ended);
+    let broken = Origin::answering("HTTP/1.1 two hundred\r\n\r\n");
+    let keyward = keyward_of(&[("unused", format!("http://{unused}")), ("silent", silent.url()), ("broken", broken.url())]);
+    keyward.account("101");
+    let minted = keyward.service_key("101", &[]);
+    for (path, status, code) in [("/unused", 502, "UPSTREAM_UNREACHABLE"), ("/silent", 504, "UPSTREAM_TIMEOUT"), ("/broken", 502, "UPSTREAM_BROKEN")] {
+        let answer = keyward.get(path, &minted.secret);
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{path}");
+    }
+    assert_ne!(key.secret, minted.secret);
+}
+
+fn keyward_of(services: &[(&str, String)]) -> Keyward {
+    let mut config = "[origin]\nresponse_header = \"300ms\"\n".to_owned();
+    for (name, url) in services {
+        config.push_str(&format!("[services.{name}]\nurl = \"{url}\"\n[[routes]]\npath = \"/{name}\"\nservice = \"{name}\"\n"));
+    }
+    keyward().config(config).start()
+}
+
+#[test]
+fn a_client_that_leaves_cancels_the_origins_request() {
+    let origin = Origin::scripted(|line| {
+        line.request();
+        line.until_ended();
+    });
+    let (keyward, key) = before(&origin, "");
+    let mut wire = keyward.wire();
+    wire.send(format!("GET /slow HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
+    eventually("the origin is asked", || !origin.seen().heads.is_empty());
+    drop(wire);
+    origin.expect_ended(1);
+    let line = keyward.logged("/slow", 1).remove(0);
+    assert_eq!((line["status"].as_u64(), line["reason"].as_str()), (Some(499), Some("client_left")));
+}
+
+#[test]
+fn connections_to_an_origin_are_bounded_and_requests_wait_for_one() {
+    let origin = Origin::scripted(|line| {
+        while line.request().is_some() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let (keyward, key) = before(&origin, "[origin]\nconnections = 2\nconnect = \"30s\"\n");
+    let address = keyward.address();
+    let asking: Vec<_> = (0..16)
+        .map(|_| {
+            let secret = key.secret.clone();
+            std::thread::spawn(move || Wire::connect(address).get("/", &secret).status)
+        })
+        .collect();
+    assert!(asking.into_iter().all(|asked| asked.join().unwrap() == 200));
+    assert_eq!(origin.seen().connections, 2);
+}
+
+#[test]
+fn an_origin_that_switches_protocols_unasked_is_not_believed() {
+    let origin = Origin::answering("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    let (keyward, key) = before(&origin, "");
+    assert_eq!(keyward.get("/", &key.secret).status, 502);
+}
+
+#[test]
+fn the_built_in_origin_answers_what_it_received() {
+    let keyward = keyward().upstream("echo").start();
+    keyward.account("101");
+    let key = keyward.service_key("101", &[]);
+    let mut wire = keyward.wire();
+    wire.send(format!("POST /a/b?c=d HTTP/1.1\r\nHost: api.test\r\nX-Own: 1\r\nAuthorization: Bearer {}\r\nContent-Length: 5\r\n\r\nhello", key.secret));
+    let said = wire.answer("POST").json();
+    assert_eq!((said["method"].as_str(), said["path"].as_str(), said["body_bytes"].as_u64()), (Some("POST"), Some("/a/b"), Some(5)));
+    assert_eq!((said["headers"]["x-own"].as_str(), said["headers"]["x-keyward-account"].as_str()), (Some("1"), Some("101")));
+    assert_eq!(keyward.get("/?size=100000&status=418", &key.secret).body.len(), 100_000);
+    assert_eq!(keyward.get("/?status=418", &key.secret).status, 418);
+    assert_eq!(keyward.get("/?delay=20", &key.secret).status, 200);
+}

@@ -1,0 +1,28 @@
+//! What the tests stand on: a real keyward process, scripted origins, and clients that send exactly what they are told.
+//!
+//! Everything listens on a free port of 127.0.0.1 and ends with the test that made it.
+
+pub(crate) mod http;
+pub(crate) mod keyward;
+pub(crate) mod origin;
+pub(crate) mod pki;
+pub(crate) mod python;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use http::{Answer, Wire};
+pub(crate) use keyward::{Keyward, Minted, keyward};
+pub(crate) use origin::Origin;
+
+/// How long a condition may take on a loaded machine before it counts as not met.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `met` says so, and panics with `what` where it does not within [`PATIENCE`].
+#[allow(clippy::disallowed_methods, reason = "a test's patience is real time")]
+pub(crate) fn eventually(what: &str, mut met: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !met() {
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

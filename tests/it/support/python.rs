@@ -1,0 +1,52 @@
+//! The Python that the tests' real origin and real clients run on, made by `.ci/packages`.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+/// The interpreter of the tests' environment.
+pub(crate) fn python() -> Command {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home().join(".cache"), PathBuf::from);
+    let usual = || cache.join("keyward-ci/python/bin/python");
+    let path = std::env::var_os("KEYWARD_TEST_PYTHON").map_or_else(usual, PathBuf::from);
+    assert!(path.exists(), "{} is not there: run .ci/packages", path.display());
+    Command::new(path)
+}
+
+fn home() -> PathBuf {
+    std::env::var_os("HOME").map(PathBuf::from).expect("HOME is set")
+}
+
+/// httpbin behind a real WSGI server.
+pub(crate) struct Httpbin {
+    child: Child,
+    _stdin: ChildStdin,
+    pub(crate) address: SocketAddr,
+}
+
+impl Httpbin {
+    pub(crate) fn start() -> Self {
+        let mut child = python()
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/httpbin_server.py"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("httpbin said {line:?}"));
+        Self { address: address.parse().unwrap(), _stdin: child.stdin.take().unwrap(), child }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Httpbin {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
