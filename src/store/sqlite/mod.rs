@@ -42,7 +42,7 @@ pub(super) struct Sqlite {
 impl Sqlite {
     pub(super) fn open(config: &Config, mark: [u8; 8], access: Access) -> Result<Self, StoreError> {
         let path = config.path()?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         if !folder.is_dir() {
             return Err(StoreError::NoFolder { folder: folder.to_owned() });
         }

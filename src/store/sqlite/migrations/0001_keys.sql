@@ -96,15 +96,17 @@ CREATE TRIGGER log_moves_head AFTER INSERT ON log BEGIN
   UPDATE head SET seq = NEW.seq;
 END;
 
--- The triggers write the log, not the program, so that no change by hand goes unnoticed. A key's change is told of its
--- current secrets only: whatever happens to the key, a retired one stays refused.
+-- The triggers write the log, not the program, so that no change by hand goes unnoticed. A key's change is told of each of
+-- its secrets, the retired ones too, whose refusal may now have another reason. Columns that no look-up reads are not told.
 CREATE TRIGGER key_inserted AFTER INSERT ON key WHEN (SELECT bulk FROM head) = 0 BEGIN
   INSERT INTO log (kind, subject, narrowing)
   SELECT 1, substr(digest, 1, 16), 1 FROM secret WHERE key = NEW.serial;
 END;
-CREATE TRIGGER key_updated AFTER UPDATE ON key WHEN (SELECT bulk FROM head) = 0 BEGIN
+CREATE TRIGGER key_updated
+AFTER UPDATE OF serial, id, kind, state, account, user, permissions, allowed_ips, not_before, expires_at ON key
+WHEN (SELECT bulk FROM head) = 0 BEGIN
   INSERT INTO log (kind, subject, narrowing)
-  SELECT 1, substr(digest, 1, 16), 1 FROM secret WHERE key IN (OLD.serial, NEW.serial) AND state = 'current';
+  SELECT 1, substr(digest, 1, 16), 1 FROM secret WHERE key IN (OLD.serial, NEW.serial);
 END;
 CREATE TRIGGER key_deleted AFTER DELETE ON key WHEN (SELECT bulk FROM head) = 0 BEGIN
   INSERT INTO log (kind, subject, narrowing)
