@@ -1,5 +1,6 @@
 //! keyward: a reverse-proxy authentication gateway.
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -3,7 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use super::settings::{flag, from};
+use crate::app::{App, control_runtime};
+use crate::config::Settings;
+use crate::secret::Secret;
+use crate::telemetry::logs;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -32,8 +39,61 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         flag("--admin", "admin.listen", arguments.admin),
         flag("--store", "store.url", arguments.store),
     ];
-    let _resolved = from(arguments.config, flags.into_iter().flatten().collect())?.resolve()?;
-    anyhow::bail!("the gateway is not part of this build yet")
+    let settings = from(arguments.config, flags.into_iter().flatten().collect())?.resolve()?;
+    logs::start(&settings.log).context("the log cannot start")?;
+    let runtime = control_runtime()?;
+    runtime.block_on(async {
+        let stop = Stop::listen()?;
+        let app = App::start(&settings).await?;
+        if let Some(secret) = app.first_operator(&settings).await? {
+            print_operator(&secret);
+        }
+        say_where(&app, &settings);
+        anyhow::Ok(app.run_until(stop.asked()).await?)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// SIGTERM and SIGINT. They are listened to from the start on, so that one during the start is not lost.
+pub(super) struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("the system gives no signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one of them.
+    pub(super) async fn asked(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn say_where(app: &App, settings: &Settings) {
+    let url = |bound: &crate::net::listen::Bound| {
+        format!("{}://{}", if bound.secure { "https" } else { "http" }, bound.address)
+    };
+    for bound in app.bound() {
+        tracing::info!(face = "clients", url = url(bound).as_str(), "listening");
+    }
+    tracing::info!(store = %crate::config::redact(&settings.store.url), "keys are kept");
+    tracing::info!(face = "admin", url = url(&app.admin()).as_str(), "listening");
+}
+
+/// Not an event: a secret must not reach whatever collects those.
+fn print_operator(secret: &Secret) {
+    if let Some(text) = secret.expose_str() {
+        eprintln!(
+            "The store is new. This operator key runs keyward; it is shown this once (lost? keyward operator reset):"
+        );
+        eprintln!("{text}");
+    }
 }
 
 const EXAMPLES: &str = "\

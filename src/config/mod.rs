@@ -30,7 +30,6 @@ pub use self::layer::Flag;
 pub use self::problem::{Place, Problem, Problems};
 pub use self::read::{Read, Said, read};
 pub use self::redact::redact;
-pub use self::resolve::Resolved;
 use crate::gateway::config::{OriginConfig, RouteConfig, ServiceConfig};
 use crate::keyring::config::KeysConfig;
 use crate::telemetry::config::{AccessLogConfig, LogConfig};

@@ -4,31 +4,19 @@ use super::problem::{Problem, Problems};
 use super::read::Read;
 use super::{Settings, check};
 use crate::flaw::Flaw;
+use crate::gateway::plan::Plan;
 use crate::net::config::CertificateFiles;
 use crate::net::tls::ServerTls;
-
-/// Settings a server can be started with, and what was made of them on the way.
-#[derive(Debug)]
-pub struct Resolved {
-    /// All settings.
-    pub settings: Settings,
-    /// What TLS clients are shown; none without certificates.
-    pub tls: Option<ServerTls>,
-    /// What the admin listener shows; none where it speaks plainly.
-    pub admin_tls: Option<ServerTls>,
-}
 
 impl Read {
     /// The settings, if a server can be started with them.
     ///
     /// # Errors
-    /// Everything that is wrong.
-    pub fn resolve(self) -> Result<Resolved, Problems> {
+    /// Everything that is wrong, in the order of the files.
+    pub fn resolve(self) -> Result<Settings, Problems> {
         let mut flaws = check::check(&self.settings);
-        let tls = certificates(&self.settings, &mut flaws);
-        let admin_tls = admin_certificate(&self.settings, &mut flaws);
-        let settings = self.finish(flaws)?;
-        Ok(Resolved { settings, tls, admin_tls })
+        flaws.extend(parts(&self.settings));
+        self.finish(flaws)
     }
 
     /// The settings, if the store can be opened with them; a mistake elsewhere is no reason to refuse `key list`.
@@ -51,24 +39,17 @@ impl Read {
     }
 }
 
-fn certificates(settings: &Settings, flaws: &mut Vec<Flaw>) -> Option<ServerTls> {
-    let files = &settings.server.certificates;
-    if files.is_empty() {
-        return None;
+/// The flaws that other parts find in their own settings.
+fn parts(settings: &Settings) -> Vec<Flaw> {
+    let Settings { server, admin, gateway, origin, services, routes, .. } = settings;
+    let mut flaws = Vec::new();
+    if !server.certificates.is_empty() {
+        flaws.extend(ServerTls::load(&server.certificates, "server.certificates").err().unwrap_or_default());
     }
-    keep(ServerTls::load(files, "server.certificates"), flaws)
-}
-
-fn admin_certificate(settings: &Settings, flaws: &mut Vec<Flaw>) -> Option<ServerTls> {
-    let files =
-        CertificateFiles { chain_file: settings.admin.chain_file.clone(), key_file: settings.admin.key_file.clone() };
-    if files.chain_file.is_none() && files.key_file.is_none() {
-        return None;
+    if admin.chain_file.is_some() || admin.key_file.is_some() {
+        let files = CertificateFiles { chain_file: admin.chain_file.clone(), key_file: admin.key_file.clone() };
+        flaws.extend(ServerTls::load_one(&files, "admin").err().unwrap_or_default());
     }
-    keep(ServerTls::load_one(&files, "admin"), flaws)
-}
-
-/// What a part made of its settings; its flaws go to the others.
-fn keep<T>(made: Result<T, Vec<Flaw>>, flaws: &mut Vec<Flaw>) -> Option<T> {
-    made.map_err(|more| flaws.extend(more)).ok()
+    flaws.extend(Plan::new(gateway, origin, services, routes).err().unwrap_or_default());
+    flaws
 }

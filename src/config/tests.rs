@@ -256,6 +256,18 @@ listen = \"0.0.0.0:9090\"
 
 [services.api]
 url = \"http://127.0.0.1:3000\"
+
+[[routes]]
+path = \"/jobs/**\"
+service = \"apu\"
+
+[[routes]]
+path = \"/**\"
+service = \"api\"
+
+[[routes]]
+path = \"/never\"
+service = \"api\"
 ";
     let mut case = Case::file("");
     let folder = case.folder.path().to_owned();
@@ -275,6 +287,8 @@ url = \"http://127.0.0.1:3000\"
             ("keyward.toml:14:1: server.certificates.2.key_file: ", "is missing"),
             ("keyward.toml:18:1: server.timeouts.idle: ", "not a duration"),
             ("keyward.toml:21:1: admin.listen: ", "open to the network without TLS"),
+            ("keyward.toml:28:1: routes.0.service: ", "there is no service \"apu\""),
+            ("keyward.toml:35:1: routes.2.path: ", "can never be reached"),
         ],
     );
 }

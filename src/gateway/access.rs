@@ -53,7 +53,14 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(ledger: &Rc<Ledger>, id: RequestId, client: IpAddr, method: Method, target: Uri, version: Version) -> Self {
+    pub(super) fn begin(
+        ledger: &Rc<Ledger>,
+        id: RequestId,
+        client: IpAddr,
+        method: Method,
+        target: Uri,
+        version: Version,
+    ) -> Self {
         Self {
             at: ledger.clock.now(),
             started: ledger.clock.boot(),
@@ -168,14 +175,23 @@ impl Drop for Record {
         shard.request(self.route, &self.method, status, total);
         shard.overhead(overhead);
         shard.decision(self.decision, self.reason);
-        self.ledger.lines.line(|line| self.write(line, status.as_u16(), total.as_micros(), overhead.as_micros(), origin.as_micros()));
+        self.ledger.lines.line(|line| {
+            self.write(line, status.as_u16(), total.as_micros(), overhead.as_micros(), origin.as_micros())
+        });
     }
 }
 
 impl Record {
     fn write(&self, line: &mut Vec<u8>, status: u16, total: u128, overhead: u128, origin: u128) {
         // Writing to a Vec cannot fail.
-        let _ = write!(line, r#"{{"time":"{}","request_id":"{}","client":"{}","method":"{}""#, self.at, self.id.as_str(), self.client, self.method);
+        let _ = write!(
+            line,
+            r#"{{"time":"{}","request_id":"{}","client":"{}","method":"{}""#,
+            self.at,
+            self.id.as_str(),
+            self.client,
+            self.method
+        );
         text(line, "host", self.host.as_ref().and_then(|host| host.to_str().ok()).or_else(|| self.target.host()));
         text(line, "path", Some(self.target.path()));
         if self.ledger.query {

@@ -27,12 +27,7 @@ impl Asked {
     ///
     /// # Errors
     /// [`Stop::Malformed`] or [`Stop::Misdirected`].
-    pub(super) fn new(
-        request: Request<Incoming>,
-        peer: &Peer,
-        plan: &Plan,
-        trusted: &[IpNet],
-    ) -> Result<Self, Stop> {
+    pub(super) fn new(request: Request<Incoming>, peer: &Peer, plan: &Plan, trusted: &[IpNet]) -> Result<Self, Stop> {
         let (mut head, body) = request.into_parts();
         let secure = peer.secure();
         canon::method(&head.method)?;

@@ -11,8 +11,8 @@ use hyper::body::Incoming;
 
 use super::access::Record;
 use super::origin::OriginBody;
-use crate::net::body::{BodyError, Paced};
 use crate::net::BoxError;
+use crate::net::body::{BodyError, Paced};
 
 /// A request's body on its way to the origin. It tells the exchange, which cannot see it there, how it fares.
 pub(super) struct RequestBody {
@@ -137,7 +137,9 @@ impl Body for Outgoing {
         let this = &mut *self;
         let frame = match &mut this.source {
             Source::Whole(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))),
-            Source::Origin(body) => std::task::ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+            Source::Origin(body) => {
+                std::task::ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
         };
         if let Some(record) = &mut this.record {
             match &frame {

@@ -120,10 +120,12 @@ fn canonical_host(raw: &[u8], secure: bool) -> Result<Cow<'_, str>, Malformed> {
     let authority: Authority = text.parse().map_err(|_| Malformed::Host)?;
     let (name, port) = (authority.host(), authority.port());
     let literal = name.starts_with('[');
-    let spelled = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b) || (literal && b"[]:".contains(&b)));
+    let spelled =
+        name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b) || (literal && b"[]:".contains(&b)));
     let name = name.strip_suffix('.').unwrap_or(name);
     // `host:` and `host:0x50` parse as an authority without a port.
-    let whole = name.len() + usize::from(authority.host().ends_with('.')) + port.as_ref().map_or(0, |p| p.as_str().len() + 1);
+    let whole =
+        name.len() + usize::from(authority.host().ends_with('.')) + port.as_ref().map_or(0, |p| p.as_str().len() + 1);
     if !spelled || name.is_empty() || name.ends_with('.') || whole != text.len() {
         return Err(Malformed::Host);
     }
@@ -232,7 +234,22 @@ const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'/' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@'
+            b'/' | b'-'
+                | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b'='
+                | b':'
+                | b'@'
         )
 }
 
@@ -276,7 +293,8 @@ mod tests {
 
     #[test]
     fn needless_escapes_are_undone_and_the_others_are_upper_case() {
-        for (raw, canonical) in [("/%61ccounts/%31", "/accounts/1"), ("/a%3ab", "/a%3Ab"), ("/%e2%82%ac", "/%E2%82%AC")] {
+        for (raw, canonical) in [("/%61ccounts/%31", "/accounts/1"), ("/a%3ab", "/a%3Ab"), ("/%e2%82%ac", "/%E2%82%AC")]
+        {
             assert_eq!(path(raw, STRICT).unwrap(), canonical);
         }
     }

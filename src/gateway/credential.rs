@@ -39,7 +39,9 @@ impl FromStr for Carrier {
 
 /// The text is no carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a carrier is \"token\", \"bearer\" or \"header:NAME\", with a name that has no meaning of its own and no underscore")]
+#[error(
+    "a carrier is \"token\", \"bearer\" or \"header:NAME\", with a name that has no meaning of its own and no underscore"
+)]
 pub(super) struct BadCarrier;
 
 /// What was found: the carrier and the secret.
@@ -173,7 +175,9 @@ mod tests {
 
     #[test]
     fn no_credential_of_ours_is_none() {
-        for lines in [&[][..], &[("authorization", "Basic YTpi")], &[("authorization", "Token")], &[("authorization", "")]] {
+        for lines in
+            [&[][..], &[("authorization", "Basic YTpi")], &[("authorization", "Token")], &[("authorization", "")]]
+        {
             assert_eq!(taken(lines, &["token", "bearer"]).0, Err(Refusal::KeyRequired), "{lines:?}");
         }
         // A carrier the route does not name does not count, and stays for the origin.
@@ -193,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_carrier_is_no_header_with_a_meaning_of_its_own() {
-        for text in ["Token", "cookie", "header:", "header:host", "header:Content-Length", "header:a b", "header:X_Key"] {
+        for text in ["Token", "cookie", "header:", "header:host", "header:Content-Length", "header:a b", "header:X_Key"]
+        {
             assert!(text.parse::<Carrier>().is_err(), "{text}");
         }
     }

@@ -31,7 +31,9 @@ impl Handler for Echo {
         let (head, mut body) = request.into_parts();
         let mut received = 0;
         while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else { return answer(StatusCode::BAD_REQUEST, "text/plain", Filled::with("broken body\n")) };
+            let Ok(frame) = frame else {
+                return answer(StatusCode::BAD_REQUEST, "text/plain", Filled::with("broken body\n"));
+            };
             received += frame.data_ref().map_or(0, Bytes::len);
         }
         if !wish.delay.is_zero() {
@@ -148,7 +150,10 @@ mod tests {
     #[test]
     fn a_wish_is_read_from_the_query() {
         let wish = Wish::read("size=1MiB&delay=250&status=503&other=x").unwrap();
-        assert_eq!(wish, Wish { size: Some(1 << 20), delay: Duration::from_millis(250), status: StatusCode::SERVICE_UNAVAILABLE });
+        assert_eq!(
+            wish,
+            Wish { size: Some(1 << 20), delay: Duration::from_millis(250), status: StatusCode::SERVICE_UNAVAILABLE }
+        );
         assert_eq!(Wish::read("delay=2s").unwrap().delay, Duration::from_secs(2));
         for query in ["size=x", "delay=soon", "status=99", "status=101"] {
             assert!(Wish::read(query).is_err(), "{query}");

@@ -39,12 +39,13 @@ pub(super) async fn forward(
     }
     let (head, body) = outbound.request(permit, asked, service);
     let (body, upload) = RequestBody::new(Paced::new(body, outbound.body_idle, limit));
-    let (answer, lease) = exchange(pool, service, head, body, &upload, outbound.shard).await.map_err(|error| match upload.failure() {
-        Some(UploadFailure::TooLarge) => Stop::TooLarge,
-        Some(UploadFailure::Stalled) => Stop::Stalled,
-        Some(UploadFailure::Broken) => Stop::Malformed(Malformed::Body),
-        None => Stop::Origin(error),
-    })?;
+    let (answer, lease) =
+        exchange(pool, service, head, body, &upload, outbound.shard).await.map_err(|error| match upload.failure() {
+            Some(UploadFailure::TooLarge) => Stop::TooLarge,
+            Some(UploadFailure::Stalled) => Stop::Stalled,
+            Some(UploadFailure::Broken) => Stop::Malformed(Malformed::Body),
+            None => Stop::Origin(error),
+        })?;
     let (mut head, body) = answer.into_parts();
     // An origin may switch protocols only where that was asked for, and we never ask.
     if head.status == StatusCode::SWITCHING_PROTOCOLS {

@@ -29,7 +29,9 @@ impl Identity {
             let key = format!("gateway.identity.{field}");
             let name = HeaderName::from_bytes(text.as_bytes()).ok().filter(|name| !name.as_str().contains('_'));
             match name {
-                None => flaws.push(Flaw::new(key, format!("{text:?} is no header name (underscores are not forwarded)"))),
+                None => {
+                    flaws.push(Flaw::new(key, format!("{text:?} is no header name (underscores are not forwarded)")))
+                }
                 Some(name) if is_reserved(&name) => {
                     flaws.push(Flaw::new(key, format!("{text:?} has a meaning of its own in HTTP")));
                 }
@@ -55,7 +57,11 @@ impl Identity {
 
 /// Whether `name` means something to HTTP or to forwarding, so that nothing of ours may be called so.
 pub(super) fn is_reserved(name: &HeaderName) -> bool {
-    is_of_connection(name) || is_forwarding(name) || is_untouchable(name) || *name == header::EXPECT || *name == header::VIA
+    is_of_connection(name)
+        || is_forwarding(name)
+        || is_untouchable(name)
+        || *name == header::EXPECT
+        || *name == header::VIA
 }
 
 /// Cleans a request's headers.
@@ -219,9 +225,11 @@ mod tests {
 
     #[test]
     fn every_connection_line_is_honoured_and_none_may_name_what_is_not_its_own() {
-        let left = cleaned(&[("connection", "close, X-A"), ("connection", "x-b"), ("x-a", "1"), ("x-b", "2"), ("x-c", "3")]);
+        let left =
+            cleaned(&[("connection", "close, X-A"), ("connection", "x-b"), ("x-a", "1"), ("x-b", "2"), ("x-c", "3")]);
         assert_eq!(left.unwrap(), map(&[("x-c", "3")]));
-        for name in ["Host", "authorization", "Cookie", "content-length", "X-Keyward-Account", "x-forwarded-for", "a b"] {
+        for name in ["Host", "authorization", "Cookie", "content-length", "X-Keyward-Account", "x-forwarded-for", "a b"]
+        {
             assert_eq!(cleaned(&[("connection", name)]), Err(Malformed::Connection), "{name}");
         }
     }
@@ -234,7 +242,8 @@ mod tests {
 
     #[test]
     fn an_answer_keeps_what_is_not_its_connections() {
-        let mut headers = map(&[("connection", "x-hop"), ("x-hop", "1"), ("keep-alive", "1"), ("etag", "x"), ("date", "now")]);
+        let mut headers =
+            map(&[("connection", "x-hop"), ("x-hop", "1"), ("keep-alive", "1"), ("etag", "x"), ("date", "now")]);
         clean_answer(&mut headers);
         assert_eq!(headers, map(&[("etag", "x"), ("date", "now")]));
     }
@@ -249,7 +258,9 @@ mod tests {
             permissions: "X-P".into(),
         };
         assert!(Identity::new(&names("X-Account-Id", "X-User")).is_ok());
-        for (account, user) in [("X A", "X-U"), ("Host", "X-U"), ("X_A", "X-U"), ("X-A", "x-a"), ("X-Forwarded-For", "X-U")] {
+        for (account, user) in
+            [("X A", "X-U"), ("Host", "X-U"), ("X_A", "X-U"), ("X-A", "x-a"), ("X-Forwarded-For", "X-U")]
+        {
             assert_eq!(Identity::new(&names(account, user)).unwrap_err().len(), 1, "{account} {user}");
         }
     }

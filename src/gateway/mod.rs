@@ -28,6 +28,8 @@ mod route;
 mod service;
 mod template;
 
+pub use self::refuse::REASONS;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +92,12 @@ impl Gateway {
         Self { parts, pools, ledger, ids: RequestIds::new(seed) }
     }
 
-    async fn answer(&self, peer: &Peer, request: Request<Incoming>, record: &mut Record) -> Result<Response<Outgoing>, Stop> {
+    async fn answer(
+        &self,
+        peer: &Peer,
+        request: Request<Incoming>,
+        record: &mut Record,
+    ) -> Result<Response<Outgoing>, Stop> {
         let plan = &*self.parts.plan;
         let mut asked = Asked::new(request, peer, plan, &self.parts.trusted)?;
         record.canonical(&asked.host, asked.client.address, asked.client.request_id.as_ref());

@@ -181,7 +181,8 @@ impl Pool {
         let mut cx = Context::from_waker(Waker::noop());
         let old = {
             let mut idle = self.idle.borrow_mut();
-            let dead = |(link, since): &mut (Box<Link>, BootTime)| now.since(*since) >= limit || !link.is_alive(&mut cx);
+            let dead =
+                |(link, since): &mut (Box<Link>, BootTime)| now.since(*since) >= limit || !link.is_alive(&mut cx);
             idle.extract_if(.., dead).collect::<Vec<_>>()
         };
         // Dropping frees slots, which may wake a waiter: not while `idle` is borrowed.

@@ -39,8 +39,10 @@ impl Plan {
     ) -> Result<Self, Vec<Flaw>> {
         let mut flaws = Vec::new();
         let identity = Identity::new(&config.identity).map_err(|found| flaws.extend(found)).ok();
-        if config.realm.bytes().any(|byte| !(byte.is_ascii_graphic() || byte == b' ') || byte == b'"' || byte == b'\\') {
-            flaws.push(Flaw::new("gateway.realm", "only visible characters without \" and \\ can stand in a challenge"));
+        if config.realm.bytes().any(|byte| !(byte.is_ascii_graphic() || byte == b' ') || byte == b'"' || byte == b'\\')
+        {
+            flaws
+                .push(Flaw::new("gateway.realm", "only visible characters without \" and \\ can stand in a challenge"));
         }
         let names: Vec<&str> = services.keys().map(String::as_str).collect();
         let services: Vec<Option<Service>> = services
@@ -52,7 +54,8 @@ impl Plan {
             .enumerate()
             .map(|(at, said)| Route::new(at, said, &names, config).map_err(|found| flaws.extend(found)).ok())
             .collect();
-        if routes.is_empty() {
+        // Without services either there is nothing at all, which is told once, and not here.
+        if routes.is_empty() && !services.is_empty() {
             flaws.push(Flaw::new("routes", "there is no route: write at least one [[routes]], or give --upstream"));
         }
         flaws.extend(unreachable(&routes));

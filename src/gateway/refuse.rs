@@ -69,6 +69,43 @@ impl Stop {
     }
 }
 
+/// Every word [`Stop::reason`] and the access log give, for the metrics to know beforehand.
+pub const REASONS: &[&str] = &[
+    "permitted",
+    "open",
+    "client_left",
+    "origin_broke_off",
+    "malformed",
+    "misdirected",
+    "body_too_large",
+    "body_stalled",
+    "credential_ambiguous",
+    "key_required",
+    "key_malformed",
+    "key_unknown",
+    "key_rotated",
+    "key_revoked",
+    "not_a_member",
+    "key_not_yet_valid",
+    "key_expired",
+    "key_disabled",
+    "account_suspended",
+    "ip_not_allowed",
+    "account_mismatch",
+    "scope_insufficient",
+    "route_not_found",
+    "store_unavailable",
+    "store_timeout",
+    "store_overloaded",
+    "origin_unreachable",
+    "origin_connect_timed_out",
+    "origin_answer_timed_out",
+    "origin_busy",
+    "origin_broken",
+    "origin_not_answered",
+    "origin_unasked",
+];
+
 /// What a cause looks like from outside.
 struct Face {
     status: StatusCode,
@@ -95,22 +132,30 @@ const fn challenged(status: StatusCode, code: &'static str, title: &'static str,
 fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
     use StatusCode as S;
     match stop {
-        Stop::Malformed(_) => face(S::BAD_REQUEST, "REQUEST_MALFORMED", "The request can be read in more than one way."),
-        Stop::Misdirected => {
-            face(S::MISDIRECTED_REQUEST, "MISDIRECTED_REQUEST", "This connection was not made for the host the request names.")
+        Stop::Malformed(_) => {
+            face(S::BAD_REQUEST, "REQUEST_MALFORMED", "The request can be read in more than one way.")
         }
+        Stop::Misdirected => face(
+            S::MISDIRECTED_REQUEST,
+            "MISDIRECTED_REQUEST",
+            "This connection was not made for the host the request names.",
+        ),
         Stop::TooLarge => face(S::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The request body is too large."),
         Stop::Stalled => face(S::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The request body stopped coming."),
         Stop::Failed(_) => face(S::SERVICE_UNAVAILABLE, "AUTH_UNAVAILABLE", "The key cannot be checked at the moment."),
         Stop::Origin(error) => match error {
-            OriginError::Unreachable(_) => face(S::BAD_GATEWAY, "UPSTREAM_UNREACHABLE", "The service behind cannot be reached."),
+            OriginError::Unreachable(_) => {
+                face(S::BAD_GATEWAY, "UPSTREAM_UNREACHABLE", "The service behind cannot be reached.")
+            }
             OriginError::Broken(_) | OriginError::NotAnswered | OriginError::Unasked => {
                 face(S::BAD_GATEWAY, "UPSTREAM_BROKEN", "The service behind gave no valid answer.")
             }
             OriginError::ConnectTimedOut | OriginError::AnswerTimedOut => {
                 face(S::GATEWAY_TIMEOUT, "UPSTREAM_TIMEOUT", "The service behind did not answer in time.")
             }
-            OriginError::Busy => face(S::SERVICE_UNAVAILABLE, "UPSTREAM_BUSY", "Too many requests wait for the service behind."),
+            OriginError::Busy => {
+                face(S::SERVICE_UNAVAILABLE, "UPSTREAM_BUSY", "Too many requests wait for the service behind.")
+            }
         },
         Stop::Refused(refusal) => match refusal {
             Refusal::CredentialAmbiguous => challenged(
@@ -129,7 +174,9 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
             Refusal::KeyNotYetValid => {
                 challenged(S::UNAUTHORIZED, "API_KEY_NOT_YET_VALID", "The API key is not valid yet.", "invalid_token")
             }
-            Refusal::KeyExpired => challenged(S::UNAUTHORIZED, "API_KEY_EXPIRED", "The API key has expired.", "invalid_token"),
+            Refusal::KeyExpired => {
+                challenged(S::UNAUTHORIZED, "API_KEY_EXPIRED", "The API key has expired.", "invalid_token")
+            }
             Refusal::KeyDisabled => face(S::FORBIDDEN, "API_KEY_DISABLED", "The API key is switched off."),
             Refusal::AccountSuspended => face(S::FORBIDDEN, "ACCOUNT_SUSPENDED", "The account is suspended."),
             Refusal::IpNotAllowed => {
@@ -137,7 +184,9 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
             }
             Refusal::AccountMismatch => match mismatch {
                 Mismatch::NotFound => face(S::NOT_FOUND, "ACCOUNT_NOT_FOUND", "There is no such account."),
-                Mismatch::Forbidden => face(S::FORBIDDEN, "ACCOUNT_MISMATCH", "The API key belongs to another account."),
+                Mismatch::Forbidden => {
+                    face(S::FORBIDDEN, "ACCOUNT_MISMATCH", "The API key belongs to another account.")
+                }
             },
             Refusal::ScopeInsufficient { .. } => challenged(
                 S::FORBIDDEN,
@@ -183,7 +232,9 @@ fn challenge(headers: &mut HeaderMap, realm: &str, parameters: &str) {
 
 fn error_parameters(error: &str, stop: &Stop) -> String {
     match stop {
-        Stop::Refused(Refusal::ScopeInsufficient { needed: Some(needed) }) => format!(", error=\"{error}\", scope=\"{needed}\""),
+        Stop::Refused(Refusal::ScopeInsufficient { needed: Some(needed) }) => {
+            format!(", error=\"{error}\", scope=\"{needed}\"")
+        }
         Stop::Refused(Refusal::KeyExpired) => format!(", error=\"{error}\", error_description=\"The key has expired\""),
         _ => format!(", error=\"{error}\""),
     }
@@ -207,7 +258,8 @@ fn body(stop: &Stop, face: &Face, verbose: bool, request_id: &str) -> Bytes {
     text.push_str("\",\"request_id\":\"");
     text.push_str(request_id);
     text.push('"');
-    if let (true, Stop::Refused(Refusal::KeyInvalid(invalid @ (Invalid::Revoked | Invalid::Rotated)))) = (verbose, stop) {
+    if let (true, Stop::Refused(Refusal::KeyInvalid(invalid @ (Invalid::Revoked | Invalid::Rotated)))) = (verbose, stop)
+    {
         text.push_str(if *invalid == Invalid::Revoked { ",\"reason\":\"revoked\"" } else { ",\"reason\":\"rotated\"" });
     }
     text.push_str("}\n");

@@ -86,7 +86,11 @@ impl Route {
                 flaw("carriers", "name at least one carrier, or leave it out for \"token\" and \"bearer\"".into());
                 Vec::new()
             }
-            said => collect(said, |text| text.parse().map_err(|bad| format!("{text:?}: {bad}")), |bad| flaw("carriers", bad)),
+            said => collect(
+                said,
+                |text| text.parse().map_err(|bad| format!("{text:?}: {bad}")),
+                |bad| flaw("carriers", bad),
+            ),
         };
         let open = said.open.unwrap_or(false);
         if open && (said.permission.is_some() || said.carriers.is_some() || said.account.is_some()) {
@@ -121,7 +125,8 @@ impl Route {
     /// Whether whatever falls under `later` falls under this one first.
     pub(super) fn covers(&self, later: &Self) -> bool {
         let hosts = self.hosts.is_empty()
-            || (!later.hosts.is_empty() && later.hosts.iter().all(|theirs| self.hosts.iter().any(|ours| ours.covers(theirs))));
+            || (!later.hosts.is_empty()
+                && later.hosts.iter().all(|theirs| self.hosts.iter().any(|ours| ours.covers(theirs))));
         let methods = self.methods.is_empty()
             || (!later.methods.is_empty() && later.methods.iter().all(|method| self.methods.contains(method)));
         hosts && methods && self.path.covers(&later.path)
@@ -169,7 +174,9 @@ impl Place {
             }
             Some(AccountPlace::After(name)) => Some(Self::After(name.clone())),
             Some(AccountPlace::Header(name)) => match name.parse::<HeaderName>() {
-                Ok(name) if !super::headers::is_reserved(&name) && !name.as_str().contains('_') => Some(Self::Header(name)),
+                Ok(name) if !super::headers::is_reserved(&name) && !name.as_str().contains('_') => {
+                    Some(Self::Header(name))
+                }
                 _ => return Err(format!("{name:?} is no header that can carry an account")),
             },
             Some(AccountPlace::Query(name)) => Some(Self::Query(name.clone())),
@@ -182,9 +189,12 @@ impl Place {
 impl HostPattern {
     fn parse(text: &str) -> Result<Self, String> {
         let (wildcard, name) = text.strip_prefix("*.").map_or((false, text), |name| (true, name));
-        let spelled = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._[:]".contains(&b));
+        let spelled = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._[:]".contains(&b));
         match (spelled, wildcard) {
-            (false, _) => Err(format!("{text:?} is no host: write it in lower case, without a port; \"*.\" may stand first")),
+            (false, _) => {
+                Err(format!("{text:?} is no host: write it in lower case, without a port; \"*.\" may stand first"))
+            }
             (true, false) => Ok(Self::Exact(name.into())),
             (true, true) => Ok(Self::Wildcard(format!(".{name}"))),
         }
@@ -193,7 +203,9 @@ impl HostPattern {
     fn matches(&self, host: &str) -> bool {
         match self {
             Self::Exact(name) => name == host,
-            Self::Wildcard(rest) => host.strip_suffix(rest.as_str()).is_some_and(|label| !label.is_empty() && !label.contains('.')),
+            Self::Wildcard(rest) => {
+                host.strip_suffix(rest.as_str()).is_some_and(|label| !label.is_empty() && !label.contains('.'))
+            }
         }
     }
 
@@ -252,15 +264,20 @@ mod tests {
     }
 
     fn route(change: impl FnOnce(&mut RouteConfig)) -> Result<Route, Vec<Flaw>> {
-        let mut said =
-            RouteConfig { path: Some("/**".into()), service: Some("api".into()), ..RouteConfig::default() };
+        let mut said = RouteConfig { path: Some("/**".into()), service: Some("api".into()), ..RouteConfig::default() };
         change(&mut said);
         Route::new(0, &said, &["api"], &config())
     }
 
-    fn account(place: AccountPlace, path: &str, query: Option<&str>, lines: &[(&str, &str)]) -> Result<Option<String>, Malformed> {
+    fn account(
+        place: AccountPlace,
+        path: &str,
+        query: Option<&str>,
+        lines: &[(&str, &str)],
+    ) -> Result<Option<String>, Malformed> {
         let route = route(|said| said.account = Some(place)).unwrap();
-        let headers = lines.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect();
+        let headers =
+            lines.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect();
         route.account("acme.api.example.com:8080", path, query, &headers).map(|found| found.map(Cow::into_owned))
     }
 
@@ -276,7 +293,10 @@ mod tests {
         assert_eq!(account(after(), "/accounts/a%40b", None, &[]), some("a@b"));
         let header = || AccountPlace::Header("X-Tenant".into());
         assert_eq!(account(header(), "/", None, &[("x-tenant", "101")]), some("101"));
-        assert_eq!(account(header(), "/", None, &[("x-tenant", "101"), ("x-tenant", "102")]), Err(Malformed::TwoAccounts));
+        assert_eq!(
+            account(header(), "/", None, &[("x-tenant", "101"), ("x-tenant", "102")]),
+            Err(Malformed::TwoAccounts)
+        );
         let query = || AccountPlace::Query("account_id".into());
         assert_eq!(account(query(), "/", Some("a=1&account_id=101"), &[]), some("101"));
         assert_eq!(account(query(), "/", Some("account%5Fid=101"), &[]), some("101"));
@@ -323,7 +343,10 @@ mod tests {
         })
         .unwrap_err();
         let keys: Vec<&str> = flaws.iter().map(|flaw| flaw.key.as_str()).collect();
-        assert_eq!(keys, ["routes.0.path", "routes.0.service", "routes.0.hosts", "routes.0.methods", "routes.0.carriers"]);
+        assert_eq!(
+            keys,
+            ["routes.0.path", "routes.0.service", "routes.0.hosts", "routes.0.methods", "routes.0.carriers"]
+        );
     }
 
     #[test]

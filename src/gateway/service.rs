@@ -127,7 +127,8 @@ fn tls(host: &str, said: &ServiceConfig) -> Result<Tls, (&'static str, String)> 
     } else {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| ("url", format!("{host:?} cannot be proven by TLS")))?;
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|_| ("url", format!("{host:?} cannot be proven by TLS")))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -144,7 +145,8 @@ mod tests {
 
     #[test]
     fn a_url_names_an_origin_and_nothing_inside_it() {
-        let read = |url: &str| read_url(url).map(|(target, secure, host)| (target, secure, host.to_str().unwrap().to_owned()));
+        let read =
+            |url: &str| read_url(url).map(|(target, secure, host)| (target, secure, host.to_str().unwrap().to_owned()));
         assert_eq!(
             read("http://127.0.0.1:3000"),
             Ok((Target::At("127.0.0.1:3000".parse().unwrap()), false, "127.0.0.1:3000".into()))

@@ -80,7 +80,9 @@ impl Template {
         let long_enough = other.segments.len() >= self.segments.len();
         let as_open = self.open_ended || (!other.open_ended && other.segments.len() == self.segments.len());
         let pairs = self.segments.iter().zip(&other.segments);
-        long_enough && as_open && pairs.into_iter().all(|(ours, theirs)| matches!(ours, Segment::Any(_)) || ours == theirs)
+        long_enough
+            && as_open
+            && pairs.into_iter().all(|(ours, theirs)| matches!(ours, Segment::Any(_)) || ours == theirs)
     }
 }
 
@@ -92,7 +94,13 @@ impl fmt::Display for Template {
                 Segment::Any(name) => write!(f, "/{{{name}}}")?,
             }
         }
-        f.write_str(if self.open_ended { "/**" } else if self.segments.is_empty() { "/" } else { "" })
+        f.write_str(if self.open_ended {
+            "/**"
+        } else if self.segments.is_empty() {
+            "/"
+        } else {
+            ""
+        })
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Conn {
     /// The last request had a body, of which some may still be on its way.
     body: Cell<bool>,
     leaving: Cell<bool>,
+    /// It leaves because it was idle for too long.
+    expired: Cell<bool>,
     verdict: Cell<Option<Closed>>,
     waker: RefCell<Option<Waker>>,
     streams: RefCell<Vec<Rc<Stream>>>,
@@ -81,6 +83,7 @@ impl Conn {
             ended: Cell::new(false),
             body: Cell::new(false),
             leaving: Cell::new(false),
+            expired: Cell::new(false),
             verdict: Cell::new(None),
             waker: RefCell::new(None),
             streams: RefCell::new(Vec::new()),
@@ -170,6 +173,29 @@ impl Conn {
             self.verdict.set(Some(why));
             self.wake();
         }
+    }
+
+    /// Something took too long. An idle HTTP/2 connection is told first (GOAWAY): a request that crosses an abrupt end
+    /// would be lost, and its client could not know whether it may ask again (RFC 9113 6.8).
+    pub(super) fn expire(&self, why: Closed) {
+        if why == Closed::IdleTimeout && self.http2.get() && !self.expired.replace(true) {
+            self.enter(Phase::Linger);
+            self.leave();
+        } else {
+            self.cut(why);
+        }
+    }
+
+    /// Why it ended, where nothing but the transport says. A client that goes while nothing is in flight has broken
+    /// nothing off, in whatever manner it goes; many leave TLS without a word.
+    pub(super) fn finished(&self, ended: Result<(), Closed>) -> Closed {
+        let at_rest = matches!(self.phase.get(), Phase::Idle | Phase::Linger);
+        match ended {
+            Ok(()) | Err(Closed::Done) => {}
+            Err(Closed::Broken) if at_rest => {}
+            Err(why) => return why,
+        }
+        if self.expired.get() { Closed::IdleTimeout } else { Closed::Done }
     }
 
     /// What is overdue, if anything.

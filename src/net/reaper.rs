@@ -110,7 +110,7 @@ pub(super) async fn sweep(
                 metrics.stream_stalled();
             }
             if let Some(why) = conn.overdue(&limits) {
-                conn.cut(why);
+                conn.expire(why);
             }
         });
     }

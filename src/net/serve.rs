@@ -60,7 +60,7 @@ impl<H: Handler> Serving<H> {
             Ok(local) => self.spoken(stream, address, local, conn, tls).await,
             Err(_) => Err(Closed::Broken),
         };
-        ended.err().unwrap_or(Closed::Done)
+        conn.finished(ended)
     }
 
     async fn spoken(
@@ -252,7 +252,10 @@ async fn linger(mut stream: Watched, conn: &Conn, ended: Result<(), Closed>) -> 
                 }
             }
         });
-        conn.run(read, |_| {}).await.or_else(|why| if why == Closed::Done { Ok(()) } else { Err(why) })?;
+        match conn.run(read, |_| {}).await {
+            Ok(()) | Err(Closed::Done) => {}
+            Err(why) => return Err(why),
+        }
     }
     ended
 }

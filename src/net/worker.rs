@@ -39,7 +39,7 @@ pub struct Setup {
     pub timeouts: Timeouts,
     /// For the listeners that speak TLS.
     pub tls: Option<ServerTls>,
-    /// Where to count.
+    /// Where to count. A face whose connections are no clients' gets numbers of its own.
     pub metrics: Arc<Metrics>,
     /// Where time comes from.
     pub clock: Clock,

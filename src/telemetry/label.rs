@@ -154,7 +154,8 @@ pub(super) const CODE_COUNT: usize = CODES.len() + CLASSES.len();
 /// Where the code of `status` stands, below [`CODE_COUNT`].
 pub(super) fn code_index(status: http::StatusCode) -> usize {
     let code = status.as_u16();
-    CODES.binary_search(&code).unwrap_or(CODES.len() + usize::from(code / 100).clamp(1, CLASSES.len()) - 1)
+    let class = usize::from(code / 100).clamp(1, CLASSES.len()) - 1;
+    CODES.binary_search(&code).unwrap_or_else(|_| CODES.len() + class)
 }
 
 /// The code at `index`, as it is written in the scrape.

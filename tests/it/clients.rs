@@ -43,7 +43,8 @@ fn curl_uploads_with_expect_follows_redirects_and_decodes_gzip() {
     let both = both(&httpbin.url());
     let token = format!("Authorization: Token {}", both.key.secret);
     let url = |path: &str| format!("http://{}{path}", both.keyward.address());
-    let curl = |arguments: &[&str]| succeeds(Command::new("curl").args(["-sS", "--fail", "-H", &token]).args(arguments));
+    let curl =
+        |arguments: &[&str]| succeeds(Command::new("curl").args(["-sS", "--fail", "-H", &token]).args(arguments));
     let upload = both.keyward.folder().join("upload");
     std::fs::write(&upload, vec![b'x'; 2 << 20]).unwrap();
     let at = format!("@{}", upload.display());
@@ -63,7 +64,8 @@ fn h2load_gets_nothing_but_answers_over_http_1_and_http_2() {
     let plain = format!("http://{}/", both.keyward.address());
     let secure = format!("https://localhost:{}/", both.keyward.tls_address().port());
     for (arguments, url) in [(&["--h1"][..], &plain), (&["--h1"], &secure), (&["-m", "20"], &secure)] {
-        let said = succeeds(Command::new("h2load").args(["-n", "3000", "-c", "10", "-H", &token]).args(arguments).arg(url));
+        let said =
+            succeeds(Command::new("h2load").args(["-n", "3000", "-c", "10", "-H", &token]).args(arguments).arg(url));
         assert!(said.contains("3000 succeeded, 0 failed, 0 errored, 0 timeout"), "{arguments:?}: {said}");
         assert!(said.contains("3000 2xx, 0 3xx, 0 4xx, 0 5xx"), "{arguments:?}: {said}");
     }

@@ -15,7 +15,8 @@ const ITS_OWN: &[&str] = &[
 ];
 
 /// Request headers that httpbin reports and that differ: what keyward adds, and what it takes away.
-const TOLD: &[&str] = &["Authorization", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id", "Via", "Connection"];
+const TOLD: &[&str] =
+    &["Authorization", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id", "Via", "Connection"];
 
 struct Pair {
     httpbin: Httpbin,
@@ -36,7 +37,10 @@ impl Pair {
     fn both(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> [Answer; 2] {
         let token = format!("Token {}", self.key.secret);
         let through = [headers, &[("Authorization", token.as_str())]].concat();
-        [ask(self.httpbin.address, method, path, headers, body), ask(self.keyward.address(), method, path, &through, body)]
+        [
+            ask(self.httpbin.address, method, path, headers, body),
+            ask(self.keyward.address(), method, path, &through, body),
+        ]
     }
 
     fn assert_equal(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -64,9 +68,8 @@ fn own_names_removed(answer: &Answer) -> Vec<(String, String)> {
     let lower = answer.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone()));
     // A JSON answer that reports headers keyward adds is longer by them; its members are compared instead.
     let reports = answer.text().contains("\"headers\"");
-    let mut kept: Vec<_> = lower
-        .filter(|(name, _)| !ITS_OWN.contains(&name.as_str()) && !(reports && name == "content-length"))
-        .collect();
+    let mut kept: Vec<_> =
+        lower.filter(|(name, _)| !ITS_OWN.contains(&name.as_str()) && !(reports && name == "content-length")).collect();
     kept.sort();
     kept
 }
@@ -139,12 +142,19 @@ fn every_endpoints_two_answers_are_equal() {
         ("PUT", "/get"),
     ];
     for (method, path) in endpoints {
-        pair.assert_equal(method, path, &[("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate, br"), ("User-Agent", "a test")], "");
+        pair.assert_equal(
+            method,
+            path,
+            &[("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate, br"), ("User-Agent", "a test")],
+            "",
+        );
         if *method == "GET" {
             pair.assert_equal("HEAD", path, &[("Accept", "*/*")], "");
         }
     }
-    for (method, path) in [("POST", "/post"), ("PUT", "/put"), ("PATCH", "/patch"), ("DELETE", "/delete"), ("POST", "/anything")] {
+    for (method, path) in
+        [("POST", "/post"), ("PUT", "/put"), ("PATCH", "/patch"), ("DELETE", "/delete"), ("POST", "/anything")]
+    {
         pair.assert_equal(method, path, &[("Content-Type", "application/json")], "{\"a\": [1, 2, 3]}");
         pair.assert_equal(method, path, &[("Content-Type", "application/x-www-form-urlencoded")], "a=1&b=2");
     }
@@ -159,7 +169,10 @@ fn conditions_ranges_and_codings_pass_through() {
     let pair = pair();
     let not_modified = pair.assert_equal("GET", "/etag/abc", &[("If-None-Match", "abc")], "");
     assert_eq!(not_modified.status, 304);
-    assert_eq!(pair.assert_equal("GET", "/cache", &[("If-Modified-Since", "Mon, 01 Jan 2024 00:00:00 GMT")], "").status, 304);
+    assert_eq!(
+        pair.assert_equal("GET", "/cache", &[("If-Modified-Since", "Mon, 01 Jan 2024 00:00:00 GMT")], "").status,
+        304
+    );
     assert_eq!(pair.assert_equal("GET", "/etag/abc", &[("If-Match", "other")], "").status, 412);
     let part = pair.assert_equal("GET", "/range/1000", &[("Range", "bytes=10-29")], "");
     assert_eq!((part.status, part.body.len(), part.header("content-range")), (206, 20, Some("bytes 10-29/1000")));
@@ -182,6 +195,15 @@ fn the_stated_list_is_what_the_origin_is_told_and_no_more() {
     let added: Vec<_> = names(&through).into_iter().filter(|name| !names(&direct).contains(name)).collect();
     assert_eq!(
         added,
-        ["Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Keyward-Account", "X-Keyward-Key", "X-Keyward-Kind", "X-Request-Id"]
+        [
+            "Via",
+            "X-Forwarded-For",
+            "X-Forwarded-Host",
+            "X-Forwarded-Proto",
+            "X-Keyward-Account",
+            "X-Keyward-Key",
+            "X-Keyward-Kind",
+            "X-Request-Id"
+        ]
     );
 }

@@ -2,5 +2,9 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod clients;
 mod command_line;
 mod floors;
+mod gateway;
+mod httpbin;
+mod support;

@@ -59,6 +59,15 @@ impl Pki {
     }
 
     async fn http2(&self, face: &Face, name: &str) -> http2::SendRequest<Full<Bytes>> {
+        self.http2_with_end(face, name).await.0
+    }
+
+    /// An HTTP/2 client, and how its connection ended.
+    async fn http2_with_end(
+        &self,
+        face: &Face,
+        name: &str,
+    ) -> (http2::SendRequest<Full<Bytes>>, tokio::task::JoinHandle<hyper::Result<()>>) {
         let stream = self.connect(face, name, &[b"h2"]).await;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -66,8 +75,7 @@ impl Pki {
             .handshake(TokioIo::new(stream))
             .await
             .unwrap();
-        tokio::spawn(connection);
-        sender
+        (sender, tokio::spawn(connection))
     }
 }
 
@@ -126,13 +134,15 @@ async fn an_http2_client_without_a_preface_is_freed() {
 }
 
 #[tokio::test]
-async fn an_idle_http2_connection_is_freed() {
+async fn an_idle_http2_connection_is_told_and_freed() {
     let pki = pki();
     let mut case = pki.case();
     case.timeouts.idle = SHORT;
     let face = case.start();
-    let mut client = pki.http2(&face, "one.test").await;
+    let (mut client, end) = pki.http2_with_end(&face, "one.test").await;
     text(&mut client, "/name").await;
+    // An end without a GOAWAY would be an error to the client.
+    tokio::time::timeout(BOUND, end).await.unwrap().unwrap().unwrap();
     face.wait_for_closed("idle_timeout");
 }
 

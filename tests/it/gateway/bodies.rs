@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use crate::support::{Keyward, Minted, Origin, keyward};
 
 fn before(origin: &Origin, more: &str) -> (Keyward, Minted) {
-    let config = format!("{more}\n[services.api]\nurl = \"{}\"\n[[routes]]\npath = \"/**\"\nservice = \"api\"\n", origin.url());
+    let config =
+        format!("{more}\n[services.api]\nurl = \"{}\"\n[[routes]]\npath = \"/**\"\nservice = \"api\"\n", origin.url());
     let keyward = keyward().config(config).start();
     keyward.account("101");
     let key = keyward.service_key("101", &[]);
@@ -119,7 +120,9 @@ fn an_answer_the_origin_breaks_off_is_broken_off() {
     });
     let (keyward, key) = before(&origin, "");
     let mut stream = std::net::TcpStream::connect(keyward.address()).unwrap();
-    stream.write_all(format!("GET /half HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret).as_bytes()).unwrap();
+    stream
+        .write_all(format!("GET /half HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret).as_bytes())
+        .unwrap();
     let mut all = Vec::new();
     let _ = std::io::Read::read_to_end(&mut stream, &mut all);
     assert!(all.ends_with(b"\r\n\r\nhalf"), "{}", String::from_utf8_lossy(&all));

@@ -48,9 +48,13 @@ fn ambiguous_requests_get_a_clear_400_and_reach_nobody() {
 #[test]
 fn an_absolute_target_is_forwarded_in_origin_form() {
     let (keyward, origin, key) = started();
-    let answer = keyward.wire().ask("GET", "http://API.test/a?b", &[("Authorization", &format!("Token {}", key.secret))]);
+    let answer =
+        keyward.wire().ask("GET", "http://API.test/a?b", &[("Authorization", &format!("Token {}", key.secret))]);
     assert_eq!(answer.status, 200);
-    assert!(origin.last().starts_with("GET /a?b HTTP/1.1\r\nhost: api.test\r\n") || origin.last().contains("\r\nhost: api.test\r\n"));
+    assert!(
+        origin.last().starts_with("GET /a?b HTTP/1.1\r\nhost: api.test\r\n")
+            || origin.last().contains("\r\nhost: api.test\r\n")
+    );
     assert!(origin.last().starts_with("GET /a?b HTTP/1.1\r\n"));
 }
 
@@ -58,7 +62,8 @@ fn an_absolute_target_is_forwarded_in_origin_form() {
 fn too_large_a_head_is_a_431() {
     let (keyward, origin, key) = started();
     let filler = "x".repeat(40 * 1024);
-    let answer = keyward.wire().ask("GET", "/", &[("Authorization", &format!("Token {}", key.secret)), ("X-Filler", &filler)]);
+    let answer =
+        keyward.wire().ask("GET", "/", &[("Authorization", &format!("Token {}", key.secret)), ("X-Filler", &filler)]);
     assert_eq!(answer.status, 431);
     assert!(origin.seen().heads.is_empty());
     assert_eq!(keyward.get("/", &key.secret).status, 200);

@@ -40,7 +40,10 @@ fn a_named_header_carries_the_key_where_the_route_says_so() {
     // The route's Authorization is the origin's own matter; the key is not.
     assert!(!origin.last().contains(&key.secret) && origin.last().contains("Basic YTpi"));
     assert_eq!((answer.header("cache-control"), answer.header("vary")), (Some("private"), Some("x-api-key")));
-    assert_eq!(ask(&keyward, "/keyed/a", &[("Authorization", &format!("Token {}", key.secret))]).code(), "API_KEY_REQUIRED");
+    assert_eq!(
+        ask(&keyward, "/keyed/a", &[("Authorization", &format!("Token {}", key.secret))]).code(),
+        "API_KEY_REQUIRED"
+    );
     assert_eq!(ask(&keyward, "/elsewhere", &[("x-api-key", &key.secret)]).code(), "API_KEY_REQUIRED");
 }
 

@@ -81,7 +81,16 @@ fn connection_cannot_remove_what_is_not_its_own() {
         }
     }
     assert!(origin.seen().heads.is_empty());
-    let headers = [("Authorization", token.as_str()), ("Connection", "x-hop"), ("Connection", "X-Other"), ("X-Hop", "1"), ("X-Other", "2"), ("TE", "trailers"), ("Keep-Alive", "timeout=5"), ("Proxy-Connection", "keep-alive")];
+    let headers = [
+        ("Authorization", token.as_str()),
+        ("Connection", "x-hop"),
+        ("Connection", "X-Other"),
+        ("X-Hop", "1"),
+        ("X-Other", "2"),
+        ("TE", "trailers"),
+        ("Keep-Alive", "timeout=5"),
+        ("Proxy-Connection", "keep-alive"),
+    ];
     assert_eq!(keyward.wire().ask("GET", "/a", &headers).status, 200);
     for name in ["x-hop", "x-other", "te", "keep-alive", "proxy-connection", "connection"] {
         assert_eq!(value(&origin.last(), name), None, "{name}");
@@ -92,7 +101,12 @@ fn connection_cannot_remove_what_is_not_its_own() {
 fn an_upgrade_is_not_passed_on() {
     let (keyward, origin, key) = started("");
     let token = format!("Token {}", key.secret);
-    let headers = [("Authorization", token.as_str()), ("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABk")];
+    let headers = [
+        ("Authorization", token.as_str()),
+        ("Connection", "Upgrade, HTTP2-Settings"),
+        ("Upgrade", "h2c"),
+        ("HTTP2-Settings", "AAMAAABk"),
+    ];
     assert_eq!(keyward.wire().ask("GET", "/a", &headers).status, 200);
     assert!(!origin.last().to_lowercase().contains("upgrade") && !origin.last().to_lowercase().contains("http2"));
 }
@@ -122,7 +136,14 @@ fn a_request_id_joins_answer_origin_and_log_and_the_secret_is_in_none() {
     assert_eq!(value(&origin.last(), "x-request-id"), Some(id.as_str()));
     let line = keyward.logged("/logged", 1).remove(0);
     assert_eq!(line["request_id"], id);
-    for (name, told) in [("key", key.id.as_str()), ("account", "101"), ("decision", "allowed"), ("method", "GET"), ("client", "127.0.0.1"), ("service", "api")] {
+    for (name, told) in [
+        ("key", key.id.as_str()),
+        ("account", "101"),
+        ("decision", "allowed"),
+        ("method", "GET"),
+        ("client", "127.0.0.1"),
+        ("service", "api"),
+    ] {
         assert_eq!(line[name], told, "{line}");
     }
     assert_eq!((line["status"].as_u64(), line["bytes"].as_u64()), (Some(200), Some(2)));

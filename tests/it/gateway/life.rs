@@ -65,7 +65,12 @@ fn a_key_begins_and_ends_when_it_says() {
         answer.status == 401
     });
     assert_eq!(keyward.json(&["key", "show", &short.id])["state"], "expired");
-    assert!(!keyward.run(&["key", "mint", "--account", "101", "--kind", "service", "--expires-at", "2001-01-01T00:00:00Z"]).status.success());
+    assert!(
+        !keyward
+            .run(&["key", "mint", "--account", "101", "--kind", "service", "--expires-at", "2001-01-01T00:00:00Z"])
+            .status
+            .success()
+    );
 }
 
 #[test]

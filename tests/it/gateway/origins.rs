@@ -51,7 +51,11 @@ fn a_kept_connection_that_proved_stale_is_replaced_and_the_request_repeated_once
     for _ in 0..4 {
         assert_eq!(keyward.get("/", &key.secret).status, 200);
     }
-    assert!(keyward.metrics().contains("keyward_origin_connections_total{service=\"api\",result=\"retried\"} 3"), "{}", keyward.metrics());
+    assert!(
+        keyward.metrics().contains("keyward_origin_connections_total{service=\"api\",result=\"retried\"} 3"),
+        "{}",
+        keyward.metrics()
+    );
 }
 
 #[test]
@@ -64,7 +68,10 @@ fn a_post_that_may_have_had_its_effect_is_not_repeated() {
     let (keyward, key) = before(&origin, "");
     assert_eq!(keyward.get("/first", &key.secret).status, 200);
     let mut wire = keyward.wire();
-    wire.send(format!("POST /order HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\nContent-Length: 1\r\n\r\nx", key.secret));
+    wire.send(format!(
+        "POST /order HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\nContent-Length: 1\r\n\r\nx",
+        key.secret
+    ));
     let answer = wire.answer("POST");
     assert_eq!((answer.status, answer.code().as_str()), (502, "UPSTREAM_BROKEN"));
     let orders = origin.seen().heads.iter().filter(|head| head.starts_with("POST /order")).count();
@@ -79,10 +86,15 @@ fn what_went_wrong_behind_has_its_own_answers() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = Origin::scripted(crate::support::origin::Line::until_ended);
     let broken = Origin::answering("HTTP/1.1 two hundred\r\n\r\n");
-    let keyward = keyward_of(&[("unused", format!("http://{unused}")), ("silent", silent.url()), ("broken", broken.url())]);
+    let keyward =
+        keyward_of(&[("unused", format!("http://{unused}")), ("silent", silent.url()), ("broken", broken.url())]);
     keyward.account("101");
     let minted = keyward.service_key("101", &[]);
-    for (path, status, code) in [("/unused", 502, "UPSTREAM_UNREACHABLE"), ("/silent", 504, "UPSTREAM_TIMEOUT"), ("/broken", 502, "UPSTREAM_BROKEN")] {
+    for (path, status, code) in [
+        ("/unused", 502, "UPSTREAM_UNREACHABLE"),
+        ("/silent", 504, "UPSTREAM_TIMEOUT"),
+        ("/broken", 502, "UPSTREAM_BROKEN"),
+    ] {
         let answer = keyward.get(path, &minted.secret);
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{path}");
     }
@@ -92,7 +104,9 @@ fn what_went_wrong_behind_has_its_own_answers() {
 fn keyward_of(services: &[(&str, String)]) -> Keyward {
     let mut config = "[origin]\nresponse_header = \"300ms\"\n".to_owned();
     for (name, url) in services {
-        config.push_str(&format!("[services.{name}]\nurl = \"{url}\"\n[[routes]]\npath = \"/{name}\"\nservice = \"{name}\"\n"));
+        config.push_str(&format!(
+            "[services.{name}]\nurl = \"{url}\"\n[[routes]]\npath = \"/{name}\"\nservice = \"{name}\"\n"
+        ));
     }
     keyward().config(config).start()
 }
@@ -135,7 +149,8 @@ fn connections_to_an_origin_are_bounded_and_requests_wait_for_one() {
 
 #[test]
 fn an_origin_that_switches_protocols_unasked_is_not_believed() {
-    let origin = Origin::answering("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    let origin =
+        Origin::answering("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
     let (keyward, key) = before(&origin, "");
     assert_eq!(keyward.get("/", &key.secret).status, 502);
 }
@@ -148,8 +163,14 @@ fn the_built_in_origin_answers_what_it_received() {
     let mut wire = keyward.wire();
     wire.send(format!("POST /a/b?c=d HTTP/1.1\r\nHost: api.test\r\nX-Own: 1\r\nAuthorization: Bearer {}\r\nContent-Length: 5\r\n\r\nhello", key.secret));
     let said = wire.answer("POST").json();
-    assert_eq!((said["method"].as_str(), said["path"].as_str(), said["body_bytes"].as_u64()), (Some("POST"), Some("/a/b"), Some(5)));
-    assert_eq!((said["headers"]["x-own"].as_str(), said["headers"]["x-keyward-account"].as_str()), (Some("1"), Some("101")));
+    assert_eq!(
+        (said["method"].as_str(), said["path"].as_str(), said["body_bytes"].as_u64()),
+        (Some("POST"), Some("/a/b"), Some(5))
+    );
+    assert_eq!(
+        (said["headers"]["x-own"].as_str(), said["headers"]["x-keyward-account"].as_str()),
+        (Some("1"), Some("101"))
+    );
     assert_eq!(keyward.get("/?size=100000&status=418", &key.secret).body.len(), 100_000);
     assert_eq!(keyward.get("/?status=418", &key.secret).status, 418);
     assert_eq!(keyward.get("/?delay=20", &key.secret).status, 200);

@@ -19,7 +19,9 @@ fn without_a_valid_key_every_path_answers_401() {
         (answer.status, headers, answer.json()["code"].clone())
     };
     let known = unlike(&keyward.get("/known/a", "an-opaque-secret-that-nobody-has"));
-    for (method, path) in [("GET", "/unknown"), ("POST", "/known/a"), ("DELETE", "/"), ("OPTIONS", "/known/a"), ("OPTIONS", "*")] {
+    for (method, path) in
+        [("GET", "/unknown"), ("POST", "/known/a"), ("DELETE", "/"), ("OPTIONS", "/known/a"), ("OPTIONS", "*")]
+    {
         let wrong = keyward.wire().ask(method, path, &[("Authorization", "Token an-opaque-secret-that-nobody-has")]);
         assert_eq!(unlike(&wrong), known, "{method} {path}");
         assert_eq!(keyward.wire().ask(method, path, &[]).code(), "API_KEY_REQUIRED", "{method} {path}");
@@ -32,7 +34,10 @@ fn without_a_valid_key_every_path_answers_401() {
 
 #[test]
 fn hosts_and_methods_choose_between_services() {
-    let (one, two) = (Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none"), Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo"));
+    let (one, two) = (
+        Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none"),
+        Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo"),
+    );
     let keyward = keyward()
         .config(format!(
             "[services.one]\nurl = \"{}\"\n[services.two]\nurl = \"{}\"\npreserve_host = false\n\

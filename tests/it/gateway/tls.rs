@@ -21,9 +21,15 @@ fn started() -> Started {
     let any = root.certificate(setup.folder(), &["*.two.test"]);
     let mut config = "[server]\nlisten = []\ntls_listen = [\"127.0.0.1:0\"]\n".to_owned();
     for files in [&one, &any] {
-        config.push_str(&format!("[[server.certificates]]\nchain_file = {:?}\nkey_file = {:?}\n", files.chain, files.key));
+        config.push_str(&format!(
+            "[[server.certificates]]\nchain_file = {:?}\nkey_file = {:?}\n",
+            files.chain, files.key
+        ));
     }
-    config.push_str(&format!("[services.api]\nurl = \"{}\"\n[[routes]]\npath = \"/**\"\nservice = \"api\"\n", origin.url()));
+    config.push_str(&format!(
+        "[services.api]\nurl = \"{}\"\n[[routes]]\npath = \"/**\"\nservice = \"api\"\n",
+        origin.url()
+    ));
     let keyward = setup.config(config).start();
     keyward.account("101");
     let key = keyward.service_key("101", &[]);
@@ -58,7 +64,13 @@ fn alpn_chooses_between_http_2_and_http_1() {
     assert_eq!((value(&head, "x-forwarded-proto"), value(&head, "host")), (Some("https"), Some("one.test")));
     assert_eq!(started.curl("one.test", &[&["--http1.1"], STATUS].concat()), "1.1 200");
     assert_eq!(started.curl("one.test", &[&["--no-alpn"], STATUS].concat()), "1.1 200");
-    assert_eq!(started.curl("one.test", &[&["--http2", "--header", "Authorization: Token no-such-key-anywhere"], STATUS].concat()), "2 400");
+    assert_eq!(
+        started.curl(
+            "one.test",
+            &[&["--http2", "--header", "Authorization: Token no-such-key-anywhere"], STATUS].concat()
+        ),
+        "2 400"
+    );
 }
 
 #[test]
@@ -74,7 +86,8 @@ fn the_certificate_is_chosen_by_name() {
 fn a_request_for_another_certificates_host_is_misdirected() {
     let started = started();
     for version in ["--http2", "--http1.1"] {
-        let asked = |host: &str| started.curl("one.test", &[&[version, "--header", &format!("Host: {host}")], STATUS].concat());
+        let asked =
+            |host: &str| started.curl("one.test", &[&[version, "--header", &format!("Host: {host}")], STATUS].concat());
         assert!(asked("www.one.test").ends_with(" 200"));
         assert!(asked("a.two.test").ends_with(" 421"));
         let said = started.curl("one.test", &[version, "--header", "Host: a.two.test"]);
@@ -88,7 +101,8 @@ fn a_body_streams_over_http_2_both_ways() {
     let said = started.curl("one.test", &["--http2", "--data-binary", &"x".repeat(100_000)]);
     assert_eq!(said, "ok");
     assert_eq!(value(&started.origin.last(), "content-length"), Some("100000"));
-    let said = started.curl("one.test", &["--http2", "--header", "Transfer-Encoding: chunked", "--data-binary", "hello"]);
+    let said =
+        started.curl("one.test", &["--http2", "--header", "Transfer-Encoding: chunked", "--data-binary", "hello"]);
     assert_eq!(said, "ok");
 }
 

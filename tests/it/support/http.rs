@@ -88,7 +88,11 @@ impl<S: Read + Write> Wire<S> {
             return answer;
         }
         match (chunked, length) {
-            (true, _) => while let Some(chunk) = self.chunk() { answer.body.extend(chunk) },
+            (true, _) => {
+                while let Some(chunk) = self.chunk() {
+                    answer.body.extend(chunk)
+                }
+            }
             (false, Some(length)) => answer.body = self.take(length),
             (false, None) => {
                 self.stream.read_to_end(&mut self.read).unwrap();
@@ -110,7 +114,8 @@ impl<S: Read + Write> Wire<S> {
         self.read.drain(..end + 4);
         let mut lines = head.split("\r\n");
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let split = |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned())).unwrap();
+        let split =
+            |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned())).unwrap();
         (status, lines.map(split).collect())
     }
 

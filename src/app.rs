@@ -1,0 +1,343 @@
+//! Builds every part from its settings, runs both faces, and drains them in order.
+//!
+//! ```text
+//!  control runtime: the keyring's upkeep, the command socket, signals
+//!  a thread a worker: the gateway, with listeners and origin connections of its own
+//!  one thread: the management face        one thread: the built-in origin, where a service wants it
+//! ```
+//!
+//! On the way down the data plane ends first, then what it needs (log, keyring, store), and the management face last, so
+//! that probes are answered to the end.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::flaw::Flaw;
+use crate::gateway::echo::Echo;
+use crate::gateway::plan::Plan;
+use crate::gateway::{self, Gateway};
+use crate::key::{Digester, Imprint, Kind, Permissions};
+use crate::keyring::Keyring;
+use crate::keyring::command::{Command, NewKey, Outcome, Problem};
+use crate::manage::health::Health;
+use crate::manage::{self, Admin, socket};
+use crate::measure::Span;
+use crate::net::config::{CertificateFiles, Timeouts};
+use crate::net::drain::{Drain, Stage};
+use crate::net::listen::{Bound, ListenError, Listeners, Wanted};
+use crate::net::tls::ServerTls;
+use crate::net::worker::{Setup, WorkerFailed, Workers, count};
+use crate::secret::Secret;
+use crate::store::{Access, Store, StoreError};
+use crate::telemetry::access::{AccessLog, Sink};
+use crate::telemetry::metrics::{Metrics, Names};
+
+/// A running keyward.
+pub struct App {
+    keyring: Arc<Keyring>,
+    clients: Workers,
+    admin: Workers,
+    echo: Option<Workers>,
+    access: AccessLog,
+    socket: JoinHandle<()>,
+    /// Ends the socket's listener.
+    socket_end: DropGuard,
+    bound: Vec<Bound>,
+    admin_bound: Bound,
+    timeouts: Timeouts,
+}
+
+/// Why keyward did not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Settings that were right when they were checked no longer are.
+    #[error("{}", sentence(.0))]
+    Settings(Vec<Flaw>),
+    /// The store.
+    #[error("the store cannot be opened")]
+    Store(#[from] StoreError),
+    /// An address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A thread.
+    #[error("a worker failed")]
+    Worker(#[from] WorkerFailed),
+    /// The first operator key.
+    #[error("the first operator key cannot be made")]
+    Operator(#[from] Problem),
+    /// What the system did not give.
+    #[error("{0}")]
+    System(&'static str, #[source] std::io::Error),
+}
+
+fn sentence(flaws: &[Flaw]) -> String {
+    flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The runtime that [`App::start`] and everything slow or rare runs on.
+///
+/// # Errors
+/// The system gave no threads.
+pub fn control_runtime() -> Result<Runtime, AppError> {
+    let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("keyward-control").enable_all().build();
+    runtime.map_err(|error| AppError::System("the control runtime cannot start", error))
+}
+
+impl App {
+    /// Starts everything; requests are answered when this returns. Call it on the [`control_runtime`].
+    ///
+    /// # Errors
+    /// The first thing that could not be had. Nothing goes on running then.
+    pub async fn start(settings: &Settings) -> Result<Self, AppError> {
+        let clock = Clock::System;
+        let pepper = crate::config::pepper(&settings.keys).map_err(|flaw| AppError::Settings(vec![flaw]))?;
+        let workers = count(settings.server.workers);
+        let mut plan = Plan::new(&settings.gateway, &settings.origin, &settings.services, &settings.routes)
+            .map_err(AppError::Settings)?;
+        let tls = server_tls(settings)?;
+        let admin_tls = admin_tls(settings)?;
+        // Sockets before the store: an address in use is the commonest mistake, and leaves nothing behind.
+        let stall = settings.server.timeouts.write_stall.0;
+        let listeners = Listeners::bind(&wanted(settings), workers, stall)?;
+        let bound = listeners.bound().to_vec();
+        let admin_wanted =
+            Wanted { address: settings.admin.listen, secure: admin_tls.is_some(), setting: "admin.listen".into() };
+        let admin_listeners = Listeners::bind(std::slice::from_ref(&admin_wanted), 1, stall)?;
+        let admin_bound = admin_listeners.bound()[0];
+
+        let digester = Digester::new(pepper);
+        let store = Store::open(&settings.store, digester.mark(), Access::Create)?;
+        let database = store.path().to_owned();
+        let control = Handle::current();
+        let keyring =
+            Keyring::open(&settings.keyring, workers, store, digester, clock.clone(), control.clone()).await?;
+        let keyring = Arc::new(keyring);
+
+        let metrics = Metrics::new(Names {
+            routes: plan.route_names(),
+            services: plan.service_names(),
+            reasons: gateway::REASONS.to_vec(),
+        });
+        tell(&metrics, &keyring);
+        let access = AccessLog::start(settings.access_log.enabled, Sink::Stdout, &metrics)
+            .map_err(|error| AppError::System("the access log cannot start", error))?;
+        // The numbers are about clients; the sockets of the other faces count in a book that nobody reads.
+        let unread = Metrics::new(Names::default());
+        let setup = |name, tls, metrics: &Arc<Metrics>| Setup {
+            name,
+            limits: settings.server.limits.clone(),
+            timeouts: settings.server.timeouts.clone(),
+            tls,
+            metrics: Arc::clone(metrics),
+            clock: clock.clone(),
+            drain: Drain::new(),
+        };
+        let echo = match plan.needs_echo() {
+            false => None,
+            true => Some(start_echo(&setup("keyward-echo", None, &unread), &mut plan)?),
+        };
+        let parts = gateway::Parts {
+            plan: Arc::new(plan),
+            keyring: Arc::clone(&keyring),
+            trusted: settings.server.trusted_proxies.clone().into(),
+            body_idle: settings.server.timeouts.body_idle.0,
+            log_query: settings.access_log.query,
+            clock: clock.clone(),
+        };
+        let serving = setup("keyward-worker", tls, &metrics);
+        let drain = serving.drain.clone();
+        let (lines, shards) = (access.handle(), Arc::clone(&metrics));
+        let clients = Workers::start(&serving, listeners, move |_| {
+            let mut seed = [0; 16];
+            // Without randomness ids could repeat across restarts, which confuses nobody but a reader of old logs.
+            let _ = getrandom::fill(&mut seed);
+            let lines = lines.worker();
+            lines.keep_flushing();
+            Gateway::new(parts.clone(), shards.shard(), lines, seed)
+        })?;
+
+        let path = socket::path_beside(&database);
+        let listener = socket::Listener::bind(&path)
+            .map_err(|error| AppError::System("the command socket beside the store cannot be made", error))?;
+        let ended = CancellationToken::new();
+        let (operated, token) = (Arc::clone(&keyring), ended.clone());
+        let socket = control.spawn(async move {
+            let operate = move |command| {
+                let keyring = Arc::clone(&operated);
+                async move { keyring.operate(command).await }
+            };
+            listener.serve(operate, async move { token.cancelled().await }).await;
+        });
+
+        let health = health(&keyring, &drain);
+        let (limits, timeouts) = manage::limits(&settings.server.timeouts);
+        let admin_setup = Setup { limits, timeouts, ..setup("keyward-admin", admin_tls, &unread) };
+        let face = Admin::new(Arc::new(health), Arc::clone(&metrics));
+        let admin = Workers::start(&admin_setup, admin_listeners, move |_| face.clone())?;
+
+        let timeouts = settings.server.timeouts.clone();
+        Ok(Self {
+            keyring,
+            clients,
+            admin,
+            echo,
+            access,
+            socket,
+            socket_end: ended.drop_guard(),
+            bound,
+            admin_bound,
+            timeouts,
+        })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// Where the management face is.
+    #[must_use]
+    pub fn admin(&self) -> Bound {
+        self.admin_bound
+    }
+
+    /// What carries commands out.
+    #[must_use]
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Makes the first operator key where the store has none. Its secret is for who started keyward, and shown once.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn first_operator(&self, settings: &Settings) -> Result<Option<Secret>, AppError> {
+        if !self.keyring.is_new().await? {
+            return Ok(None);
+        }
+        let entropy = |error: getrandom::Error| AppError::System("the system gives no random bytes", error.into());
+        let (secret, imprint) = crate::key::token::mint(&settings.keys.prefix, getrandom::fill).map_err(entropy)?;
+        let id = crate::key::token::random_id("key_", 16, getrandom::fill).map_err(entropy)?;
+        let made = self.keyring.operate(Command::MintKey(Box::new(operator(&id, imprint)?))).await?;
+        debug_assert!(matches!(made, Outcome::Key(_)), "a minted key is answered with itself");
+        Ok(Some(secret))
+    }
+
+    /// Runs until `stop` or until a part fails, then ends everything in order. A second `stop` hastens nothing: what is in
+    /// flight has `drain_max`.
+    ///
+    /// # Errors
+    /// [`AppError::Worker`] where a part failed.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+        let failed = tokio::select! {
+            () = stop => None,
+            failed = self.clients.failed() => Some(failed),
+            failed = self.admin.failed() => Some(failed),
+        };
+        let Timeouts { drain_min, drain_max, .. } = self.timeouts;
+        let (min, max) = if failed.is_some() { (Duration::ZERO, Duration::ZERO) } else { (drain_min.0, drain_max.0) };
+        tracing::info!(accepting_for = %Span(min), finishing_for = %Span(max), "stopping");
+        let drained = self.clients.drain(min, max).await;
+        self.access.finish();
+        drop(self.socket_end);
+        // Commands in hand finish by themselves, within seconds.
+        let _ = self.socket.await;
+        self.keyring.shutdown().await;
+        drop(self.keyring);
+        if let Some(echo) = self.echo {
+            echo.drain(Duration::ZERO, Duration::ZERO).await;
+        }
+        self.admin.drain(Duration::ZERO, ADMIN_FINISHES).await;
+        tracing::info!(connections.cut = drained.cut, "stopped");
+        failed.map_or(Ok(()), |failed| Err(failed.into()))
+    }
+}
+
+/// How long probes and scrapes in flight may still take.
+const ADMIN_FINISHES: Duration = Duration::from_secs(1);
+
+fn wanted(settings: &Settings) -> Vec<Wanted> {
+    let plain = settings.server.listen.iter().map(|address| (*address, false, "listen"));
+    let secure = settings.server.tls_listen.iter().map(|address| (*address, true, "tls_listen"));
+    let named = |(at, (address, secure, list)): (usize, (SocketAddr, bool, &str))| {
+        let at = if secure { at - settings.server.listen.len() } else { at };
+        Wanted { address, secure, setting: format!("server.{list}.{at}") }
+    };
+    plain.chain(secure).enumerate().map(named).collect()
+}
+
+fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, AppError> {
+    if settings.server.certificates.is_empty() {
+        return Ok(None);
+    }
+    ServerTls::load(&settings.server.certificates, "server.certificates").map(Some).map_err(AppError::Settings)
+}
+
+fn admin_tls(settings: &Settings) -> Result<Option<ServerTls>, AppError> {
+    let admin = &settings.admin;
+    if admin.chain_file.is_none() && admin.key_file.is_none() {
+        return Ok(None);
+    }
+    let files = CertificateFiles { chain_file: admin.chain_file.clone(), key_file: admin.key_file.clone() };
+    ServerTls::load_one(&files, "admin").map(Some).map_err(AppError::Settings)
+}
+
+fn start_echo(setup: &Setup, plan: &mut Plan) -> Result<Workers, AppError> {
+    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    let wanted = Wanted { address, secure: false, setting: "services".into() };
+    let listeners = Listeners::bind(&[wanted], 1, setup.timeouts.write_stall.0)?;
+    plan.echo_at(listeners.bound()[0].address);
+    Ok(Workers::start(setup, listeners, |_| Echo)?)
+}
+
+fn health(keyring: &Arc<Keyring>, drain: &Drain) -> Health {
+    let (keyring, drain) = (Arc::clone(keyring), drain.clone());
+    Health::default()
+        .with("store", move || if keyring.ready() { Ok(()) } else { Err("it could not be read lately".into()) })
+        .with("serving", move || match drain.stage() {
+            Stage::Serving => Ok(()),
+            _ => Err("keyward is stopping".into()),
+        })
+}
+
+fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
+    let counter = |name, help, read: fn(&crate::keyring::Stats) -> u64| {
+        let keyring = Arc::clone(keyring);
+        metrics.counter(name, help, move || read(&keyring.stats()));
+    };
+    counter("keyward_store_loads", "Look-ups of a key in the store", |stats| stats.loads);
+    counter("keyward_store_load_failures", "Look-ups of a key in the store that failed", |stats| stats.failures);
+    counter("keyward_key_uses_dropped", "Uses of a key not noted for want of room", |stats| stats.uses_dropped);
+    let gauge = |name, help, read: fn(&crate::keyring::Stats) -> u64| {
+        let keyring = Arc::clone(keyring);
+        metrics.gauge(name, help, move || read(&keyring.stats()) as f64);
+    };
+    gauge("keyward_key_cache_live_entries", "Remembered living keys, about", |stats| stats.live_entries);
+    gauge("keyward_key_cache_refused_entries", "Remembered keys that are refused, about", |stats| {
+        stats.refused_entries
+    });
+    gauge("keyward_key_cache_unknown_entries", "Remembered unknown secrets, about", |stats| stats.unknown_entries);
+}
+
+fn operator(id: &str, imprint: Imprint) -> Result<NewKey, Problem> {
+    Ok(NewKey {
+        id: id.parse().map_err(|bad: crate::key::BadId| Problem::Invalid(bad.to_string()))?,
+        imprint,
+        kind: Kind::Operator,
+        account: None,
+        user: None,
+        name: "first operator".into(),
+        permissions: Permissions::default(),
+        allowed_ips: Vec::new(),
+        not_before: None,
+        expires_at: None,
+    })
+}
