@@ -67,9 +67,7 @@ impl Access {
 pub(super) async fn carry_out(settings: &Settings, command: Command) -> anyhow::Result<Outcome> {
     // What has nothing to look for in an empty store would only leave one behind under a mistyped name.
     let missing = match &command {
-        Command::CreateAccount(_) | Command::CreateUser(_) | Command::MintKey(_) | Command::Import(_) => {
-            store::Access::Create
-        }
+        Command::CreateAccount(_) | Command::CreateUser(_) | Command::Import(_) => store::Access::Create,
         _ => store::Access::Existing,
     };
     let mut access = Access::open(settings, missing).await?;

@@ -4,6 +4,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ use super::key::new_id;
 use super::output::print;
 use super::settings::StoreArguments;
 use crate::key::token::{self, Prefix};
-use crate::key::{AccountId, Kind, Permissions};
+use crate::key::{Kind, Permissions};
 use crate::keyring::command::{Command, NewKey};
 use crate::secret::Secret;
 use crate::store;
@@ -41,48 +42,53 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut out = BufWriter::new(file.with_context(|| format!("cannot make {}", arguments.out.display()))?);
     out.write_all(b"secret,account\n")?;
 
-    let mut first = 0;
-    while first < arguments.keys {
-        let end = arguments.keys.min(first + BATCH);
-        let made: Vec<_> = (first..end)
-            .map(|number| key(&settings.keys.prefix, number % arguments.accounts + 1))
-            .collect::<anyhow::Result<_>>()?;
-        let (secrets, keys): (Vec<_>, Vec<_>) = made.into_iter().unzip();
-        access.run(Command::Import(keys)).await?;
+    let Arguments { keys, accounts, .. } = arguments;
+    let batch = |first: u64| {
+        let (prefix, numbers) = (settings.keys.prefix.clone(), first..keys.min(first + BATCH));
+        tokio::task::spawn_blocking(move || mint(&prefix, numbers, accounts))
+    };
+    let mut minting = batch(0);
+    for first in (0..keys).step_by(usize::try_from(BATCH)?) {
+        let (secrets, minted) = minting.await??;
+        // The next are made while these are written.
+        minting = batch(first + BATCH);
+        access.run(Command::Import(minted)).await?;
         for (secret, number) in secrets.iter().zip(first..) {
             out.write_all(secret.expose())?;
-            writeln!(out, ",{}", number % arguments.accounts + 1)?;
+            writeln!(out, ",{}", account(number, accounts))?;
         }
-        first = end;
     }
     out.flush()?;
     access.close().await;
-    Ok(print(&format!(
-        "{} keys over {} accounts, in {}\n",
-        arguments.keys,
-        arguments.accounts,
-        arguments.out.display()
-    ))?)
+    Ok(print(&format!("{keys} keys over {accounts} accounts, in {}\n", arguments.out.display()))?)
 }
 
-/// A service key of account `account`.
-fn key(prefix: &Prefix, account: u64) -> anyhow::Result<(Secret, NewKey)> {
-    let (secret, imprint) = token::mint(prefix, getrandom::fill).context("the system gives no random bytes")?;
-    let account: AccountId = account.to_string().parse()?;
-    let key = NewKey {
-        id: new_id()?,
-        imprint,
-        kind: Kind::Service,
-        account: Some(account),
-        user: None,
-        name: String::new(),
-        permissions: Permissions::default(),
-        allowed_ips: Vec::new(),
-        not_before: None,
-        expires_at: None,
+/// A service key for each number, and its secret.
+fn mint(prefix: &Prefix, numbers: Range<u64>, accounts: u64) -> anyhow::Result<(Vec<Secret>, Vec<NewKey>)> {
+    let key = |number| {
+        let (secret, imprint) = token::mint(prefix, getrandom::fill).context("the system gives no random bytes")?;
+        let key = NewKey {
+            id: new_id()?,
+            imprint,
+            kind: Kind::Service,
+            account: Some(account(number, accounts).to_string().parse()?),
+            user: None,
+            name: String::new(),
+            permissions: Permissions::default(),
+            allowed_ips: Vec::new(),
+            not_before: None,
+            expires_at: None,
+        };
+        Ok((secret, key))
     };
-    Ok((secret, key))
+    numbers.map(key).collect()
 }
 
-/// Keys a transaction.
-const BATCH: u64 = 10_000;
+/// The account of a key by its number: they take turns.
+const fn account(number: u64, accounts: u64) -> u64 {
+    number % accounts + 1
+}
+
+/// Keys a transaction. Digests are random, so each transaction touches most pages of the index, and few large ones write much
+/// less than many small ones; beside a server, one still fits into a command.
+const BATCH: u64 = 50_000;

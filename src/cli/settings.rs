@@ -7,7 +7,7 @@ use crate::config::{Flag, Problems, Read, Said, Settings, read};
 /// Where the store is: every command that touches it takes these.
 #[derive(Debug, clap::Args)]
 pub(super) struct StoreArguments {
-    /// Settings file; its [store] and [keys] count here.
+    /// Settings file; of it the sections store and keys count here.
     #[arg(long, env = "KEYWARD_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// The store, such as sqlite:///var/lib/keyward/keyward.db.

@@ -5,10 +5,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::CONFIGURATION;
 use super::output::print;
 use super::settings::from;
-use crate::config::{Problem, Problems};
+use crate::config::Problem;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -21,17 +20,15 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let read = from(arguments.config, Vec::new());
-    let problems = read.as_ref().map_or_else(|problems| problems.0.clone(), |read| read.all_problems());
-    if !problems.is_empty() {
+    let read = from(arguments.config, Vec::new())?;
+    let shown = if arguments.json { format!("{:#}\n", read.to_json()) } else { read.to_toml() };
+    if let Err(problems) = read.resolve() {
         if arguments.json {
-            print(&format!("{:#}\n", json!({ "problems": problems.iter().map(to_json).collect::<Vec<_>>() })))?;
+            print(&format!("{:#}\n", json!({ "problems": problems.0.iter().map(to_json).collect::<Vec<_>>() })))?;
         }
-        eprintln!("keyward: {}", Problems(problems));
-        return Ok(ExitCode::from(CONFIGURATION));
+        return Err(problems.into());
     }
-    let read = read?;
-    print(&if arguments.json { format!("{:#}\n", read.to_json()) } else { read.to_toml() })?;
+    print(&shown)?;
     Ok(ExitCode::SUCCESS)
 }
 

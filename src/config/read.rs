@@ -133,7 +133,10 @@ fn extract(mut layers: Vec<Layer>, mut problems: Vec<Problem>) -> Result<Read, V
             key: original.join("."),
             message: explain(&error.kind, layer.get(&error.path), layers[0].get(&error.path), &default_root),
         });
-        told.insert(error.path.join("."));
+        // The member after one taken out of a list has its number from now on, and is not told of yet.
+        if error.path.last().is_some_and(|last| last.parse::<usize>().is_err()) {
+            told.insert(error.path.join("."));
+        }
         told.extend(meant(&error));
         let wrong = wrong_part(&error, layer);
         layers[culprit].remove(wrong);

@@ -28,26 +28,14 @@ impl Read {
         self.finish(flaws)
     }
 
-    /// All problems there are, without giving the settings away.
-    #[must_use]
-    pub fn all_problems(&self) -> Vec<Problem> {
-        let mut flaws = check::check(&self.settings);
-        flaws.extend(parts(&self.settings));
-        self.with(flaws)
-    }
-
     fn finish(self, flaws: Vec<Flaw>) -> Result<Settings, Problems> {
-        let problems = self.with(flaws);
-        if problems.is_empty() { Ok(self.settings) } else { Err(Problems(problems)) }
-    }
-
-    fn with(&self, flaws: Vec<Flaw>) -> Vec<Problem> {
         // Where the file could not be read, the settings are not what somebody meant, and their sense is no news.
         let flaws = if self.unread() { Vec::new() } else { flaws };
-        let located = flaws.into_iter().filter_map(|flaw| self.locate(flaw));
-        let mut all: Vec<_> = self.problems.iter().cloned().chain(located).collect();
-        all.sort_by(|one, other| one.place.cmp(&other.place));
-        all
+        let located: Vec<Problem> = flaws.into_iter().filter_map(|flaw| self.locate(flaw)).collect();
+        let mut problems = self.problems;
+        problems.extend(located);
+        problems.sort_by(|one, other| one.place.cmp(&other.place));
+        if problems.is_empty() { Ok(self.settings) } else { Err(Problems(problems)) }
     }
 }
 

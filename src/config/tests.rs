@@ -46,7 +46,8 @@ impl Case {
     fn problems(self) -> Vec<String> {
         let (folder, read) = self.read();
         let prefix = format!("{}/", folder.path().display());
-        read.all_problems().iter().map(|problem| problem.to_string().replace(&prefix, "")).collect()
+        let problems = read.resolve().err().map_or_else(Vec::new, |problems| problems.0);
+        problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect()
     }
 }
 
@@ -228,11 +229,24 @@ permission = \"no spaces\"
 
 #[test]
 fn ten_mistakes_of_ten_kinds_are_told_at_once() {
+    let certificate = |name: &str| rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let (one, other) = (certificate("one.example"), certificate("other.example"));
     let file = "\
 [server]
 lisen = [\"127.0.0.1:8080\"]
 workers = \"many\"
-tls_listen = [\"127.0.0.1:8080\"]
+tls_listen = [\"127.0.0.1:8443\", \"127.0.0.1:8080\"]
+
+[[server.certificates]]
+chain_file = \"FOLDER/nowhere.pem\"
+key_file = \"FOLDER/one.key\"
+
+[[server.certificates]]
+chain_file = \"FOLDER/one.pem\"
+key_file = \"FOLDER/other.key\"
+
+[[server.certificates]]
+chain_file = \"FOLDER/one.pem\"
 
 [server.timeouts]
 idle = \"soon\"
@@ -242,17 +256,39 @@ listen = \"0.0.0.0:9090\"
 
 [services.api]
 url = \"http://127.0.0.1:3000\"
+
+[[routes]]
+path = \"/jobs/**\"
+service = \"apu\"
+
+[[routes]]
+path = \"/**\"
+service = \"api\"
+
+[[routes]]
+path = \"/never\"
+service = \"api\"
 ";
-    let problems = Case::file(file).problems();
+    let mut case = Case::file("");
+    let folder = case.folder.path().to_owned();
+    std::fs::write(folder.join("one.pem"), one.cert.pem()).unwrap();
+    std::fs::write(folder.join("one.key"), one.signing_key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("other.key"), other.signing_key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("keyward.toml"), file.replace("FOLDER", &folder.display().to_string())).unwrap();
+    case.said.file = Some(folder.join("keyward.toml"));
     assert_told(
-        &problems,
+        &case.problems(),
         &[
             ("keyward.toml:2:1: server.lisen: ", "did you mean `listen`?"),
             ("keyward.toml:3:1: server.workers: ", "expected a number"),
-            ("keyward.toml:7:1: server.timeouts.idle: ", "not a duration"),
-            ("keyward.toml:4:15: server.tls_listen.0: ", "used twice"),
-            ("keyward.toml:10:1: admin.listen: ", "open to the network without TLS"),
-            ("keyward.toml:4:1: server.tls_listen: ", "needs a certificate"),
+            ("keyward.toml:4:33: server.tls_listen.1: ", "used twice"),
+            ("keyward.toml:7:1: server.certificates.0.chain_file: ", "cannot be read"),
+            ("keyward.toml:12:1: server.certificates.1.key_file: ", "does not belong to the certificate"),
+            ("keyward.toml:14:1: server.certificates.2.key_file: ", "is missing"),
+            ("keyward.toml:18:1: server.timeouts.idle: ", "not a duration"),
+            ("keyward.toml:21:1: admin.listen: ", "open to the network without TLS"),
+            ("keyward.toml:28:1: routes.0.service: ", "there is no service \"apu\""),
+            ("keyward.toml:35:1: routes.2.path: ", "can never be reached"),
         ],
     );
 }

@@ -1,0 +1,127 @@
+//! Over real sockets, in folders of their own.
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::key::{Account, AccountState, Imprint, Kind, Permissions};
+use crate::keyring::command::NewKey;
+use crate::secret::Secret;
+
+/// Makes whatever account it is asked for, and knows no other command.
+async fn operate(command: Command) -> Result<Outcome, Problem> {
+    match command {
+        Command::CreateAccount(id) => {
+            let created_at = Timestamp::from_millis(0);
+            Ok(Outcome::Account(Account { id, state: AccountState::Active, created_at }))
+        }
+        _ => Err(Problem::Conflict("not today".to_owned())),
+    }
+}
+
+fn create(id: &str) -> Command {
+    Command::CreateAccount(id.parse().unwrap())
+}
+
+async fn round_trip(path: &Path) {
+    let listener = Listener::bind(path).unwrap();
+    let mode = std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(listener.serve(operate, async { drop(stopped.await) }));
+
+    // One who says nothing does not keep the next from being heard.
+    let _silent = UnixStream::connect(&Address::of(path).unwrap().path).await.unwrap();
+    let mut client = Client::connect(path).await.unwrap().unwrap();
+    let answer = client.ask(create("101")).await.unwrap();
+    assert!(matches!(answer, Outcome::Account(account) if account.id.as_str() == "101"));
+    let problem = client.ask(Command::ListUsers).await.unwrap_err();
+    assert!(matches!(problem, AskError::Problem(Problem::Conflict(_))));
+
+    drop((client, _silent));
+    stop.send(()).unwrap();
+    server.await.unwrap();
+    assert!(!path.exists());
+    assert!(Client::connect(path).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_command_goes_there_and_its_outcome_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    round_trip(&folder.path().join("keyward.db.sock")).await;
+}
+
+#[tokio::test]
+async fn a_path_longer_than_an_address_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let deep = folder.path().join("d".repeat(100)).join("e".repeat(100));
+    std::fs::create_dir_all(&deep).unwrap();
+    round_trip(&deep.join("keyward.db.sock")).await;
+    let error = Listener::bind(&deep.join("n".repeat(200))).unwrap_err();
+    assert!(error.to_string().contains("too long"), "{error}");
+}
+
+#[tokio::test]
+async fn a_dead_servers_socket_is_replaced_and_anything_else_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyward.db.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(Client::connect(&path).await.unwrap().is_none());
+    round_trip(&path).await;
+    std::fs::write(&path, "").unwrap();
+    assert!(Listener::bind(&path).is_err());
+}
+
+#[tokio::test]
+async fn another_user_is_refused_before_anything_is_read() {
+    assert!(may_ask(1000, 1000) && may_ask(0, 1000) && !may_ask(1001, 1000));
+    let (server, client) = UnixStream::pair().unwrap();
+    let server = tokio::spawn(converse(server, false, operate));
+    let refused = Client(BufReader::new(client)).ask(create("101")).await.unwrap_err();
+    assert!(matches!(refused, AskError::Refused(_)), "{refused}");
+    server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn other_versions_and_nonsense_are_refused_by_reason() {
+    for (line, reason) in [("{\"v\":2,\"do\":\"x\"}\n", "version 1, not 2"), ("hello\n", "not a command")] {
+        let (server, client) = UnixStream::pair().unwrap();
+        let server = tokio::spawn(converse(server, true, operate));
+        let mut client = BufReader::new(client);
+        client.get_mut().write_all(line.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_line(&mut answer).await.unwrap();
+        assert!(answer.contains(reason), "{answer}");
+        drop(client);
+        server.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_lost_before_it_answers_leaves_the_outcome_open() {
+    let (server, client) = UnixStream::pair().unwrap();
+    let server = tokio::spawn(async move {
+        let mut server = BufReader::new(server);
+        let mut line = String::new();
+        server.read_line(&mut line).await.unwrap();
+    });
+    let lost = Client(BufReader::new(client)).ask(create("101")).await.unwrap_err();
+    assert!(matches!(lost, AskError::Lost(_)), "{lost}");
+    server.await.unwrap();
+}
+
+#[test]
+fn an_import_of_a_hundred_thousand_keys_fits_into_one_command() {
+    let key = NewKey {
+        id: "key_0123456789ABCDEF".parse().unwrap(),
+        imprint: Imprint::of(&Secret::new(&[b'x'; 58])),
+        kind: Kind::Personal,
+        account: Some("a-long-name-of-an-account".parse().unwrap()),
+        user: Some("somebody.with.a.long.name@example.com".parse().unwrap()),
+        name: "what its owner calls it, at some length".to_owned(),
+        permissions: Permissions::default(),
+        allowed_ips: Vec::new(),
+        not_before: None,
+        expires_at: Some(Timestamp::from_millis(0)),
+    };
+    let row = serde_json::to_vec(&key).unwrap().len() + 1;
+    assert!(row * 100_000 < LONGEST, "{row} bytes a row");
+}
