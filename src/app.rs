@@ -309,6 +309,16 @@ fn health(keyring: &Arc<Keyring>, drain: &Drain) -> Health {
 }
 
 fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
+    let remembered = Arc::clone(keyring);
+    metrics.counters(
+        "keyward_key_cache_requests",
+        "What the keyring remembered of a presented secret",
+        "result",
+        move || {
+            let stats = remembered.stats();
+            vec![("live", stats.hits), ("refused", stats.refused), ("unknown", stats.unknown), ("miss", stats.misses)]
+        },
+    );
     let counter = |name, help, read: fn(&crate::keyring::Stats) -> u64| {
         let keyring = Arc::clone(keyring);
         metrics.counter(name, help, move || read(&keyring.stats()));

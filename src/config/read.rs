@@ -178,7 +178,7 @@ fn sole_service(layers: &[Layer]) -> Option<String> {
 /// Without routes there is still no way past the key: everything goes to the one service, and nothing goes unasked.
 fn default_route(service: &str) -> String {
     format!(
-        "[[routes]]\npath = \"/**\"\nservice = {}\naccount = {{ after = \"accounts\" }}\n",
+        "[[routes]]\nname = \"default\"\npath = \"/**\"\nservice = {}\naccount = {{ after = \"accounts\" }}\n",
         toml_edit::Value::from(service)
     )
 }

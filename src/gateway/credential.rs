@@ -67,11 +67,11 @@ pub(super) fn take(headers: &mut HeaderMap, carriers: &[Carrier]) -> Result<Cred
         None => Ok(()),
         Some(_) => Err(Refusal::CredentialAmbiguous),
     };
-    if carriers.iter().any(|carrier| matches!(carrier, Carrier::Token | Carrier::Bearer)) {
-        if let Some(credential) = from_authorization(headers, carriers)? {
-            headers.remove(header::AUTHORIZATION);
-            keep(credential)?;
-        }
+    if carriers.iter().any(|carrier| matches!(carrier, Carrier::Token | Carrier::Bearer))
+        && let Some(credential) = from_authorization(headers, carriers)?
+    {
+        headers.remove(header::AUTHORIZATION);
+        keep(credential)?;
     }
     for carrier in carriers {
         let Carrier::Header(name) = carrier else { continue };

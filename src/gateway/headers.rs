@@ -1,5 +1,5 @@
 //! Header hygiene, in the one order that is safe: `Connection` first, then everything only we may say, then what the
-//! connection itself said. What we say ourselves is set last, by [`super::forward`].
+//! connection itself said. What we say ourselves is set last, in `forward`.
 //!
 //! Doing it the other way round would let a client remove our identity header by naming it in `Connection`.
 

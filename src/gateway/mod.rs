@@ -5,7 +5,7 @@
 //!  '--- canon, headers, client    keyring   mints Permit   needs one
 //! ```
 //!
-//! Each stage hands on a value that proves it ran, so forgetting a check does not compile: [`forward::forward`] takes a
+//! Each stage hands on a value that proves it ran, so forgetting a check does not compile: `forward` takes a
 //! `Permit`, which only `authorize` makes, of a `Verified`, which only the judge makes. Routing picks the rule and tells
 //! nobody: without a valid key every path answers 401.
 

@@ -101,18 +101,6 @@ impl Plan {
     }
 }
 
-/// The route that `--upstream` alone means: everything is protected, and an account in the path is held to.
-#[must_use]
-pub fn default_route(service: &str) -> RouteConfig {
-    RouteConfig {
-        name: Some("default".into()),
-        path: Some("/**".into()),
-        service: Some(service.into()),
-        account: Some(super::config::AccountPlace::After("accounts".into())),
-        ..RouteConfig::default()
-    }
-}
-
 fn unreachable(routes: &[Option<Route>]) -> Vec<Flaw> {
     let mut flaws = Vec::new();
     for (at, later) in routes.iter().enumerate() {

@@ -69,7 +69,7 @@ impl Stop {
     }
 }
 
-/// Every word [`Stop::reason`] and the access log give, for the metrics to know beforehand.
+/// Every word the access log gives as a reason, for the metrics to know beforehand.
 pub const REASONS: &[&str] = &[
     "permitted",
     "open",

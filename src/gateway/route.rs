@@ -78,8 +78,8 @@ impl Route {
                 found
             }
         };
-        let hosts = collect(said.hosts.as_deref(), |text| HostPattern::parse(text), |bad| flaw("hosts", bad));
-        let methods = collect(said.methods.as_deref(), |text| known_method(text), |bad| flaw("methods", bad));
+        let hosts = collect(said.hosts.as_deref(), HostPattern::parse, |bad| flaw("hosts", bad));
+        let methods = collect(said.methods.as_deref(), known_method, |bad| flaw("methods", bad));
         let carriers = match said.carriers.as_deref() {
             None => vec![Carrier::Token, Carrier::Bearer],
             Some([]) => {

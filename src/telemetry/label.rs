@@ -41,20 +41,6 @@ labels! {
 }
 
 labels! {
-    /// What the keyring had in memory for a digest.
-    KeyCache {
-        /// A key that was alive when last read.
-        Live = "live",
-        /// A key that was not.
-        Refused = "refused",
-        /// A digest that no key had a moment ago.
-        Unknown = "unknown",
-        /// Nothing: the store was asked.
-        Miss = "miss",
-    }
-}
-
-labels! {
     /// What happened to a connection to an origin.
     OriginEvent {
         /// A new one was made.

@@ -21,8 +21,7 @@ use http::{Method, StatusCode};
 use prometheus_client::registry::Registry;
 
 use super::label::{
-    CODE_COUNT, Closed, Decision, HandshakeFailure, KeyCache, METHODS, OriginEvent, ParseError, code_index,
-    method_index,
+    CODE_COUNT, Closed, Decision, HandshakeFailure, METHODS, OriginEvent, ParseError, code_index, method_index,
 };
 use super::scrape::Scrape;
 
@@ -65,12 +64,23 @@ impl Metrics {
 
     /// Adds a counter that somebody else keeps; `name` without its `_total`.
     pub fn counter(&self, name: &'static str, help: &'static str, read: impl Fn() -> u64 + Send + Sync + 'static) {
-        self.extra(Extra { name, help, counter: true, read: Box::new(move || read() as f64) });
+        self.extra(Extra { name, help, reading: Reading::Counter(Box::new(read)) });
     }
 
     /// Adds a number that goes up and down and that somebody else keeps.
     pub fn gauge(&self, name: &'static str, help: &'static str, read: impl Fn() -> f64 + Send + Sync + 'static) {
-        self.extra(Extra { name, help, counter: false, read: Box::new(read) });
+        self.extra(Extra { name, help, reading: Reading::Gauge(Box::new(read)) });
+    }
+
+    /// Adds a family of counters that somebody else keeps, one for each value of `label`; `name` without its `_total`.
+    pub fn counters(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        read: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static,
+    ) {
+        self.extra(Extra { name, help, reading: Reading::Counters(label, Box::new(read)) });
     }
 
     /// Everything, as OpenMetrics text ([`CONTENT_TYPE`]).
@@ -119,11 +129,6 @@ impl Shard {
         let reasons = &self.book.names.reasons;
         let reason = reasons.iter().position(|known| *known == reason).unwrap_or(reasons.len());
         self.add(self.book.layout.decisions + decision.index() * (reasons.len() + 1) + reason, 1);
-    }
-
-    /// The keyring looked into its memory.
-    pub fn key_cache(&self, result: KeyCache) {
-        self.add(self.book.layout.key_cache + result.index(), 1);
     }
 
     /// Something happened to a connection to the service with this index.
@@ -204,8 +209,15 @@ impl Book {
 pub(super) struct Extra {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
-    pub(super) counter: bool,
-    pub(super) read: Box<dyn Fn() -> f64 + Send + Sync>,
+    pub(super) reading: Reading,
+}
+
+/// How such a number is read.
+pub(super) enum Reading {
+    Counter(Box<dyn Fn() -> u64 + Send + Sync>),
+    Gauge(Box<dyn Fn() -> f64 + Send + Sync>),
+    /// One for each value of a label.
+    Counters(&'static str, Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>),
 }
 
 impl fmt::Debug for Extra {
@@ -221,7 +233,6 @@ pub(super) struct Layout {
     pub(super) durations: usize,
     pub(super) overheads: usize,
     pub(super) decisions: usize,
-    pub(super) key_cache: usize,
     pub(super) origins: usize,
     pub(super) opened: usize,
     pub(super) closed: usize,
@@ -245,7 +256,6 @@ impl Layout {
             durations: take(routes * histogram_len(&DURATION_BOUNDS)),
             overheads: take(histogram_len(&OVERHEAD_BOUNDS)),
             decisions: take(Decision::ALL.len() * (names.reasons.len() + 1)),
-            key_cache: take(KeyCache::ALL.len()),
             origins: take(names.services.len() * OriginEvent::ALL.len()),
             opened: take(1),
             closed: take(Closed::ALL.len()),

@@ -8,10 +8,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use super::label::{
-    CODE_COUNT, Closed, Decision, HandshakeFailure, KeyCache, METHODS, OriginEvent, ParseError, code_text,
-};
-use super::metrics::{Book, DURATION_BOUNDS, OVERHEAD_BOUNDS, histogram_len};
+use super::label::{CODE_COUNT, Closed, Decision, HandshakeFailure, METHODS, OriginEvent, ParseError, code_text};
+use super::metrics::{Book, DURATION_BOUNDS, OVERHEAD_BOUNDS, Reading, histogram_len};
 
 /// Writes a [`Book`] when asked.
 #[derive(Debug)]
@@ -65,10 +63,6 @@ impl Collector for Scrape {
         }
         counters(&mut out, "keyward_auth_decisions", "Decisions about requests", &decisions)?;
 
-        let results =
-            KeyCache::ALL.iter().map(|each| ([("result", each.as_str())], sums[layout.key_cache + each.index()]));
-        counters(&mut out, "keyward_key_cache_requests", "Look-ups in the keyring", &results.collect::<Vec<_>>())?;
-
         let mut origins = Vec::new();
         for (service, name) in names.services.iter().enumerate() {
             for event in OriginEvent::ALL {
@@ -100,12 +94,17 @@ impl Collector for Scrape {
             .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
 
         for extra in extras.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let value = (extra.read)();
-            if extra.counter {
-                out.encode_descriptor(extra.name, extra.help, None, MetricType::Counter)?
-                    .encode_counter::<NoLabelSet, _, u64>(&(value as u64), None)?;
-            } else {
-                out.encode_descriptor(extra.name, extra.help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+            match &extra.reading {
+                Reading::Counter(read) => out
+                    .encode_descriptor(extra.name, extra.help, None, MetricType::Counter)?
+                    .encode_counter::<NoLabelSet, _, u64>(&read(), None)?,
+                Reading::Gauge(read) => {
+                    out.encode_descriptor(extra.name, extra.help, None, MetricType::Gauge)?.encode_gauge(&read())?;
+                }
+                Reading::Counters(label, read) => {
+                    let series: Vec<_> = read().into_iter().map(|(value, count)| ([(*label, value)], count)).collect();
+                    counters(&mut out, extra.name, extra.help, &series)?;
+                }
             }
         }
         Ok(())

@@ -61,7 +61,7 @@ service = "nobody"
             ("[services.other]", "services.other.url", "needs a url"),
             ("tls_listen", "server.tls_listen", "18080"),
             ("/no/such/chain.pem", "server.certificates.0.chain_file", "/no/such/chain.pem"),
-            (&two.key.display().to_string(), "server.certificates.1.key_file", "match"),
+            (&two.key.display().to_string(), "server.certificates.1.key_file", "does not belong"),
             ("nobody", "routes.2.service", "nobody"),
             ("path = \"/a\"", "routes.1.path", "never be reached"),
             ("0.0.0.0:19090", "admin.listen", "open_bind_without_tls"),

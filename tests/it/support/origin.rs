@@ -29,8 +29,6 @@ pub(crate) struct Line {
     stream: TcpStream,
     read: Vec<u8>,
     seen: Arc<Mutex<Seen>>,
-    /// Which connection it is, from 0.
-    pub(crate) number: usize,
 }
 
 impl Origin {
@@ -43,10 +41,9 @@ impl Origin {
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (shared, script) = (Arc::clone(&shared), Arc::clone(&script));
-                let number = shared.lock().unwrap().connections;
                 shared.lock().unwrap().connections += 1;
                 thread::spawn(move || {
-                    let mut line = Line { stream, read: Vec::new(), seen: Arc::clone(&shared), number };
+                    let mut line = Line { stream, read: Vec::new(), seen: Arc::clone(&shared) };
                     script(&mut line);
                     drop(line);
                     shared.lock().unwrap().ended += 1;
