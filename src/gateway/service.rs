@@ -92,7 +92,8 @@ impl Service {
 }
 
 fn read_url(url: &str) -> Result<(Target, bool, HeaderValue), String> {
-    let form = || format!("{url:?} is no origin: write http://host:port or https://host, without a path or user");
+    // What was written may hold a password, so it is not repeated.
+    let form = || "this is no origin: write http://host:port or https://host, without a path or user".to_owned();
     let uri: Uri = url.parse().map_err(|_| form())?;
     let secure = match uri.scheme() {
         Some(scheme) if *scheme == Scheme::HTTP => false,

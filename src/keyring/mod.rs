@@ -6,7 +6,7 @@
 //!  Verified --used---> last use, written later
 //! ```
 //!
-//! [`fence`] decides what remembered may still be believed; [`follow`] drives it; everything else may be late.
+//! `fence` decides what remembered may still be believed; `follow` drives it; everything else may be late.
 
 mod adopted;
 mod cache;

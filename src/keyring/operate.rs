@@ -81,7 +81,7 @@ impl Shared {
     async fn settle<T>(&self, changed: Result<Changed<T>, Rejected>) -> Result<T, Problem> {
         let Changed { record, head } = changed?;
         if let Err(error) = self.follow_once().await {
-            tracing::warn!(error = chain(&error), "the log cannot be read: everything remembered is dropped instead");
+            tracing::warn!(error = chain(&error), "the log could not be followed after a change");
         }
         if self.fence.applied() < head {
             self.fence.flush(head);

@@ -89,6 +89,8 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn tail(&self, after: u64) -> Result<Tail, StoreError> {
+        #[cfg(test)]
+        self.gate.tail()?;
         match &self.backend {
             Backend::Sqlite(db) => self.in_time(db.read(move |db| load::tail(db, after))).await,
         }

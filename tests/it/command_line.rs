@@ -211,19 +211,18 @@ fn what_went_wrong_is_told_by_exit_code_and_sentence() {
 fn validate_shows_what_would_be_used_or_everything_that_is_wrong() {
     let machine = Machine::new();
     machine.file("right.toml", "[services.api]\nurl = \"http://127.0.0.1:3000\"\n");
+    machine.file("leaky.toml", "[services.api]\nurl = \"http://paul:hunter2@127.0.0.1:3000\"\n");
     machine.file("wrong.toml", "[services.api]\nulr = \"http://127.0.0.1:3000\"\n[log]\nlevel = \"loud\"\n");
-    machine.file("told.toml", "[services.api]\nurl = \"http://paul:hunter2@127.0.0.1:3000\"\n");
     let shown = machine.says("validate --config right.toml");
     assert!(shown.contains("# right.toml:2:1") && shown.contains("# KEYWARD__STORE__URL"), "{shown}");
+    let (_, said) = machine.fails("validate --config leaky.toml");
+    assert!(said.contains("leaky.toml:2:1: services.api.url:") && !said.contains("hunter2"), "{said}");
     assert_eq!(machine.json("validate --config right.toml")["sources"]["services.api.url"], "right.toml:2:1");
 
     let (code, said) = machine.fails("validate --config wrong.toml");
     assert_eq!(code, Some(78));
     assert!(said.contains("  1. wrong.toml:2:1: services.api.ulr: no such setting; did you mean `url`?"), "{said}");
     assert!(said.contains("  2. wrong.toml:4:1: log.level: \"loud\" is none of"), "{said}");
-    let (code, said) = machine.fails("validate --config told.toml");
-    assert_eq!(code, Some(78));
-    assert!(said.contains("http://[redacted]@127.0.0.1:3000") && !said.contains("hunter2"), "{said}");
     let output = machine.run("validate --config wrong.toml --json");
     let problems: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(problems["problems"][1]["key"], "log.level");

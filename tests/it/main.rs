@@ -2,9 +2,15 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod admin;
 mod clients;
 mod command_line;
+mod demo;
+
 mod floors;
 mod gateway;
 mod httpbin;
+mod memory;
+mod settings;
+mod shutdown;
 mod support;

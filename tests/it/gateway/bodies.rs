@@ -1,6 +1,5 @@
 //! Bodies: they stream both ways, in bounds, and what is wrong with one is said of who sent it.
 
-use std::io::Write;
 use std::sync::mpsc;
 
 use crate::support::{Keyward, Minted, Origin, keyward};
@@ -114,18 +113,21 @@ fn continue_is_said_only_to_a_valid_key() {
 
 #[test]
 fn an_answer_the_origin_breaks_off_is_broken_off() {
-    let origin = Origin::scripted(|line| {
+    let (go_on, arrived) = mpsc::channel::<()>();
+    let arrived = std::sync::Mutex::new(arrived);
+    let origin = Origin::scripted(move |line| {
         line.request();
-        line.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+        line.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+        arrived.lock().unwrap().recv().unwrap();
     });
     let (keyward, key) = before(&origin, "");
-    let mut stream = std::net::TcpStream::connect(keyward.address()).unwrap();
-    stream
-        .write_all(format!("GET /half HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret).as_bytes())
-        .unwrap();
-    let mut all = Vec::new();
-    let _ = std::io::Read::read_to_end(&mut stream, &mut all);
-    assert!(all.ends_with(b"\r\n\r\nhalf"), "{}", String::from_utf8_lossy(&all));
+    let mut wire = keyward.wire();
+    wire.send(format!("GET /half HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
+    assert_eq!(wire.head().0, 200);
+    assert_eq!(wire.chunk().unwrap(), b"half");
+    go_on.send(()).unwrap();
+    // No last chunk: the client can tell that this is not the whole answer.
+    assert!(wire.is_ended());
     assert_eq!(keyward.logged("/half", 1)[0]["reason"], "origin_broke_off");
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 /// A root whose certificates a test trusts.
 pub(crate) struct Root {
@@ -21,6 +21,8 @@ impl Root {
     /// A new root, its certificate in `folder`.
     pub(crate) fn new(folder: &Path) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        // Unlike its certificates' names, or OpenSSL takes each of those for signed by itself.
+        params.distinguished_name.push(DnType::CommonName, "the root of a keyward test");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let file = folder.join("root.pem");

@@ -21,7 +21,7 @@ fn home() -> PathBuf {
 /// httpbin behind a real WSGI server.
 pub(crate) struct Httpbin {
     child: Child,
-    _stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
     pub(crate) address: SocketAddr,
 }
 
@@ -36,7 +36,7 @@ impl Httpbin {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("httpbin said {line:?}"));
-        Self { address: address.parse().unwrap(), _stdin: child.stdin.take().unwrap(), child }
+        Self { address: address.parse().unwrap(), stdin: child.stdin.take(), child }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -46,7 +46,8 @@ impl Httpbin {
 
 impl Drop for Httpbin {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // It ends by itself, its workers too, when its standard input does.
+        drop(self.stdin.take());
         let _ = self.child.wait();
     }
 }

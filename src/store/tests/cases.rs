@@ -1,183 +1,8 @@
-//! What every backend must do: one list of cases, run on each.
+//! The cases themselves; each gets a fresh, empty store.
 
-use std::time::Duration;
-
-use tempfile::TempDir;
-use tokio::sync::watch;
-
-use super::log::{News, Subject};
 use super::*;
-use crate::key::{Imprint, Kind, Permissions, SecretState, Standing};
-use crate::measure::Span;
-use crate::secret::Secret;
 
-/// Runs every case on a backend. Another one joins by a line and a function that opens it, fresh and empty.
-macro_rules! cases {
-    ($($backend:ident),+ => $cases:tt) => { $(cases!(@ $backend $cases);)+ };
-    (@ $backend:ident { $($case:ident,)+ }) => {
-        mod $backend {
-            $(#[tokio::test]
-            async fn $case() {
-                let (store, _folder) = super::$backend();
-                super::$case(&store).await;
-            })+
-        }
-    };
-}
-
-cases!(sqlite => {
-    an_unknown_digest_is_answered_with_the_logs_position,
-    a_minted_key_is_found_as_it_was_written,
-    every_change_is_told_by_the_log,
-    the_position_of_a_change_is_the_position_it_is_seen_at,
-    a_change_that_does_not_fit_changes_nothing,
-    a_rotated_key_keeps_its_record_and_retires_its_secret,
-    a_revoked_key_stays_revoked,
-    a_personal_key_sees_its_own_membership_and_ends_with_it,
-    a_user_key_sees_every_membership,
-    a_suspended_account_is_seen_by_its_keys,
-    an_import_is_all_or_nothing,
-    an_import_makes_what_its_rows_need,
-    an_imported_secret_with_a_foreign_checksum_registers_its_prefix,
-    a_large_import_is_one_entry_of_the_log,
-    a_later_use_replaces_an_earlier_one_only,
-    lists_show_what_matches,
-    a_lost_operator_key_is_replaced,
-    a_trimmed_log_says_so,
-});
-
-fn sqlite() -> (Store, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&config(&folder), [0; 8], Access::Create).unwrap();
-    (store, folder)
-}
-
-/// A store in `folder`.
-pub(crate) fn config(folder: &TempDir) -> Config {
-    let second = Span(Duration::from_secs(5));
-    let url = format!("sqlite://{}/keyward.db", folder.path().display());
-    Config { url, readers: 2, busy_timeout: second, load_timeout: second }
-}
-
-/// Holds back look-ups that have read but not yet answered, for tests of what happens meanwhile.
-#[derive(Debug)]
-pub(crate) struct Gate {
-    open: watch::Sender<bool>,
-    arrived: watch::Sender<usize>,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { open: watch::Sender::new(true), arrived: watch::Sender::new(0) }
-    }
-}
-
-impl Gate {
-    pub(crate) fn close(&self) {
-        self.open.send_replace(false);
-    }
-
-    pub(crate) fn open(&self) {
-        self.open.send_replace(true);
-    }
-
-    /// Waits until `count` look-ups have come to the gate.
-    pub(crate) async fn arrived(&self, count: usize) {
-        let _ = self.arrived.subscribe().wait_for(|arrived| *arrived >= count).await;
-    }
-
-    pub(super) async fn pass(&self) {
-        self.arrived.send_modify(|arrived| *arrived += 1);
-        let _ = self.open.subscribe().wait_for(|open| *open).await;
-    }
-}
-
-const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-
-/// The digest of a secret, without a pepper.
-fn digest(secret: &str) -> Digest {
-    crate::key::Digester::default().digest(&Secret::new(secret.as_bytes()))
-}
-
-fn secret(text: &str) -> SecretDraft {
-    let imprint = Imprint::of(&Secret::new(text.as_bytes()));
-    SecretDraft {
-        digest: Digest::from_bytes(imprint.sha256),
-        prefix: imprint.prefix,
-        kid: imprint.kid,
-        hint: imprint.hint,
-        foreign_checksum: imprint.foreign_checksum,
-    }
-}
-
-/// A service key of account 101 called `id`, whose secret is `text`.
-fn service(id: &str, text: &str) -> Draft {
-    Draft {
-        id: id.parse().unwrap(),
-        secret: secret(text),
-        kind: Kind::Service,
-        account: Some("101".parse().unwrap()),
-        user: None,
-        name: String::new(),
-        permissions: Permissions::default(),
-        allowed_ips: Vec::new(),
-        not_before: None,
-        expires_at: None,
-    }
-}
-
-fn of_user(kind: Kind, account: Option<&str>, user: &str, id: &str, text: &str) -> Draft {
-    let account = account.map(|account| account.parse().unwrap());
-    Draft { kind, account, user: Some(user.parse().unwrap()), ..service(id, text) }
-}
-
-fn operator(id: &str, text: &str) -> Draft {
-    Draft { kind: Kind::Operator, account: None, ..service(id, text) }
-}
-
-fn permissions(names: &[&str]) -> Permissions {
-    names.iter().map(|name| name.parse::<crate::key::Permission>().unwrap()).collect()
-}
-
-fn member(account: &str, user: &str, names: &[&str]) -> Membership {
-    Membership { account: account.parse().unwrap(), user: user.parse().unwrap(), permissions: permissions(names) }
-}
-
-/// Accounts 101 and 102; paul, a member of both.
-async fn furnish(store: &Store) {
-    for account in ["101", "102"] {
-        store.create_account(account.parse().unwrap(), NOW).await.unwrap();
-    }
-    store.create_user("paul".parse().unwrap(), NOW).await.unwrap();
-    store.put_member(member("101", "paul", &["jobs:run"])).await.unwrap();
-    store.put_member(member("102", "paul", &["*"])).await.unwrap();
-}
-
-async fn standing(store: &Store, text: &str) -> Option<Standing> {
-    store.load(digest(text)).await.unwrap().standing
-}
-
-async fn head(store: &Store) -> u64 {
-    store.tail(u64::MAX).await.unwrap().head
-}
-
-/// What the log tells of after a position.
-async fn told(store: &Store, after: u64) -> Vec<Subject> {
-    match store.tail(after).await.unwrap().news {
-        News::Entries(entries) => entries.into_iter().map(|entry| entry.subject).collect(),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn of_secret(text: &str) -> Subject {
-    Subject::Secret(digest(text).as_bytes()[..16].try_into().unwrap())
-}
-
-const ONE: &str = "a-first-secret-of-a-client";
-const TWO: &str = "a-second-secret-of-a-client";
-const THREE: &str = "a-third-secret-of-a-client";
-
-async fn an_unknown_digest_is_answered_with_the_logs_position(store: &Store) {
+pub(super) async fn an_unknown_digest_is_answered_with_the_logs_position(store: &Store) {
     furnish(store).await;
     let loaded = store.load(digest(ONE)).await.unwrap();
     assert_eq!(loaded.standing, None);
@@ -185,7 +10,7 @@ async fn an_unknown_digest_is_answered_with_the_logs_position(store: &Store) {
     assert!(loaded.as_of > 0);
 }
 
-async fn a_minted_key_is_found_as_it_was_written(store: &Store) {
+pub(super) async fn a_minted_key_is_found_as_it_was_written(store: &Store) {
     furnish(store).await;
     let draft = Draft {
         name: "nightly, and \"quoted\"".into(),
@@ -207,7 +32,7 @@ async fn a_minted_key_is_found_as_it_was_written(store: &Store) {
     assert_eq!((found.not_before, found.expires_at), (draft.not_before, draft.expires_at));
 }
 
-async fn every_change_is_told_by_the_log(store: &Store) {
+pub(super) async fn every_change_is_told_by_the_log(store: &Store) {
     furnish(store).await;
     let (paul, account) = (Subject::User("paul".into()), Subject::Account("101".into()));
     let key = "key_1".parse::<KeyId>().unwrap();
@@ -231,14 +56,14 @@ async fn every_change_is_told_by_the_log(store: &Store) {
 
     let at = head(store).await;
     store.put_member(member("101", "paul", &[])).await.unwrap();
-    assert_eq!(told(store, at).await, [paul.clone()]);
+    assert_eq!(told(store, at).await, std::slice::from_ref(&paul));
 
     let at = head(store).await;
     store.remove_member("101".parse().unwrap(), "paul".parse().unwrap()).await.unwrap();
     assert_eq!(told(store, at).await, [paul]);
 }
 
-async fn the_position_of_a_change_is_the_position_it_is_seen_at(store: &Store) {
+pub(super) async fn the_position_of_a_change_is_the_position_it_is_seen_at(store: &Store) {
     furnish(store).await;
     let changed = store.mint(service("key_1", ONE), NOW).await.unwrap();
     assert_eq!(changed.head, head(store).await);
@@ -248,7 +73,7 @@ async fn the_position_of_a_change_is_the_position_it_is_seen_at(store: &Store) {
     assert!(matches!(store.tail(changed.head + 1).await.unwrap().news, News::WentBack));
 }
 
-async fn a_change_that_does_not_fit_changes_nothing(store: &Store) {
+pub(super) async fn a_change_that_does_not_fit_changes_nothing(store: &Store) {
     furnish(store).await;
     store.mint(service("key_1", ONE), NOW).await.unwrap();
     let at = head(store).await;
@@ -277,7 +102,7 @@ async fn a_change_that_does_not_fit_changes_nothing(store: &Store) {
     assert_eq!(told(store, at).await, [Subject::Account("103".into())], "only what fitted is told");
 }
 
-async fn a_rotated_key_keeps_its_record_and_retires_its_secret(store: &Store) {
+pub(super) async fn a_rotated_key_keeps_its_record_and_retires_its_secret(store: &Store) {
     furnish(store).await;
     let minted = store.mint(service("key_1", ONE), NOW).await.unwrap().record;
     store.set_key_state(minted.id.clone(), KeyState::Suspended).await.unwrap();
@@ -290,7 +115,7 @@ async fn a_rotated_key_keeps_its_record_and_retires_its_secret(store: &Store) {
     assert_eq!(store.keys(KeyFilter::default()).await.unwrap(), [rotated], "one key, however many secrets it had");
 }
 
-async fn a_revoked_key_stays_revoked(store: &Store) {
+pub(super) async fn a_revoked_key_stays_revoked(store: &Store) {
     furnish(store).await;
     let id = store.mint(service("key_1", ONE), NOW).await.unwrap().record.id;
     for _ in 0..2 {
@@ -304,7 +129,7 @@ async fn a_revoked_key_stays_revoked(store: &Store) {
     assert_eq!(standing(store, ONE).await.unwrap().state, KeyState::Revoked);
 }
 
-async fn a_personal_key_sees_its_own_membership_and_ends_with_it(store: &Store) {
+pub(super) async fn a_personal_key_sees_its_own_membership_and_ends_with_it(store: &Store) {
     furnish(store).await;
     store.mint(of_user(Kind::Personal, Some("101"), "paul", "key_1", ONE), NOW).await.unwrap();
     let places = standing(store, ONE).await.unwrap().memberships;
@@ -318,7 +143,7 @@ async fn a_personal_key_sees_its_own_membership_and_ends_with_it(store: &Store) 
     assert_eq!(standing(store, ONE).await.unwrap().state, KeyState::Revoked);
 }
 
-async fn a_user_key_sees_every_membership(store: &Store) {
+pub(super) async fn a_user_key_sees_every_membership(store: &Store) {
     furnish(store).await;
     store.mint(of_user(Kind::User, None, "paul", "key_1", ONE), NOW).await.unwrap();
     store.set_account_state("102".parse().unwrap(), AccountState::Suspended).await.unwrap();
@@ -328,7 +153,7 @@ async fn a_user_key_sees_every_membership(store: &Store) {
     assert_eq!(key.account, None);
 }
 
-async fn a_suspended_account_is_seen_by_its_keys(store: &Store) {
+pub(super) async fn a_suspended_account_is_seen_by_its_keys(store: &Store) {
     furnish(store).await;
     store.mint(service("key_1", ONE), NOW).await.unwrap();
     for state in [AccountState::Suspended, AccountState::Active] {
@@ -337,7 +162,7 @@ async fn a_suspended_account_is_seen_by_its_keys(store: &Store) {
     }
 }
 
-async fn an_import_is_all_or_nothing(store: &Store) {
+pub(super) async fn an_import_is_all_or_nothing(store: &Store) {
     furnish(store).await;
     store.mint(service("key_1", ONE), NOW).await.unwrap();
     let at = head(store).await;
@@ -355,7 +180,7 @@ async fn an_import_is_all_or_nothing(store: &Store) {
     assert_eq!(told(store, at).await, [of_secret(ONE)], "changes are told one by one again");
 }
 
-async fn an_import_makes_what_its_rows_need(store: &Store) {
+pub(super) async fn an_import_makes_what_its_rows_need(store: &Store) {
     store.create_account("101".parse().unwrap(), NOW).await.unwrap();
     let rows = || {
         vec![
@@ -375,7 +200,7 @@ async fn an_import_makes_what_its_rows_need(store: &Store) {
     assert!(store.members(None).await.unwrap().iter().all(|member| member.permissions.is_empty()));
 }
 
-async fn an_imported_secret_with_a_foreign_checksum_registers_its_prefix(store: &Store) {
+pub(super) async fn an_imported_secret_with_a_foreign_checksum_registers_its_prefix(store: &Store) {
     furnish(store).await;
     let foreign = format!("dbtu_{}", "x".repeat(50));
     let at = head(store).await;
@@ -384,7 +209,7 @@ async fn an_imported_secret_with_a_foreign_checksum_registers_its_prefix(store: 
     assert!(told(store, at).await.contains(&Subject::Prefixes));
 }
 
-async fn a_large_import_is_one_entry_of_the_log(store: &Store) {
+pub(super) async fn a_large_import_is_one_entry_of_the_log(store: &Store) {
     furnish(store).await;
     let at = head(store).await;
     let rows = (0..1000).map(|at| service(&format!("key_{at}"), &format!("{ONE}-{at}"))).collect();
@@ -393,7 +218,7 @@ async fn a_large_import_is_one_entry_of_the_log(store: &Store) {
     assert_eq!(told(store, at).await, [Subject::Everything]);
 }
 
-async fn a_later_use_replaces_an_earlier_one_only(store: &Store) {
+pub(super) async fn a_later_use_replaces_an_earlier_one_only(store: &Store) {
     furnish(store).await;
     let serial = store.mint(service("key_1", ONE), NOW).await.unwrap().record.serial;
     let at = head(store).await;
@@ -407,7 +232,7 @@ async fn a_later_use_replaces_an_earlier_one_only(store: &Store) {
     assert_eq!(head(store).await, at, "a use is no change");
 }
 
-async fn lists_show_what_matches(store: &Store) {
+pub(super) async fn lists_show_what_matches(store: &Store) {
     furnish(store).await;
     store.mint(service("key_1", ONE), NOW).await.unwrap();
     store.mint(of_user(Kind::Personal, Some("101"), "paul", "key_2", TWO), NOW).await.unwrap();
@@ -434,7 +259,7 @@ async fn lists_show_what_matches(store: &Store) {
     assert_eq!((store.accounts().await.unwrap().len(), store.users().await.unwrap().len()), (2, 1));
 }
 
-async fn a_lost_operator_key_is_replaced(store: &Store) {
+pub(super) async fn a_lost_operator_key_is_replaced(store: &Store) {
     assert!(!store.has_operator().await.unwrap());
     store.mint(operator("op_1", ONE), NOW).await.unwrap();
     assert!(store.has_operator().await.unwrap());
@@ -445,7 +270,7 @@ async fn a_lost_operator_key_is_replaced(store: &Store) {
     assert_eq!(standing(store, TWO).await.unwrap().state, KeyState::Active, "a reset that fails revokes nothing");
 }
 
-async fn a_trimmed_log_says_so(store: &Store) {
+pub(super) async fn a_trimmed_log_says_so(store: &Store) {
     furnish(store).await;
     let soon = Timestamp::from_millis(0);
     assert_eq!(store.trim(soon).await.unwrap(), 0, "what is young stays");
