@@ -12,6 +12,7 @@ use super::Settings;
 use super::explain::{explain, nearest};
 use super::layer::{Flag, Key, Layer};
 use super::problem::{Place, Problem};
+use super::redact::redact;
 use crate::flaw::Flaw;
 
 /// What was said, before anything is read.
@@ -83,7 +84,8 @@ impl Read {
             return None;
         }
         let (place, key) = self.place(&flaw.key);
-        Some(Problem { place, key, message: flaw.message })
+        // Parts quote what was said, and a URL may have been said with a password in it.
+        Some(Problem { place, key, message: redact(&flaw.message).into_owned() })
     }
 
     /// Where the setting at a dotted key was said, and its key there.
