@@ -113,7 +113,7 @@ impl App {
         let admin_bound = admin_listeners.bound()[0];
 
         let digester = Digester::new(pepper);
-        let store = Store::open(&settings.store, digester.mark(), Access::Create)?;
+        let store = open_store(settings, &digester).await?;
         let database = store.path().to_owned();
         let control = Handle::current();
         let keyring =
@@ -263,6 +263,17 @@ impl App {
 
 /// How long probes and scrapes in flight may still take.
 const ADMIN_FINISHES: Duration = Duration::from_secs(1);
+
+/// A command holds the store's lock for a moment, another server for good.
+async fn open_store(settings: &Settings, digester: &Digester) -> Result<Store, StoreError> {
+    for _ in 0..20 {
+        match Store::open(&settings.store, digester.mark(), Access::Create) {
+            Err(StoreError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(100)).await,
+            opened => return opened,
+        }
+    }
+    Store::open(&settings.store, digester.mark(), Access::Create)
+}
 
 fn wanted(settings: &Settings) -> Vec<Wanted> {
     let plain = settings.server.listen.iter().map(|address| (*address, false, "listen"));
