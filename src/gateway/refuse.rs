@@ -241,19 +241,22 @@ fn error_parameters(error: &str, stop: &Stop) -> String {
 }
 
 fn body(stop: &Stop, face: &Face, verbose: bool, request_id: &str) -> Bytes {
-    let mut text = String::with_capacity(320);
+    let mut text = String::with_capacity(448);
     text.push_str("{\"type\":\"urn:keyward:problem:");
     text.push_str(face.code);
     text.push_str("\",\"title\":\"");
     text.push_str(face.title);
     text.push_str("\",\"status\":");
     text.push_str(face.status.as_str());
-    if let Stop::Malformed(malformed) = stop {
-        text.push_str(",\"detail\":\"");
-        text.push_str(&malformed.to_string());
-        text.push('"');
+    text.push_str(",\"detail\":\"");
+    match stop {
+        Stop::Malformed(malformed) => text.push_str(&malformed.to_string()),
+        stop => text.push_str(advice(stop)),
     }
-    text.push_str(",\"code\":\"");
+    // Request ids are plain (`client::is_plain_id`), so nothing here needs escaping.
+    text.push_str("\",\"instance\":\"urn:keyward:request:");
+    text.push_str(request_id);
+    text.push_str("\",\"code\":\"");
     text.push_str(face.code);
     text.push_str("\",\"request_id\":\"");
     text.push_str(request_id);
@@ -264,6 +267,34 @@ fn body(stop: &Stop, face: &Face, verbose: bool, request_id: &str) -> Bytes {
     }
     text.push_str("}\n");
     Bytes::from(text)
+}
+
+/// What the client can do about it. It tells no more than the code does.
+const fn advice(stop: &Stop) -> &'static str {
+    match stop {
+        Stop::Malformed(_) => "Send it in its canonical form.",
+        Stop::Misdirected => "Open another connection for this host.",
+        Stop::TooLarge => "Send less.",
+        Stop::Stalled => "Send the body without a long pause.",
+        Stop::Failed(_) => "Nothing is wrong with the key as far as is known; try again.",
+        Stop::Origin(OriginError::Busy) => "Try again in a moment.",
+        Stop::Origin(_) => "The key was accepted; what failed is the service behind.",
+        Stop::Refused(refusal) => match refusal {
+            Refusal::CredentialAmbiguous => "Send one key, in one place.",
+            Refusal::KeyRequired => "Send a key in the Authorization header, after Bearer or Token.",
+            Refusal::KeyInvalid(_) => {
+                "It is unknown, revoked or was rotated; ask whoever gave it to you for the current one."
+            }
+            Refusal::KeyNotYetValid => "Use it once its time has come.",
+            Refusal::KeyExpired => "Ask whoever gave it to you for another.",
+            Refusal::KeyDisabled => "It can be switched on again by whoever gave it to you.",
+            Refusal::AccountSuspended => "It can be resumed by whoever runs this service.",
+            Refusal::IpNotAllowed => "Use it from one of the networks it is bound to.",
+            Refusal::AccountMismatch => "Check the account in the request.",
+            Refusal::ScopeInsufficient { .. } => "Use a key with the permission, or have it added.",
+            Refusal::RouteNotFound => "Check the method, the host and the path.",
+        },
+    }
 }
 
 #[cfg(test)]
@@ -300,6 +331,8 @@ mod tests {
                 assert_eq!(json["status"], face.status.as_u16(), "{stop:?}");
                 assert_eq!(json["code"], face.code);
                 assert_eq!(json["request_id"], "id-1");
+                assert_eq!(json["instance"], "urn:keyward:request:id-1");
+                assert!(json["detail"].as_str().unwrap().len() > 5);
                 assert!(json["type"].as_str().unwrap().ends_with(face.code));
             }
         }
