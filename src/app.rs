@@ -23,7 +23,7 @@ use crate::flaw::Flaw;
 use crate::gateway::echo::Echo;
 use crate::gateway::plan::Plan;
 use crate::gateway::{self, Gateway};
-use crate::key::{Digester, Imprint, Kind, Permissions};
+use crate::key::{Digester, Imprint, Kind};
 use crate::keyring::Keyring;
 use crate::keyring::command::{Command, NewKey, Outcome, Problem};
 use crate::manage::health::Health;
@@ -349,16 +349,6 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
 }
 
 fn operator(id: &str, imprint: Imprint) -> Result<NewKey, Problem> {
-    Ok(NewKey {
-        id: id.parse().map_err(|bad: crate::key::BadId| Problem::Invalid(bad.to_string()))?,
-        imprint,
-        kind: Kind::Operator,
-        account: None,
-        user: None,
-        name: "first operator".into(),
-        permissions: Permissions::default(),
-        allowed_ips: Vec::new(),
-        not_before: None,
-        expires_at: None,
-    })
+    let id = id.parse().map_err(|bad: crate::key::BadId| Problem::Invalid(bad.to_string()))?;
+    Ok(NewKey { name: "first operator".into(), ..NewKey::bare(id, imprint, Kind::Operator) })
 }

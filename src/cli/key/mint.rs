@@ -12,7 +12,7 @@ use crate::secret::Secret;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// The account a service or personal key is held to. A user key may name one its user is a member of.
     #[arg(long)]
     account: Option<AccountId>,
