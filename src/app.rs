@@ -147,6 +147,7 @@ impl App {
             plan: Arc::new(plan),
             keyring: Arc::clone(&keyring),
             trusted: settings.server.trusted_proxies.clone().into(),
+            header_bytes: settings.server.limits.header_bytes.as_usize(),
             body_idle: settings.server.timeouts.body_idle.0,
             log_query: settings.access_log.query,
             clock: clock.clone(),

@@ -19,6 +19,8 @@ use crate::keyring::{Denied, Failure};
 pub(super) enum Stop {
     /// It cannot be taken for one certain thing.
     Malformed(Malformed),
+    /// Its head is larger than the settings allow (RFC 6585, 5).
+    HeadTooLarge,
     /// It names a host that this TLS connection was not made for (RFC 9110, 15.5.20).
     Misdirected,
     /// The caller's matter.
@@ -59,6 +61,7 @@ impl Stop {
     pub(super) const fn reason(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
+            Self::HeadTooLarge => "head_too_large",
             Self::Misdirected => "misdirected",
             Self::Refused(refusal) => refusal.reason(),
             Self::Failed(failure) => failure.reason(),
@@ -76,6 +79,7 @@ pub const REASONS: &[&str] = &[
     "client_left",
     "origin_broke_off",
     "malformed",
+    "head_too_large",
     "misdirected",
     "body_too_large",
     "body_stalled",
@@ -134,6 +138,9 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
     match stop {
         Stop::Malformed(_) => {
             face(S::BAD_REQUEST, "REQUEST_MALFORMED", "The request can be read in more than one way.")
+        }
+        Stop::HeadTooLarge => {
+            face(S::REQUEST_HEADER_FIELDS_TOO_LARGE, "HEADERS_TOO_LARGE", "The request's head is too large.")
         }
         Stop::Misdirected => face(
             S::MISDIRECTED_REQUEST,
@@ -273,6 +280,7 @@ fn body(stop: &Stop, face: &Face, verbose: bool, request_id: &str) -> Bytes {
 const fn advice(stop: &Stop) -> &'static str {
     match stop {
         Stop::Malformed(_) => "Send it in its canonical form.",
+        Stop::HeadTooLarge => "Send fewer or shorter headers.",
         Stop::Misdirected => "Open another connection for this host.",
         Stop::TooLarge => "Send less.",
         Stop::Stalled => "Send the body without a long pause.",
@@ -318,7 +326,14 @@ mod tests {
         let malformed = [Malformed::Method, Malformed::Host, Malformed::Connection, Malformed::Body];
         let mut stops: Vec<Stop> = refusals.into_iter().map(Stop::Refused).collect();
         stops.extend(malformed.into_iter().map(Stop::Malformed));
-        stops.extend([Stop::Misdirected, Stop::TooLarge, Stop::Stalled, Stop::Origin(OriginError::Busy)]);
+        stops.push(Stop::Failed(Failure::Unavailable));
+        stops.extend([
+            Stop::HeadTooLarge,
+            Stop::Misdirected,
+            Stop::TooLarge,
+            Stop::Stalled,
+            Stop::Origin(OriginError::Busy),
+        ]);
         stops
     }
 
@@ -351,6 +366,30 @@ mod tests {
             if face.status == StatusCode::UNAUTHORIZED {
                 assert!(!matches!(face.challenge, Challenge::None), "{stop:?}");
             }
+        }
+    }
+
+    #[test]
+    fn our_own_trouble_is_a_503_that_says_when_to_try_again_and_no_challenge() {
+        let plan = Plan::new(
+            &crate::gateway::test_config(),
+            &crate::gateway::test_origin(),
+            &std::collections::BTreeMap::new(),
+            &[],
+        );
+        for failure in [Failure::Unavailable, Failure::TimedOut, Failure::Overloaded] {
+            let answer = answer(&Stop::Failed(failure), plan.as_ref().unwrap(), "id");
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
+            assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
+            assert!(!answer.headers().contains_key(header::WWW_AUTHENTICATE));
+        }
+    }
+
+    #[test]
+    fn every_reason_is_known_to_the_metrics() {
+        for stop in every_stop() {
+            assert!(REASONS.contains(&stop.reason()), "{}", stop.reason());
         }
     }
 }
