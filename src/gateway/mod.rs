@@ -34,7 +34,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 
@@ -146,6 +146,7 @@ impl Handler for Gateway {
 
     async fn handle(&self, peer: &Rc<Peer>, request: Request<Incoming>) -> Response<Outgoing> {
         let (method, target, version) = (request.method().clone(), request.uri().clone(), request.version());
+        let to_head = method == Method::HEAD;
         let mut record = Record::begin(&self.ledger, self.ids.next(), peer.address.ip(), method, target, version);
         let answer = match self.answer(peer, request, &mut record).await {
             Ok(answer) => answer,
@@ -153,7 +154,7 @@ impl Handler for Gateway {
                 record.stopped(&stop);
                 let mut answer = refuse::answer(&stop, &self.parts.plan, record.id().as_str());
                 answer.headers_mut().insert(X_REQUEST_ID, record.id().value().clone());
-                answer
+                if to_head { refuse::without_body(answer) } else { answer }
             }
         };
         record.status(answer.status());

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body::Body;
 
 use super::body::Outgoing;
 use super::canon::Malformed;
@@ -217,6 +218,16 @@ pub(super) fn answer(stop: &Stop, plan: &Plan, request_id: &str) -> Response<Out
     *answer.status_mut() = face.status;
     *answer.headers_mut() = headers;
     answer
+}
+
+/// What HEAD is answered: the length is told, the body is not sent. Over HTTP/2 hyper would send it, which clients take
+/// for a broken stream; over HTTP/1.1 it would not, and the record would take that for a client that left.
+pub(super) fn without_body(answer: Response<Outgoing>) -> Response<Outgoing> {
+    let (mut head, body) = answer.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(head, Outgoing::whole(Bytes::new()))
 }
 
 /// One field line a scheme, since several challenges in one are read wrongly by many. The same two on every path: which

@@ -154,3 +154,15 @@ fn a_request_id_joins_answer_origin_and_log_and_the_secret_is_in_none() {
         assert!(!said.contains(secret), "{secret} is in the logs");
     }
 }
+
+#[test]
+fn a_refused_head_has_no_body_and_its_own_reason() {
+    let (keyward, _origin, _key) = started("");
+    let mut wire = keyward.wire();
+    let answer = wire.ask("HEAD", "/head", &[]);
+    assert_eq!((answer.status, answer.header("content-type")), (401, Some("application/problem+json")));
+    assert_ne!(answer.header("content-length"), Some("0"));
+    // Nothing of a body stands before the next answer.
+    assert_eq!(wire.ask("GET", "/get", &[]).code(), "API_KEY_REQUIRED");
+    assert_eq!(keyward.logged("/head", 1)[0]["reason"], "key_required");
+}

@@ -96,6 +96,14 @@ fn a_request_for_another_certificates_host_is_misdirected() {
 }
 
 #[test]
+fn a_refused_head_over_http_2_has_no_body() {
+    let started = started();
+    let wrong = ["--http2", "--head", "--header", "Authorization: Bearer no-such-key-anywhere"];
+    // A body would be a broken stream to curl.
+    assert_eq!(started.curl("one.test", &[&wrong, STATUS].concat()), "2 400");
+}
+
+#[test]
 fn a_body_streams_over_http_2_both_ways() {
     let started = started();
     let said = started.curl("one.test", &["--http2", "--data-binary", &"x".repeat(100_000)]);
