@@ -130,6 +130,7 @@ impl Gateway {
         }
         let carriers = route.map_or(&plan.carriers, |route| &route.carriers);
         let credential = credential::take(&mut asked.headers, carriers)?;
+        credential::strip_minted(&mut asked.headers);
         let verified = self.parts.keyring.verify(&credential.secret).await?;
         record.by(verified.key(), verified.standing().kind);
         let route = route.ok_or(Refusal::RouteNotFound)?;
