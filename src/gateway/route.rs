@@ -149,7 +149,11 @@ impl Route {
             Some(Place::After(name)) => {
                 // Without regard to case: an origin that has none would read `/Accounts/` as `/accounts/`.
                 let parts = segments(path).zip(segments(path).skip(1));
-                the_same(parts.filter(|(part, _)| part.eq_ignore_ascii_case(name)).map(|(_, account)| decoded(account)))
+                the_same(
+                    parts
+                        .filter(|(part, _)| decoded(part).eq_ignore_ascii_case(name))
+                        .map(|(_, account)| decoded(account)),
+                )
             }
             Some(Place::Header(name)) => {
                 the_same(headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())))
@@ -237,9 +241,9 @@ fn decoded(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
-/// The values of a query parameter, its name and value decoded as forms are.
+/// The values of a query parameter, its name and value decoded as forms are. Some origins still part them at `;` too.
 fn parameters<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
-    let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let pairs = query.unwrap_or_default().split(['&', ';']).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.filter(move |(key, _)| form(key) == name).map(|(_, value)| form(value))
 }
 
@@ -288,6 +292,7 @@ mod tests {
         assert_eq!(account(after(), "/api/v2/accounts/101/jobs/", None, &[]), some("101"));
         assert_eq!(account(after(), "/api/Accounts/101", None, &[]), some("101"));
         assert_eq!(account(after(), "/api/accounts", None, &[]), Ok(None));
+        assert_eq!(account(AccountPlace::After("a:b".into()), "/a%3Ab/101", None, &[]), some("101"));
         assert_eq!(account(after(), "/accounts/101/accounts/101", None, &[]), some("101"));
         assert_eq!(account(after(), "/accounts/101/accounts/102", None, &[]), Err(Malformed::TwoAccounts));
         assert_eq!(account(after(), "/accounts/a%40b", None, &[]), some("a@b"));
@@ -301,6 +306,8 @@ mod tests {
         assert_eq!(account(query(), "/", Some("a=1&account_id=101"), &[]), some("101"));
         assert_eq!(account(query(), "/", Some("account%5Fid=101"), &[]), some("101"));
         assert_eq!(account(query(), "/", Some("account_id=1&account_id=2"), &[]), Err(Malformed::TwoAccounts));
+        assert_eq!(account(query(), "/", Some("a=1;account_id=102"), &[]), some("102"));
+        assert_eq!(account(query(), "/", Some("account_id=1;account_id=2"), &[]), Err(Malformed::TwoAccounts));
         assert_eq!(account(AccountPlace::HostLabel(0), "/", None, &[]), some("acme"));
     }
 
