@@ -51,6 +51,8 @@ fn every_copy_a_client_sends_is_removed_on_open_routes_too() {
             "X-KEYWARD-KEY",
             "X_Keyward_Account",
             "x-keyward_kind",
+            "X.Keyward.Account",
+            "X-Keyward!Kind",
             "X-Forwarded-For",
             "X-Forwarded-User",
             "Forwarded",
