@@ -51,6 +51,10 @@ pub(super) async fn forward(
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Stop::Origin(OriginError::Unasked));
     }
+    // Whoever reads it by the other length finds another answer behind it (RFC 9112, 6.3).
+    if head.headers.contains_key(header::TRANSFER_ENCODING) && head.headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(Stop::Origin(OriginError::Ambiguous));
+    }
     head.version = Version::HTTP_11;
     head.extensions.clear();
     clean_answer(&mut head.headers);

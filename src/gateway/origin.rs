@@ -47,6 +47,8 @@ pub(super) enum OriginError {
     NotAnswered,
     #[error("the origin answered a question that was not asked")]
     Unasked,
+    #[error("the origin's answer has two lengths")]
+    Ambiguous,
 }
 
 impl OriginError {
@@ -60,6 +62,7 @@ impl OriginError {
             Self::Broken(_) => "origin_broken",
             Self::NotAnswered => "origin_not_answered",
             Self::Unasked => "origin_unasked",
+            Self::Ambiguous => "origin_ambiguous",
         }
     }
 }

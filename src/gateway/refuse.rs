@@ -105,6 +105,7 @@ pub const REASONS: &[&str] = &[
     "origin_broken",
     "origin_not_answered",
     "origin_unasked",
+    "origin_ambiguous",
 ];
 
 /// What a cause looks like from outside.
@@ -148,7 +149,7 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
             OriginError::Unreachable(_) => {
                 face(S::BAD_GATEWAY, "UPSTREAM_UNREACHABLE", "The service behind cannot be reached.")
             }
-            OriginError::Broken(_) | OriginError::NotAnswered | OriginError::Unasked => {
+            OriginError::Broken(_) | OriginError::NotAnswered | OriginError::Unasked | OriginError::Ambiguous => {
                 face(S::BAD_GATEWAY, "UPSTREAM_BROKEN", "The service behind gave no valid answer.")
             }
             OriginError::ConnectTimedOut | OriginError::AnswerTimedOut => {
