@@ -27,6 +27,8 @@ pub(super) struct Upload {
     finished: Cell<bool>,
     /// Bytes taken so far.
     moved: Cell<u64>,
+    /// The origin's connection would take more, and the client has not sent it.
+    wanting: Cell<bool>,
     /// Why it ended early; always the client's doing.
     failure: Cell<Option<UploadFailure>>,
 }
@@ -46,6 +48,11 @@ impl Upload {
 
     pub(super) fn moved(&self) -> u64 {
         self.moved.get()
+    }
+
+    /// Whether it is the client that is waited for.
+    pub(super) fn is_wanting(&self) -> bool {
+        self.wanting.get()
     }
 
     pub(super) fn failure(&self) -> Option<UploadFailure> {
@@ -71,17 +78,20 @@ impl Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(inner) = self.inner.as_mut() else { return Poll::Ready(None) };
-        let frame = std::task::ready!(Pin::new(&mut *inner).poll_frame(cx));
+        let Self { inner, upload } = &mut *self;
+        let Some(inner) = inner else { return Poll::Ready(None) };
+        let frame = Pin::new(&mut *inner).poll_frame(cx);
+        upload.wanting.set(frame.is_pending());
+        let frame = std::task::ready!(frame);
         let ended = inner.is_end_stream();
         match &frame {
             Some(Ok(frame)) => {
                 let taken = frame.data_ref().map_or(0, Bytes::len) as u64;
-                self.upload.moved.set(self.upload.moved.get() + taken);
-                self.upload.finished.set(ended);
+                upload.moved.set(upload.moved.get() + taken);
+                upload.finished.set(ended);
             }
-            None => self.upload.finished.set(true),
-            Some(Err(error)) => self.upload.failure.set(Some(match error {
+            None => upload.finished.set(true),
+            Some(Err(error)) => upload.failure.set(Some(match error {
                 BodyError::TooLarge(_) => UploadFailure::TooLarge,
                 BodyError::Stalled(_) => UploadFailure::Stalled,
                 BodyError::Broken(_) => UploadFailure::Broken,

@@ -235,7 +235,8 @@ pub(super) enum Broken {
 }
 
 impl Lease {
-    /// Sends `request` and waits for the head of its answer, at most `response_header` from the last byte it sent.
+    /// Sends `request` and waits for the head of its answer, at most `response_header` from the last byte it sent. A
+    /// client that stops sending has a time-out of its own, in its body.
     pub(super) async fn exchange(
         &mut self,
         request: Request<RequestBody>,
@@ -254,7 +255,7 @@ impl Lease {
                 return Poll::Ready(answer.map_err(Broken::from));
             }
             while timer.as_mut().poll(cx).is_ready() {
-                if upload.moved() == moved {
+                if upload.moved() == moved && !upload.is_wanting() {
                     return Poll::Ready(Err(Broken::Sent(OriginError::AnswerTimedOut)));
                 }
                 moved = upload.moved();

@@ -151,3 +151,14 @@ fn trailers_are_dropped_both_ways() {
     assert_eq!(wire.answer("GET").status, 401);
     assert!(!origin.last().contains("spoofed"));
 }
+
+#[test]
+fn a_client_that_stops_sending_is_not_the_origins_fault() {
+    let origin = Origin::plain();
+    let settings = "[server.timeouts]\nbody_idle = \"500ms\"\n[origin]\nresponse_header = \"100ms\"\n";
+    let (keyward, key) = before(&origin, settings);
+    let mut wire = keyward.wire();
+    wire.send(post(&key, "Content-Length: 10") + "half");
+    let answer = wire.answer("POST");
+    assert_eq!((answer.status, answer.code().as_str()), (408, "REQUEST_TIMEOUT"));
+}
