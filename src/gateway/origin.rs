@@ -157,8 +157,16 @@ impl Pool {
     /// Waits until a connection comes free, as long as opening one may take.
     async fn wait(&self) -> Result<(), OriginError> {
         let (free, freed) = oneshot::channel();
-        self.waiting.borrow_mut().push_back(free);
-        match tokio::time::timeout(self.service().connect, freed).await {
+        let mut waiter = Waiter { pool: self, freed };
+        let mut waiting = self.waiting.borrow_mut();
+        // All wait equally long, so those who gave up stand in front. Where no connection comes free for hours, nobody
+        // else would take them off.
+        while waiting.front().is_some_and(oneshot::Sender::is_closed) {
+            waiting.pop_front();
+        }
+        waiting.push_back(free);
+        drop(waiting);
+        match tokio::time::timeout(self.service().connect, &mut waiter.freed).await {
             Ok(_) => Ok(()),
             Err(_) => Err(OriginError::Busy),
         }
@@ -197,6 +205,20 @@ impl Link {
     /// One poll lets the connection finish its last exchange and notice a close.
     fn is_alive(&mut self, cx: &mut Context<'_>) -> bool {
         Pin::new(&mut self.connection).poll(cx).is_pending() && self.sender.is_ready()
+    }
+}
+
+/// A request that waits for a connection. Where its client leaves just as one came free, the next in line is told.
+struct Waiter<'a> {
+    pool: &'a Pool,
+    freed: oneshot::Receiver<()>,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if self.freed.try_recv().is_ok() {
+            self.pool.wake_one();
+        }
     }
 }
 
@@ -339,3 +361,6 @@ impl Drop for OriginBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
