@@ -298,7 +298,7 @@ impl From<TrySendError<Request<RequestBody>>> for Broken {
     fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
         let request = error.take_message();
         let error = error.into_error();
-        let cause = if error.is_closed() || error.is_canceled() || error.is_incomplete_message() {
+        let cause = if error.is_closed() || error.is_canceled() || error.is_incomplete_message() || is_reset(&error) {
             OriginError::NotAnswered
         } else {
             OriginError::Broken(error)
@@ -308,6 +308,12 @@ impl From<TrySendError<Request<RequestBody>>> for Broken {
             None => Self::Sent(cause),
         }
     }
+}
+
+/// An origin that closes with bytes of ours unread makes its kernel say so by a reset.
+fn is_reset(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset)
 }
 
 /// An answer's body. It polls the connection it comes from.

@@ -175,3 +175,86 @@ fn the_built_in_origin_answers_what_it_received() {
     assert_eq!(keyward.get("/?status=418", &key.secret).status, 418);
     assert_eq!(keyward.get("/?delay=20", &key.secret).status, 200);
 }
+
+#[test]
+fn a_kept_connection_that_is_reset_is_stale_too() {
+    // Each connection answers one request and ends with the next one's bytes unread.
+    let origin = Origin::scripted(|line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        line.byte();
+    });
+    let (keyward, key) = before(&origin, "");
+    for _ in 0..4 {
+        assert_eq!(keyward.get("/", &key.secret).status, 200);
+    }
+    let retried = "keyward_origin_connections_total{service=\"api\",result=\"retried\"} 3";
+    assert!(keyward.metrics().contains(retried), "{}", keyward.metrics());
+}
+
+#[test]
+fn an_answer_before_the_end_of_an_upload_is_the_answer() {
+    let origin = Origin::scripted(|line| {
+        line.head();
+        line.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+    });
+    let (keyward, key) = before(&origin, "");
+    // The origin's end may be noticed first by what is written or by what is read.
+    for _ in 0..20 {
+        let mut wire = keyward.wire();
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n", key.secret);
+        wire.send(head + "Content-Length: 5000000\r\n\r\n");
+        wire.send_meanwhile(vec![b'x'; 5_000_000]);
+        let answer = wire.answer("POST");
+        assert_eq!((answer.status, answer.text().as_str()), (413, "no"));
+    }
+}
+
+#[test]
+fn what_an_origin_sends_unasked_is_nobodys_answer() {
+    for (answer, methods) in [
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\noneHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo",
+            ["GET", "GET"],
+        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none", ["HEAD", "GET"]),
+    ] {
+        let origin = Origin::answering(answer);
+        let (keyward, key) = before(&origin, "");
+        let mut wire = keyward.wire();
+        for method in methods.into_iter().cycle().take(6) {
+            let answer = wire.ask(method, "/", &[("Authorization", &format!("Token {}", key.secret))]);
+            assert_eq!((answer.status, answer.text().as_str()), (200, if method == "GET" { "one" } else { "" }));
+        }
+        assert!(origin.seen().connections >= 3);
+    }
+}
+
+#[test]
+fn an_answer_with_two_lengths_is_no_answer() {
+    let origin = Origin::answering(
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    );
+    let (keyward, key) = before(&origin, "");
+    for _ in 0..2 {
+        let answer = keyward.get("/", &key.secret);
+        assert_eq!((answer.status, answer.code().as_str()), (502, "UPSTREAM_BROKEN"));
+    }
+    assert_eq!(origin.seen().connections, 2);
+}
+
+#[test]
+fn who_waits_for_a_connection_is_told_where_none_can_be_opened() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let keyward = keyward()
+        .config("[server]\nworkers = 1\nlisten = [\"127.0.0.1:0\"]\n[origin]\nconnections = 1\nconnect = \"60s\"\n")
+        .upstream(format!("http://{unused}"))
+        .start();
+    keyward.account("101");
+    let key = keyward.service_key("101", &[]);
+    let asked = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..16).map(|_| scope.spawn(|| keyward.get("/", &key.secret).code())).collect();
+        asking.into_iter().map(|asked| asked.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(asked.iter().all(|code| code == "UPSTREAM_UNREACHABLE"), "{asked:?}");
+}

@@ -108,6 +108,11 @@ impl Line {
         Some(head)
     }
 
+    /// Reads one byte. What is left unread when the connection ends makes of its end a reset.
+    pub(crate) fn byte(&mut self) {
+        let _ = self.stream.read(&mut [0; 1]);
+    }
+
     fn body(&mut self, head: &str) -> Option<Vec<u8>> {
         if let Some(length) = value(head, "content-length") {
             let length: usize = length.parse().unwrap();
