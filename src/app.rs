@@ -23,7 +23,7 @@ use crate::flaw::Flaw;
 use crate::gateway::echo::Echo;
 use crate::gateway::plan::Plan;
 use crate::gateway::{self, Gateway};
-use crate::key::{Digester, Imprint, Kind, Permissions};
+use crate::key::{Digester, Imprint, Kind};
 use crate::keyring::Keyring;
 use crate::keyring::command::{Command, NewKey, Outcome, Problem};
 use crate::manage::health::Health;
@@ -113,7 +113,7 @@ impl App {
         let admin_bound = admin_listeners.bound()[0];
 
         let digester = Digester::new(pepper);
-        let store = Store::open(&settings.store, digester.mark(), Access::Create)?;
+        let store = open_store(settings, &digester).await?;
         let database = store.path().to_owned();
         let control = Handle::current();
         let keyring =
@@ -147,6 +147,7 @@ impl App {
             plan: Arc::new(plan),
             keyring: Arc::clone(&keyring),
             trusted: settings.server.trusted_proxies.clone().into(),
+            header_bytes: settings.server.limits.header_bytes.as_usize(),
             body_idle: settings.server.timeouts.body_idle.0,
             log_query: settings.access_log.query,
             clock: clock.clone(),
@@ -264,6 +265,17 @@ impl App {
 /// How long probes and scrapes in flight may still take.
 const ADMIN_FINISHES: Duration = Duration::from_secs(1);
 
+/// A command holds the store's lock for a moment, another server for good.
+async fn open_store(settings: &Settings, digester: &Digester) -> Result<Store, StoreError> {
+    for _ in 0..20 {
+        match Store::open(&settings.store, digester.mark(), Access::Create) {
+            Err(StoreError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(100)).await,
+            opened => return opened,
+        }
+    }
+    Store::open(&settings.store, digester.mark(), Access::Create)
+}
+
 fn wanted(settings: &Settings) -> Vec<Wanted> {
     let plain = settings.server.listen.iter().map(|address| (*address, false, "listen"));
     let secure = settings.server.tls_listen.iter().map(|address| (*address, true, "tls_listen"));
@@ -338,16 +350,6 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
 }
 
 fn operator(id: &str, imprint: Imprint) -> Result<NewKey, Problem> {
-    Ok(NewKey {
-        id: id.parse().map_err(|bad: crate::key::BadId| Problem::Invalid(bad.to_string()))?,
-        imprint,
-        kind: Kind::Operator,
-        account: None,
-        user: None,
-        name: "first operator".into(),
-        permissions: Permissions::default(),
-        allowed_ips: Vec::new(),
-        not_before: None,
-        expires_at: None,
-    })
+    let id = id.parse().map_err(|bad: crate::key::BadId| Problem::Invalid(bad.to_string()))?;
+    Ok(NewKey { name: "first operator".into(), ..NewKey::bare(id, imprint, Kind::Operator) })
 }

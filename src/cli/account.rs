@@ -5,23 +5,14 @@ use serde_json::json;
 
 use super::access::carry_out;
 use super::output::{print, print_json, print_list};
-use super::settings::StoreArguments;
+use super::settings::OnStore;
 use crate::key::{Account, AccountId, AccountState};
 use crate::keyring::command::{Command, Outcome};
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    store: StoreArguments,
-    /// Print JSON.
-    #[arg(long, global = true)]
-    json: bool,
-}
+pub(super) type Arguments = OnStore<Verb>;
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// Make an account under the text your API uses for it in its own paths.
     Create {
         /// The account, such as 101 or acme.

@@ -14,7 +14,7 @@ use super::serve::Stop;
 use super::settings::{flag, from};
 use crate::app::{App, control_runtime};
 use crate::config::Settings;
-use crate::key::{AccountId, Key, Kind, Permissions, token};
+use crate::key::{AccountId, Key, Kind, token};
 use crate::keyring::command::{Command, NewKey};
 use crate::secret::Secret;
 use crate::telemetry::logs;
@@ -85,18 +85,8 @@ async fn account_with_key(app: &App, settings: &Settings, account: &str) -> anyh
     app.keyring().operate(Command::CreateAccount(account.clone())).await?;
     let (secret, imprint) =
         token::mint(&settings.keys.prefix, getrandom::fill).context("the system gives no random bytes")?;
-    let key = NewKey {
-        id: new_id()?,
-        imprint,
-        kind: Kind::Service,
-        account: Some(account),
-        user: None,
-        name: "demo".to_owned(),
-        permissions: Permissions::default(),
-        allowed_ips: Vec::new(),
-        not_before: None,
-        expires_at: None,
-    };
+    let key =
+        NewKey { account: Some(account), name: "demo".to_owned(), ..NewKey::bare(new_id()?, imprint, Kind::Service) };
     let key = expect_key(app.keyring().operate(Command::MintKey(Box::new(key))).await?)?;
     Ok((key, secret))
 }

@@ -15,6 +15,18 @@ pub(super) struct StoreArguments {
     store: Option<String>,
 }
 
+/// What a family of commands on the store takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct OnStore<V: clap::Subcommand> {
+    #[command(subcommand)]
+    pub(super) verb: V,
+    #[command(flatten)]
+    pub(super) store: StoreArguments,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
 impl StoreArguments {
     /// The settings, of which the store's and the keys' are right.
     pub(super) fn settings(self) -> anyhow::Result<Settings> {

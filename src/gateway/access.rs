@@ -129,7 +129,7 @@ impl Record {
             // The verdict was given before; what went wrong after it is the reason.
             Stop::Origin(_) | Stop::TooLarge | Stop::Stalled => self.decision,
             Stop::Malformed(_) if self.forwarded.is_some() => self.decision,
-            Stop::Malformed(_) | Stop::Misdirected | Stop::Refused(_) => Decision::Refused,
+            Stop::Malformed(_) | Stop::HeadTooLarge | Stop::Misdirected | Stop::Refused(_) => Decision::Refused,
         };
         if let Stop::Origin(error) = stop {
             tracing::warn!(request.id = self.id.as_str(), error = %error_chain(error), "the origin gave no answer");

@@ -3,12 +3,11 @@
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
 use hyper::body::Incoming;
-use ipnet::IpNet;
 
+use super::Parts;
 use super::canon::{self, Malformed};
 use super::client::Client;
 use super::headers::clean_request;
-use super::plan::Plan;
 use super::refuse::Stop;
 use crate::net::Peer;
 
@@ -26,9 +25,13 @@ impl Asked {
     /// Makes the canonical request.
     ///
     /// # Errors
-    /// [`Stop::Malformed`] or [`Stop::Misdirected`].
-    pub(super) fn new(request: Request<Incoming>, peer: &Peer, plan: &Plan, trusted: &[IpNet]) -> Result<Self, Stop> {
+    /// [`Stop::HeadTooLarge`], [`Stop::Malformed`] or [`Stop::Misdirected`].
+    pub(super) fn new(request: Request<Incoming>, peer: &Peer, parts: &Parts) -> Result<Self, Stop> {
+        let plan = &*parts.plan;
         let (mut head, body) = request.into_parts();
+        if size_of(&head) > parts.header_bytes {
+            return Err(Stop::HeadTooLarge);
+        }
         let secure = peer.secure();
         canon::method(&head.method)?;
         let host = canon::host(&head.uri, &head.headers, secure)?;
@@ -37,7 +40,7 @@ impl Asked {
         if head.version == Version::HTTP_2 && head.headers.contains_key(header::TRANSFER_ENCODING) {
             return Err(Malformed::TransferEncoding.into());
         }
-        let client = Client::of(peer.address, secure, &head.headers, trusted);
+        let client = Client::of(peer.address, secure, &head.headers, &parts.trusted);
         clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
         let asked = Self { method: head.method, host, target, headers: head.headers, body, client };
         if peer.tls.as_ref().is_some_and(|tls| !tls.serves(canon::without_port(asked.host()))) {
@@ -51,4 +54,11 @@ impl Asked {
         // Made from ASCII in `canon::host`.
         self.host.to_str().unwrap_or_default()
     }
+}
+
+/// A head's size as HTTP/1.1 writes it: request line, then `name: value` lines. For HTTP/2 it is the same request's.
+fn size_of(head: &http::request::Parts) -> usize {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let lines = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    head.method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + lines.sum::<usize>()
 }

@@ -63,6 +63,8 @@ pub struct Parts {
     pub keyring: Arc<Keyring>,
     /// Networks whose forwarding headers are believed.
     pub trusted: Arc<[IpNet]>,
+    /// A request's head; above it 431.
+    pub header_bytes: usize,
     /// A request body that does not progress.
     pub body_idle: Duration,
     /// Whether the access log tells query strings.
@@ -99,7 +101,7 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Response<Outgoing>, Stop> {
         let plan = &*self.parts.plan;
-        let mut asked = Asked::new(request, peer, plan, &self.parts.trusted)?;
+        let mut asked = Asked::new(request, peer, &self.parts)?;
         record.canonical(&asked.host, asked.client.address, asked.client.request_id.as_ref());
         let (permit, carrier) = self.permit(&mut asked, record).await?;
         record.forwarded(&permit);
@@ -175,7 +177,17 @@ fn sweep_every_second(pools: Vec<Rc<Pool>>) {
 /// The settings of `[gateway]` as `config/default.toml` has them, for this floor's tests.
 #[cfg(test)]
 fn test_config() -> config::Config {
+    test_defaults().extract_inner("gateway").unwrap()
+}
+
+/// Those of `[origin]`.
+#[cfg(test)]
+fn test_origin() -> config::OriginConfig {
+    test_defaults().extract_inner("origin").unwrap()
+}
+
+#[cfg(test)]
+fn test_defaults() -> figment::Figment {
     use figment::providers::{Format, Toml};
-    let settings = figment::Figment::from(Toml::string(include_str!("../../config/default.toml")));
-    settings.extract_inner("gateway").unwrap()
+    figment::Figment::from(Toml::string(include_str!("../../config/default.toml")))
 }

@@ -20,6 +20,8 @@ use crate::keyring::{Denied, Failure};
 pub(super) enum Stop {
     /// It cannot be taken for one certain thing.
     Malformed(Malformed),
+    /// Its head is larger than the settings allow (RFC 6585, 5).
+    HeadTooLarge,
     /// It names a host that this TLS connection was not made for (RFC 9110, 15.5.20).
     Misdirected,
     /// The caller's matter.
@@ -60,6 +62,7 @@ impl Stop {
     pub(super) const fn reason(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
+            Self::HeadTooLarge => "head_too_large",
             Self::Misdirected => "misdirected",
             Self::Refused(refusal) => refusal.reason(),
             Self::Failed(failure) => failure.reason(),
@@ -77,6 +80,7 @@ pub const REASONS: &[&str] = &[
     "client_left",
     "origin_broke_off",
     "malformed",
+    "head_too_large",
     "misdirected",
     "body_too_large",
     "body_stalled",
@@ -136,6 +140,9 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
     match stop {
         Stop::Malformed(_) => {
             face(S::BAD_REQUEST, "REQUEST_MALFORMED", "The request can be read in more than one way.")
+        }
+        Stop::HeadTooLarge => {
+            face(S::REQUEST_HEADER_FIELDS_TOO_LARGE, "HEADERS_TOO_LARGE", "The request's head is too large.")
         }
         Stop::Misdirected => face(
             S::MISDIRECTED_REQUEST,
@@ -253,19 +260,22 @@ fn error_parameters(error: &str, stop: &Stop) -> String {
 }
 
 fn body(stop: &Stop, face: &Face, verbose: bool, request_id: &str) -> Bytes {
-    let mut text = String::with_capacity(320);
+    let mut text = String::with_capacity(448);
     text.push_str("{\"type\":\"urn:keyward:problem:");
     text.push_str(face.code);
     text.push_str("\",\"title\":\"");
     text.push_str(face.title);
     text.push_str("\",\"status\":");
     text.push_str(face.status.as_str());
-    if let Stop::Malformed(malformed) = stop {
-        text.push_str(",\"detail\":\"");
-        text.push_str(&malformed.to_string());
-        text.push('"');
+    text.push_str(",\"detail\":\"");
+    match stop {
+        Stop::Malformed(malformed) => text.push_str(&malformed.to_string()),
+        stop => text.push_str(advice(stop)),
     }
-    text.push_str(",\"code\":\"");
+    // Request ids are plain (`client::is_plain_id`), so nothing here needs escaping.
+    text.push_str("\",\"instance\":\"urn:keyward:request:");
+    text.push_str(request_id);
+    text.push_str("\",\"code\":\"");
     text.push_str(face.code);
     text.push_str("\",\"request_id\":\"");
     text.push_str(request_id);
@@ -276,6 +286,35 @@ fn body(stop: &Stop, face: &Face, verbose: bool, request_id: &str) -> Bytes {
     }
     text.push_str("}\n");
     Bytes::from(text)
+}
+
+/// What the client can do about it. It tells no more than the code does.
+const fn advice(stop: &Stop) -> &'static str {
+    match stop {
+        Stop::Malformed(_) => "Send it in its canonical form.",
+        Stop::HeadTooLarge => "Send fewer or shorter headers.",
+        Stop::Misdirected => "Open another connection for this host.",
+        Stop::TooLarge => "Send less.",
+        Stop::Stalled => "Send the body without a long pause.",
+        Stop::Failed(_) => "Nothing is wrong with the key as far as is known; try again.",
+        Stop::Origin(OriginError::Busy) => "Try again in a moment.",
+        Stop::Origin(_) => "The key was accepted; what failed is the service behind.",
+        Stop::Refused(refusal) => match refusal {
+            Refusal::CredentialAmbiguous => "Send one key, in one place.",
+            Refusal::KeyRequired => "Send a key in the Authorization header, after Bearer or Token.",
+            Refusal::KeyInvalid(_) => {
+                "It is unknown, revoked or was rotated; ask whoever gave it to you for the current one."
+            }
+            Refusal::KeyNotYetValid => "Use it once its time has come.",
+            Refusal::KeyExpired => "Ask whoever gave it to you for another.",
+            Refusal::KeyDisabled => "It can be switched on again by whoever gave it to you.",
+            Refusal::AccountSuspended => "It can be resumed by whoever runs this service.",
+            Refusal::IpNotAllowed => "Use it from one of the networks it is bound to.",
+            Refusal::AccountMismatch => "Check the account in the request.",
+            Refusal::ScopeInsufficient { .. } => "Use a key with the permission, or have it added.",
+            Refusal::RouteNotFound => "Check the method, the host and the path.",
+        },
+    }
 }
 
 #[cfg(test)]
@@ -299,7 +338,14 @@ mod tests {
         let malformed = [Malformed::Method, Malformed::Host, Malformed::Connection, Malformed::Body];
         let mut stops: Vec<Stop> = refusals.into_iter().map(Stop::Refused).collect();
         stops.extend(malformed.into_iter().map(Stop::Malformed));
-        stops.extend([Stop::Misdirected, Stop::TooLarge, Stop::Stalled, Stop::Origin(OriginError::Busy)]);
+        stops.push(Stop::Failed(Failure::Unavailable));
+        stops.extend([
+            Stop::HeadTooLarge,
+            Stop::Misdirected,
+            Stop::TooLarge,
+            Stop::Stalled,
+            Stop::Origin(OriginError::Busy),
+        ]);
         stops
     }
 
@@ -312,6 +358,8 @@ mod tests {
                 assert_eq!(json["status"], face.status.as_u16(), "{stop:?}");
                 assert_eq!(json["code"], face.code);
                 assert_eq!(json["request_id"], "id-1");
+                assert_eq!(json["instance"], "urn:keyward:request:id-1");
+                assert!(json["detail"].as_str().unwrap().len() > 5);
                 assert!(json["type"].as_str().unwrap().ends_with(face.code));
             }
         }
@@ -330,6 +378,30 @@ mod tests {
             if face.status == StatusCode::UNAUTHORIZED {
                 assert!(!matches!(face.challenge, Challenge::None), "{stop:?}");
             }
+        }
+    }
+
+    #[test]
+    fn our_own_trouble_is_a_503_that_says_when_to_try_again_and_no_challenge() {
+        let plan = Plan::new(
+            &crate::gateway::test_config(),
+            &crate::gateway::test_origin(),
+            &std::collections::BTreeMap::new(),
+            &[],
+        );
+        for failure in [Failure::Unavailable, Failure::TimedOut, Failure::Overloaded] {
+            let answer = answer(&Stop::Failed(failure), plan.as_ref().unwrap(), "id");
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
+            assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
+            assert!(!answer.headers().contains_key(header::WWW_AUTHENTICATE));
+        }
+    }
+
+    #[test]
+    fn every_reason_is_known_to_the_metrics() {
+        for stop in every_stop() {
+            assert!(REASONS.contains(&stop.reason()), "{}", stop.reason());
         }
     }
 }

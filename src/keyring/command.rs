@@ -76,6 +76,25 @@ pub struct NewKey {
     pub expires_at: Option<Timestamp>,
 }
 
+impl NewKey {
+    /// A key of which nothing else is said: no owner, name, permissions or bounds.
+    #[must_use]
+    pub fn bare(id: KeyId, imprint: Imprint, kind: Kind) -> Self {
+        Self {
+            id,
+            imprint,
+            kind,
+            account: None,
+            user: None,
+            name: String::new(),
+            permissions: Permissions::default(),
+            allowed_ips: Vec::new(),
+            not_before: None,
+            expires_at: None,
+        }
+    }
+}
+
 /// What a command brought about, or what it shows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

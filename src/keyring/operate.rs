@@ -94,7 +94,7 @@ fn key(key: crate::key::Key) -> Outcome {
     Outcome::Key(Box::new(key))
 }
 
-/// Whose key it is must fit its kind.
+/// Whose key it is must fit its kind. A user key may name an account: its user must then be a member there.
 fn check_owner(new: &NewKey) -> Result<(), Problem> {
     let fault = match (new.kind, &new.account, &new.user) {
         (Kind::Service, None, _) => "a service key belongs to an account: name it",
@@ -103,15 +103,12 @@ fn check_owner(new: &NewKey) -> Result<(), Problem> {
             "a personal key is one user's in one account: name both"
         }
         (Kind::User, _, None) => "a user key belongs to a user: name them",
-        (Kind::User, Some(_), Some(_)) => {
-            "a user key reaches every account its user is a member of; for one account make a personal key"
-        }
         (Kind::Operator, Some(_), _) | (Kind::Operator, _, Some(_)) => {
             "an operator key runs keyward and has neither account nor user"
         }
         (Kind::Service, Some(_), None)
         | (Kind::Personal, Some(_), Some(_))
-        | (Kind::User, None, Some(_))
+        | (Kind::User, _, Some(_))
         | (Kind::Operator, None, None) => return Ok(()),
     };
     Err(Problem::Invalid(fault.into()))

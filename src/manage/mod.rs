@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -25,6 +25,7 @@ use self::routes::Row;
 use crate::measure::Size;
 use crate::net::config::{Limits, Timeouts};
 use crate::net::{Handler, Peer};
+use crate::telemetry::exposition::Form;
 use crate::telemetry::metrics::Metrics;
 
 /// Answers the management listener's requests.
@@ -43,15 +44,16 @@ impl Admin {
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let mut response = match routes::find(request.uri().path(), request.method()) {
-            Ok(row) => self.tell(row, request.uri().query()),
+            Ok(row) => self.tell(row, request),
             Err(problem) => problem.into_response(),
         };
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 
-    fn tell(&self, row: Row, query: Option<&str>) -> Response<Full<Bytes>> {
+    fn tell<B>(&self, row: Row, request: &Request<B>) -> Response<Full<Bytes>> {
         // `?verbose` and `?verbose=1` alike.
+        let query = request.uri().query();
         let verbose = query.is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("verbose")));
         match row {
             Row::Live => text(StatusCode::OK, TEXT, "alive\n"),
@@ -64,7 +66,11 @@ impl Admin {
                     (false, false) => Problem::not_ready(&report).into_response(),
                 }
             }
-            Row::Metrics => text(StatusCode::OK, crate::telemetry::metrics::CONTENT_TYPE, self.metrics.render()),
+            Row::Metrics => {
+                let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+                let form = Form::accepted(accept);
+                text(StatusCode::OK, form.content_type(), self.metrics.render(form))
+            }
         }
     }
 }

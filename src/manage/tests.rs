@@ -103,7 +103,7 @@ fn the_face_answers_on_a_worker_of_its_own() {
     let _workers = Workers::start(&setup, listeners, move |_| admin.clone()).unwrap();
     for (method, has_body) in [("GET", true), ("HEAD", false)] {
         let mut client = TcpStream::connect(address).unwrap();
-        write!(client, "{method} /metrics HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").unwrap();
+        write!(client, "{method} /metrics HTTP/1.1\r\nhost: admin\r\naccept: application/openmetrics-text\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("content-length: "), "{answer}");

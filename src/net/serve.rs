@@ -193,8 +193,14 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExec {
     }
 }
 
+/// A head that is parsed: twice what is allowed, so that the handler can refuse one that is over it in its own words. What
+/// is over this is refused by hyper, with a status and nothing else.
+fn parsed(limits: &Limits) -> usize {
+    limits.header_bytes.as_usize().saturating_mul(2)
+}
+
 fn http1(limits: &Limits) -> http1::Builder {
-    let header = limits.header_bytes.as_usize();
+    let header = parsed(limits);
     let mut builder = http1::Builder::new();
     builder
         // Without a timer hyper's time-outs do nothing, silently (hyper server/conn/http1.rs).
@@ -229,7 +235,7 @@ fn http2(limits: &Limits, exec: LocalExec) -> http2::Builder<LocalExec> {
         .initial_connection_window_size(1024 * 1024)
         .adaptive_window(false)
         // As for HTTP/1.1, so that the choice of protocol is no way around it.
-        .max_header_list_size(u32::try_from(limits.header_bytes.0).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(parsed(limits)).unwrap_or(u32::MAX))
         // The default of 400 KiB a stream is 40 MiB a connection.
         .max_send_buf_size(64 * 1024)
         .max_frame_size(16 * 1024)

@@ -26,6 +26,7 @@ use super::worker::{Drained, Setup, WorkerFailed, Workers};
 use super::*;
 use crate::clock::Clock;
 use crate::measure::{Size, Span};
+use crate::telemetry::exposition::Form;
 use crate::telemetry::metrics::{Metrics, Names};
 
 /// Answers what the path says.
@@ -172,7 +173,7 @@ impl Face {
 
     /// Waits until a line of the scrape says so.
     fn wait_for_line(&self, line: &str) {
-        wait_until(line, || self.metrics.render().lines().any(|have| have == line));
+        wait_until(line, || self.metrics.render(Form::Prometheus).lines().any(|have| have == line));
     }
 
     fn wait_for_closed(&self, reason: &str) {

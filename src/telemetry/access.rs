@@ -219,6 +219,7 @@ const QUEUED_CHUNKS: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::exposition::Form;
     use crate::telemetry::metrics::Names;
 
     #[test]
@@ -239,7 +240,7 @@ mod tests {
         let text = String::from_utf8(memory.lock().unwrap().clone()).unwrap();
         let expected: String = (0..5_000).map(|number| format!("line {number}\n")).collect();
         assert_eq!(text, expected);
-        assert!(metrics.render().contains("keyward_access_log_dropped_total 0"));
+        assert!(metrics.render(Form::Prometheus).contains("keyward_access_log_dropped_total 0"));
     }
 
     #[tokio::test]
@@ -277,7 +278,7 @@ mod tests {
         drop(held);
         let dropped = log.dropped.load(Ordering::Relaxed);
         assert!((3..=4).contains(&dropped), "{dropped}");
-        assert!(metrics.render().contains(&format!("keyward_access_log_dropped_total {dropped}")));
+        assert!(metrics.render(Form::Prometheus).contains(&format!("keyward_access_log_dropped_total {dropped}")));
         drop(lines);
         log.finish();
         assert_eq!(memory.lock().unwrap().iter().filter(|byte| **byte == b'\n').count() as u64, 260 - dropped);

@@ -20,6 +20,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use prometheus_client::registry::Registry;
 
+use super::exposition::Form;
 use super::label::{
     CODE_COUNT, Closed, Decision, HandshakeFailure, METHODS, OriginEvent, ParseError, code_index, method_index,
 };
@@ -83,24 +84,21 @@ impl Metrics {
         self.extra(Extra { name, help, reading: Reading::Counters(label, Box::new(read)) });
     }
 
-    /// Everything, as OpenMetrics text ([`CONTENT_TYPE`]).
+    /// Everything, in the form that was asked for.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, form: Form) -> String {
         let mut text = String::with_capacity(16 * 1024);
         // Writing to a `String` does not fail, and every label is plain text.
         if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &self.registry) {
             tracing::error!(%error, "metrics could not be written");
         }
-        text
+        form.write(text)
     }
 
     fn extra(&self, extra: Extra) {
         self.book.extras.lock().unwrap_or_else(PoisonError::into_inner).push(extra);
     }
 }
-
-/// The media type of [`Metrics::render`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// One thread's counters.
 pub struct Shard {
@@ -340,7 +338,7 @@ mod tests {
         one.client_closed(Closed::IdleTimeout);
         one.origin(0, OriginEvent::Reused);
         one.origin(7, OriginEvent::Reused);
-        let text = metrics.render();
+        let text = metrics.render(Form::OpenMetrics);
         for line in [
             r#"keyward_http_requests_total{route="api",method="GET",code="200"} 2"#,
             r#"keyward_http_requests_total{route="none",method="GET",code="401"} 1"#,
@@ -362,7 +360,7 @@ mod tests {
         metrics.shard().request(Some(1), &Method::POST, StatusCode::CREATED, Duration::from_millis(1));
         metrics.counter("keyward_borrowed", "A number of another part", || 42);
         metrics.gauge("keyward_level", "Another", || 0.5);
-        let text = metrics.render();
+        let text = metrics.render(Form::OpenMetrics);
         assert!(text.contains("keyward_borrowed_total 42"), "{text}");
         assert!(text.contains("keyward_level 0.5"), "{text}");
         assert!(text.contains(r#"route="say \"hi\"""#), "{text}");
@@ -374,7 +372,7 @@ mod tests {
             assert!(known.iter().any(|family| name.starts_with(family)), "{line} has no type");
             assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
         }
-        for family in ["http_requests", "client_connections", "parse_errors", "tls_handshake_failures", "build"] {
+        for family in ["http_requests", "client_connections", "parse_errors", "tls_handshake_failures", "build_info"] {
             assert!(known.contains(&format!("keyward_{family}").as_str()), "{family} is missing");
         }
     }

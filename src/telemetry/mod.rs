@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod config;
+pub mod exposition;
 pub mod label;
 pub mod logs;
 pub mod metrics;

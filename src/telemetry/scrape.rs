@@ -90,8 +90,10 @@ impl Collector for Scrape {
             ParseError::ALL.iter().map(|each| ([("reason", each.as_str())], sums[layout.parse_errors + each.index()]));
         counters(&mut out, "keyward_parse_errors", "Input that was no HTTP", &parse.collect::<Vec<_>>())?;
 
-        out.encode_descriptor("keyward_build", "What is running", None, MetricType::Info)?
-            .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
+        // A gauge that is always 1, as Prometheus' own text format has no type for this.
+        out.encode_descriptor("keyward_build_info", "What is running", None, MetricType::Gauge)?
+            .encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?
+            .encode_gauge(&1_u64)?;
 
         for extra in extras.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             match &extra.reading {

@@ -11,6 +11,7 @@ mod floors;
 mod gateway;
 mod httpbin;
 mod memory;
+mod readme;
 mod settings;
 mod shutdown;
 mod support;

@@ -12,8 +12,8 @@ use crate::secret::Secret;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
-    /// The account the key is held to; for service and personal keys.
+pub(in crate::cli) struct Arguments {
+    /// The account a service or personal key is held to. A user key may name one its user is a member of.
     #[arg(long)]
     account: Option<AccountId>,
     /// Whose key it is: service, personal, user or operator.

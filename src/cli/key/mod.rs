@@ -10,7 +10,7 @@ use self::show::{print_key, print_keys};
 use super::access::{Access, carry_out, unexpected};
 
 use super::output::print_secret;
-use super::settings::StoreArguments;
+use super::settings::OnStore;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::key::token::{self, Prefix};
@@ -18,19 +18,10 @@ use crate::key::{AccountId, Key, KeyId, KeyState, Kind, UserId};
 use crate::keyring::command::{Command, KeyFilter, Outcome};
 use crate::store;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    store: StoreArguments,
-    /// Print JSON.
-    #[arg(long, global = true)]
-    json: bool,
-}
+pub(super) type Arguments = OnStore<Verb>;
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// Make a key and print its secret, once.
     Mint(mint::Arguments),
     /// Show keys, without their secrets.
@@ -76,7 +67,7 @@ enum Verb {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { verb, store, json } = arguments;
+    let OnStore { verb, store, json } = arguments;
     let settings = store.settings()?;
     let now = Clock::System.now();
     let command = match verb {

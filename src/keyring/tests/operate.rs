@@ -110,7 +110,6 @@ async fn a_key_must_fit_its_kind_and_its_time() {
         (Kind::Personal, Some("101"), None),
         (Kind::Personal, None, Some("paul")),
         (Kind::User, None, None),
-        (Kind::User, Some("101"), Some("paul")),
         (Kind::Operator, Some("101"), None),
         (Kind::Operator, None, Some("paul")),
     ];

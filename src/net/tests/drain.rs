@@ -43,7 +43,9 @@ fn what_is_still_busy_when_time_is_up_is_cut_and_counted() {
     face.wait_for_begun(1);
     assert_eq!(face.drain(SHORT.0).cut, 1);
     assert!(read_to_close(&mut busy).is_empty());
-    assert!(metrics.render().contains(r#"keyward_client_connections_closed_total{reason="drained"} 1"#));
+    assert!(
+        metrics.render(Form::Prometheus).contains(r#"keyward_client_connections_closed_total{reason="drained"} 1"#)
+    );
 }
 
 #[test]

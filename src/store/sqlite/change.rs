@@ -72,13 +72,15 @@ pub(in crate::store) fn mint(db: &Connection, draft: &Draft, now: Timestamp) -> 
     if let Some(user) = &draft.user {
         must_have_user(db, user)?;
     }
-    if let (Kind::Personal, Some(account), Some(user)) = (draft.kind, &draft.account, &draft.user)
+    if let (Kind::Personal | Kind::User, Some(account), Some(user)) = (draft.kind, &draft.account, &draft.user)
         && !is_member(db, account, user)?
     {
         return Err(no_member(account, user));
     }
     must_be_new(db, &draft.secret.digest)?;
-    insert_key(db, draft, draft.account.as_ref(), now)?;
+    // A user key that names an account says where its user belongs; it is held to none.
+    let held_to = draft.account.as_ref().filter(|_| draft.kind != Kind::User);
+    insert_key(db, draft, held_to, now)?;
     must_have_key(db, &draft.id)
 }
 

@@ -81,6 +81,10 @@ fn a_user_key_crosses_the_accounts_of_its_user_and_no_others() {
         keyward.cli(&["member", "add", "--account", account, "--user", "u1"]);
     }
     let key = keyward.mint(&["--kind", "user", "--user", "u1"]);
+    // Naming an account binds the key to nothing; it only must be one of its user's.
+    let named = keyward.json(&["key", "mint", "--kind", "user", "--user", "u1", "--account", "101"]);
+    assert_eq!((named["kind"].as_str(), named["account"].is_null()), (Some("user"), true));
+    assert!(!keyward.run(&["key", "mint", "--kind", "user", "--user", "u1", "--account", "103"]).status.success());
     for account in ["101", "102"] {
         assert_eq!(keyward.get(&format!("/api/v2/accounts/{account}/"), &key.secret).status, 200);
         assert_eq!(value(&origin.last(), "x-keyward-account"), Some(account));
