@@ -4,10 +4,12 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
 
 use super::access::Record;
 use super::origin::OriginBody;
@@ -112,7 +114,38 @@ impl Body for RequestBody {
 /// An answer's body on its way to the client, with the record that is written when it ends, however it ends.
 pub struct Outgoing {
     source: Source,
+    rest: Option<Rest>,
     record: Option<Record>,
+}
+
+/// What the client of a refused HTTP/2 request still sends. To end an answer under it means to reset the stream (RFC 9113,
+/// 8.1), which many a client takes for a broken exchange, and never shows the answer. So it is read first, in bounds.
+struct Rest {
+    body: Incoming,
+    budget: usize,
+    end: Pin<Box<Sleep>>,
+}
+
+impl Rest {
+    const BYTES: usize = 1024 * 1024;
+    const TIME: Duration = Duration::from_secs(2);
+
+    fn new(body: Incoming) -> Self {
+        Self { body, budget: Self::BYTES, end: Box::pin(sleep(Self::TIME)) }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.budget > 0 {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.budget = self.budget.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return self.end.as_mut().poll(cx),
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 enum Source {
@@ -123,17 +156,23 @@ enum Source {
 impl Outgoing {
     /// An answer of our own.
     pub(super) const fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(Some(bytes)), record: None }
+        Self { source: Source::Whole(Some(bytes)), rest: None, record: None }
     }
 
     /// The origin's answer.
     pub(super) const fn origin(body: Paced<OriginBody>) -> Self {
-        Self { source: Source::Origin(body), record: None }
+        Self { source: Source::Origin(body), rest: None, record: None }
+    }
+
+    /// Ends only once what the client still sends was read.
+    pub(super) fn reading(mut self, rest: Option<Incoming>) -> Self {
+        self.rest = rest.map(Rest::new);
+        self
     }
 
     /// With the record to write at its end.
     pub(super) fn recorded(mut self, mut record: Record) -> Self {
-        record.expects_body(!self.is_end_stream());
+        record.expects_body(!self.source.is_end_stream());
         self.record = Some(record);
         self
     }
@@ -158,11 +197,17 @@ impl Body for Outgoing {
                 None => record.sent(0, true),
             }
         }
+        if frame.is_none()
+            && let Some(rest) = &mut this.rest
+        {
+            std::task::ready!(rest.poll_read(cx));
+            this.rest = None;
+        }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source.is_end_stream()
+        self.rest.is_none() && self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -22,22 +22,25 @@ use crate::net::body::{Paced, fits};
 use crate::telemetry::label::OriginEvent;
 use crate::telemetry::metrics::Shard;
 
-/// Sends a permitted request and brings the answer back, its body still on the way.
+/// Sends a permitted request and brings the answer back, its body still on the way. Takes the request's `body` unless it
+/// refuses it.
 ///
 /// # Errors
 /// [`Stop::Origin`], or what was wrong with the client's body.
 pub(super) async fn forward(
     permit: &Permit<'_>,
     asked: Asked,
+    body: &mut Option<Incoming>,
     service: &Service,
     pool: &Rc<Pool>,
     outbound: &Outbound<'_>,
 ) -> Result<Response<Outgoing>, Stop> {
     let limit = permit.route().body_limit;
-    if !fits(&asked.body, limit) {
-        return Err(Stop::TooLarge);
-    }
-    let (head, body) = outbound.request(permit, asked, service);
+    let body = match body.take_if(|body| fits(body, limit)) {
+        Some(body) => body,
+        None => return Err(Stop::TooLarge),
+    };
+    let head = outbound.request(permit, asked, body.is_end_stream(), service);
     let (body, upload) = RequestBody::new(Paced::new(body, outbound.body_idle, limit));
     let (answer, lease) =
         exchange(pool, service, head, body, &upload, outbound.shard).await.map_err(|error| match upload.failure() {
@@ -78,14 +81,14 @@ pub(super) struct Outbound<'a> {
 
 impl Outbound<'_> {
     /// The request as the origin gets it: HTTP/1.1, origin form, one Host, our words about who asks.
-    fn request(&self, permit: &Permit<'_>, asked: Asked, service: &Service) -> (Parts, Incoming) {
+    fn request(&self, permit: &Permit<'_>, asked: Asked, bodiless: bool, service: &Service) -> Parts {
         let (mut parts, ()) = Request::new(()).into_parts();
         let secure = asked.client.secure;
         parts.method = asked.method;
         parts.uri = Uri::from(asked.target);
         parts.headers = asked.headers;
         let headers = &mut parts.headers;
-        if !asked.body.is_end_stream() && !headers.contains_key(header::CONTENT_LENGTH) {
+        if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) {
             // Without either, hyper's client drops the body of a GET.
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
@@ -115,7 +118,7 @@ impl Outbound<'_> {
                 say(&self.identity.permissions, &holder.grant.permissions.to_string());
             }
         }
-        (parts, asked.body)
+        parts
     }
 }
 

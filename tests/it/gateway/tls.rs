@@ -104,6 +104,18 @@ fn a_refused_head_over_http_2_has_no_body() {
 }
 
 #[test]
+fn a_refused_upload_over_http_2_learns_why() {
+    let started = started();
+    let upload = started.root.file.with_file_name("upload");
+    std::fs::write(&upload, vec![b'x'; 900_000]).unwrap();
+    let body = format!("@{}", upload.display());
+    let wrong = ["--http2", "--data-binary", &body, "--header", "Authorization: Bearer no-such-key-anywhere"];
+    let said = started.curl("one.test", &wrong);
+    assert!(said.contains("CREDENTIAL_AMBIGUOUS"), "{said}");
+    assert_eq!(started.keyward.logged("/a", 1)[0]["reason"], "credential_ambiguous");
+}
+
+#[test]
 fn a_body_streams_over_http_2_both_ways() {
     let started = started();
     let said = started.curl("one.test", &["--http2", "--data-binary", &"x".repeat(100_000)]);
