@@ -59,23 +59,42 @@ fn a_kept_connection_that_proved_stale_is_replaced_and_the_request_repeated_once
 }
 
 #[test]
-fn a_post_that_may_have_had_its_effect_is_not_repeated() {
+fn what_may_have_had_its_effect_or_had_a_body_is_not_repeated() {
     let origin = Origin::scripted(|line| {
         line.request();
         line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         line.request();
     });
     let (keyward, key) = before(&origin, "");
-    assert_eq!(keyward.get("/first", &key.secret).status, 200);
-    let mut wire = keyward.wire();
-    wire.send(format!(
-        "POST /order HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\nContent-Length: 1\r\n\r\nx",
-        key.secret
-    ));
-    let answer = wire.answer("POST");
-    assert_eq!((answer.status, answer.code().as_str()), (502, "UPSTREAM_BROKEN"));
-    let orders = origin.seen().heads.iter().filter(|head| head.starts_with("POST /order")).count();
-    assert_eq!(orders, 1);
+    for (method, path, body) in [
+        ("POST", "/order", "Content-Length: 1\r\n\r\nx"),
+        ("POST", "/bare", "Content-Length: 0\r\n\r\n"),
+        ("PUT", "/whole", "Content-Length: 1\r\n\r\nx"),
+    ] {
+        assert_eq!(keyward.get("/first", &key.secret).status, 200);
+        let mut wire = keyward.wire();
+        wire.send(format!("{method} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n{body}", key.secret));
+        let answer = wire.answer(method);
+        assert_eq!((answer.status, answer.code().as_str()), (502, "UPSTREAM_BROKEN"));
+        let orders = origin.seen().heads.iter().filter(|head| head.starts_with(&format!("{method} {path} "))).count();
+        assert_eq!(orders, 1, "{path}");
+    }
+}
+
+#[test]
+fn nothing_is_repeated_where_settings_say_so_nor_on_a_fresh_connection() {
+    let stale = Origin::scripted(|line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        line.request();
+    });
+    let (keyward, key) = before(&stale, "[origin]\nretry = false\n");
+    assert_eq!(keyward.get("/", &key.secret).status, 200);
+    assert_eq!(keyward.get("/", &key.secret).code(), "UPSTREAM_BROKEN");
+    let mute = Origin::scripted(|line| drop(line.request()));
+    let (keyward, key) = before(&mute, "");
+    assert_eq!(keyward.get("/", &key.secret).code(), "UPSTREAM_BROKEN");
+    assert_eq!(mute.seen().heads.len(), 1);
 }
 
 #[test]
@@ -257,4 +276,52 @@ fn who_waits_for_a_connection_is_told_where_none_can_be_opened() {
         asking.into_iter().map(|asked| asked.join().unwrap()).collect::<Vec<_>>()
     });
     assert!(asked.iter().all(|code| code == "UPSTREAM_UNREACHABLE"), "{asked:?}");
+}
+
+#[test]
+fn an_origin_that_ends_within_an_upload_without_an_answer_gave_none() {
+    let origin = Origin::scripted(|line| drop(line.head()));
+    let (keyward, key) = before(&origin, "");
+    for framing in ["Content-Length: 5000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n4c4b40\r\n"] {
+        let mut wire = keyward.wire();
+        wire.send(format!("PUT / HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n{framing}", key.secret));
+        wire.send_meanwhile(vec![b'x'; 5_000_000]);
+        let answer = wire.answer("PUT");
+        assert_eq!((answer.status, answer.code().as_str()), (502, "UPSTREAM_BROKEN"), "{framing}");
+    }
+    assert_eq!(origin.seen().heads.len(), 2);
+}
+
+#[test]
+fn an_exchange_left_in_the_middle_leaves_nothing_to_the_next() {
+    // An answer too long for every buffer, and one that comes before its upload's end.
+    let origin = Origin::scripted(|line| {
+        while let Some(head) = line.head() {
+            match head.split(' ').nth(1).unwrap() {
+                "/long" => {
+                    line.send("HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n");
+                    for _ in 0..500 {
+                        line.send(vec![b'x'; 100_000]);
+                    }
+                }
+                "/early" => line.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly"),
+                _ => line.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext"),
+            }
+        }
+    });
+    let (keyward, key) = before(&origin, "");
+    for round in 1..4 {
+        let mut wire = keyward.wire();
+        wire.send(format!("GET /long HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
+        assert_eq!(wire.head().0, 200);
+        drop(wire);
+        assert_eq!(keyward.get("/next", &key.secret).text(), "next");
+        let mut wire = keyward.wire();
+        let head = format!("POST /early HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n", key.secret);
+        wire.send(head + "Content-Length: 100\r\n\r\nGET /smuggled HTTP/1.1\r\n");
+        assert_eq!(wire.answer("POST").text(), "early");
+        assert_eq!(keyward.get("/next", &key.secret).text(), "next");
+        origin.expect_ended(2 * round);
+    }
+    assert!(origin.seen().heads.iter().all(|head| !head.contains("smuggled")));
 }
