@@ -1,6 +1,6 @@
 //! The two bodies of an exchange: what the client sends on its way to the origin, and what it gets back.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -33,6 +33,9 @@ pub(super) struct Upload {
     wanting: Cell<bool>,
     /// Why it ended early; always the client's doing.
     failure: Cell<Option<UploadFailure>>,
+    /// Whether what the origin did not take is left in `rest`: over HTTP/2, see [`Rest`].
+    keeps: bool,
+    rest: RefCell<Option<Incoming>>,
 }
 
 /// Why a request's body ended early.
@@ -57,21 +60,34 @@ impl Upload {
         self.wanting.get()
     }
 
+    /// What the origin did not take.
+    pub(super) fn rest(&self) -> Option<Incoming> {
+        self.rest.take()
+    }
+
     pub(super) fn failure(&self) -> Option<UploadFailure> {
         self.failure.get()
     }
 }
 
 impl RequestBody {
-    /// The body and the view of how it fares.
-    pub(super) fn new(body: Paced<Incoming>) -> (Self, Rc<Upload>) {
-        let upload = Rc::new(Upload { finished: Cell::new(body.is_end_stream()), ..Upload::default() });
+    /// The body and the view of how it fares, which `keeps` what is left of it.
+    pub(super) fn new(body: Paced<Incoming>, keeps: bool) -> (Self, Rc<Upload>) {
+        let upload = Rc::new(Upload { finished: Cell::new(body.is_end_stream()), keeps, ..Upload::default() });
         (Self { inner: Some(body), upload: Rc::clone(&upload) }, upload)
     }
 
     /// No body, for a repeated request that had none.
     pub(super) fn none(upload: &Rc<Upload>) -> Self {
         Self { inner: None, upload: Rc::clone(upload) }
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if self.upload.keeps && !self.upload.is_finished() {
+            *self.upload.rest.borrow_mut() = self.inner.take().map(Paced::into_inner);
+        }
     }
 }
 
@@ -114,12 +130,15 @@ impl Body for RequestBody {
 /// An answer's body on its way to the client, with the record that is written when it ends, however it ends.
 pub struct Outgoing {
     source: Source,
+    /// The request's body, where some of it may be left at the end.
+    upload: Option<Rc<Upload>>,
     rest: Option<Rest>,
     record: Option<Record>,
 }
 
-/// What the client of a refused HTTP/2 request still sends. To end an answer under it means to reset the stream (RFC 9113,
-/// 8.1), which many a client takes for a broken exchange, and never shows the answer. So it is read first, in bounds.
+/// What the client of an HTTP/2 request still sends when its answer is whole. To end the answer under it means to reset the
+/// stream (RFC 9113, 8.1), which many a client takes for a broken exchange, and never shows the answer. So it is read
+/// first, in bounds.
 struct Rest {
     body: Incoming,
     budget: usize,
@@ -156,12 +175,13 @@ enum Source {
 impl Outgoing {
     /// An answer of our own.
     pub(super) const fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(Some(bytes)), rest: None, record: None }
+        Self { source: Source::Whole(Some(bytes)), upload: None, rest: None, record: None }
     }
 
-    /// The origin's answer.
-    pub(super) const fn origin(body: Paced<OriginBody>) -> Self {
-        Self { source: Source::Origin(body), rest: None, record: None }
+    /// The origin's answer to a request with this body.
+    pub(super) fn origin(body: Paced<OriginBody>, upload: Rc<Upload>) -> Self {
+        let upload = Some(upload).filter(|upload| upload.keeps);
+        Self { source: Source::Origin(body), upload, rest: None, record: None }
     }
 
     /// Ends only once what the client still sends was read.
@@ -197,17 +217,23 @@ impl Body for Outgoing {
                 None => record.sent(0, true),
             }
         }
-        if frame.is_none()
-            && let Some(rest) = &mut this.rest
-        {
-            std::task::ready!(rest.poll_read(cx));
-            this.rest = None;
+        if frame.is_none() {
+            if let Some(upload) = this.upload.take() {
+                // The origin's connection, and with it the body it did not take.
+                this.source = Source::Whole(None);
+                this.rest = upload.rest().map(Rest::new);
+            }
+            if let Some(rest) = &mut this.rest {
+                std::task::ready!(rest.poll_read(cx));
+                this.rest = None;
+            }
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_none() && self.source.is_end_stream()
+        let unread = self.upload.as_ref().is_some_and(|upload| !upload.is_finished());
+        !unread && self.rest.is_none() && self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -22,8 +22,8 @@ use crate::net::body::{Paced, fits};
 use crate::telemetry::label::OriginEvent;
 use crate::telemetry::metrics::Shard;
 
-/// Sends a permitted request and brings the answer back, its body still on the way. Takes the request's `body` unless it
-/// refuses it.
+/// Sends a permitted request and brings the answer back, its body still on the way. Takes the request's `body`; what it
+/// leaves of it was not read.
 ///
 /// # Errors
 /// [`Stop::Origin`], or what was wrong with the client's body.
@@ -36,19 +36,18 @@ pub(super) async fn forward(
     outbound: &Outbound<'_>,
 ) -> Result<Response<Outgoing>, Stop> {
     let limit = permit.route().body_limit;
-    let body = match body.take_if(|body| fits(body, limit)) {
-        Some(body) => body,
-        None => return Err(Stop::TooLarge),
-    };
-    let head = outbound.request(permit, asked, body.is_end_stream(), service);
-    let (body, upload) = RequestBody::new(Paced::new(body, outbound.body_idle, limit));
-    let (answer, lease) =
-        exchange(pool, service, head, body, &upload, outbound.shard).await.map_err(|error| match upload.failure() {
+    let Some(sent) = body.take_if(|body| fits(body, limit)) else { return Err(Stop::TooLarge) };
+    let head = outbound.request(permit, asked, sent.is_end_stream(), service);
+    let (sent, upload) = RequestBody::new(Paced::new(sent, outbound.body_idle, limit), outbound.http2);
+    let (answer, lease) = exchange(pool, service, head, sent, &upload, outbound.shard).await.map_err(|error| {
+        *body = upload.rest();
+        match upload.failure() {
             Some(UploadFailure::TooLarge) => Stop::TooLarge,
             Some(UploadFailure::Stalled) => Stop::Stalled,
             Some(UploadFailure::Broken) => Stop::Malformed(Malformed::Body),
             None => Stop::Origin(error),
-        })?;
+        }
+    })?;
     let (mut head, body) = answer.into_parts();
     // An origin may switch protocols only where that was asked for, and we never ask.
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -65,8 +64,8 @@ pub(super) async fn forward(
     if let Some(Carrier::Header(name)) = outbound.carrier {
         keep_private(&mut head.headers, name);
     }
-    let body = Paced::new(lease.body(body, upload), service.body_idle, u64::MAX);
-    Ok(Response::from_parts(head, Outgoing::origin(body)))
+    let body = Paced::new(lease.body(body, Rc::clone(&upload)), service.body_idle, u64::MAX);
+    Ok(Response::from_parts(head, Outgoing::origin(body, upload)))
 }
 
 /// What the origin is told beyond the request itself.
@@ -76,6 +75,8 @@ pub(super) struct Outbound<'a> {
     /// Where the key rode.
     pub(super) carrier: Option<&'a Carrier>,
     pub(super) body_idle: std::time::Duration,
+    /// Whether the request came over HTTP/2.
+    pub(super) http2: bool,
     pub(super) shard: &'a Shard,
 }
 

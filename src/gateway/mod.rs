@@ -103,6 +103,7 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Response<Outgoing>, Stop> {
         let plan = &*self.parts.plan;
+        let version = head.version;
         let mut asked = Asked::new(head, peer, &self.parts)?;
         record.canonical(&asked.host, asked.client.address, asked.client.request_id.as_ref());
         let (permit, carrier) = self.permit(&mut asked, record).await?;
@@ -113,6 +114,7 @@ impl Gateway {
             request_id: &record.id().clone(),
             carrier: carrier.as_ref(),
             body_idle: self.parts.body_idle,
+            http2: version == Version::HTTP_2,
             shard: &self.ledger.shard,
         };
         let answer = forward(&permit, asked, body, &plan.services[service], &self.pools[service], &outbound).await?;

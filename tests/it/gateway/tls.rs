@@ -14,12 +14,15 @@ struct Started {
 }
 
 fn started() -> Started {
-    let origin = Origin::plain();
+    started_before(Origin::plain(), "")
+}
+
+fn started_before(origin: Origin, more: &str) -> Started {
     let setup = keyward();
     let root = Root::new(setup.folder());
     let one = root.certificate(setup.folder(), &["one.test", "www.one.test"]);
     let any = root.certificate(setup.folder(), &["*.two.test"]);
-    let mut config = "[server]\nlisten = []\ntls_listen = [\"127.0.0.1:0\"]\n".to_owned();
+    let mut config = format!("{more}\n[server]\nlisten = []\ntls_listen = [\"127.0.0.1:0\"]\n");
     for files in [&one, &any] {
         config.push_str(&format!(
             "[[server.certificates]]\nchain_file = {:?}\nkey_file = {:?}\n",
@@ -113,6 +116,25 @@ fn a_refused_upload_over_http_2_learns_why() {
     let said = started.curl("one.test", &wrong);
     assert!(said.contains("CREDENTIAL_AMBIGUOUS"), "{said}");
     assert_eq!(started.keyward.logged("/a", 1)[0]["reason"], "credential_ambiguous");
+}
+
+#[test]
+fn an_early_answer_to_an_upload_over_http_2_is_the_answer() {
+    let origin = Origin::scripted(|line| {
+        line.head();
+        line.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+    });
+    let started = started_before(origin, "");
+    let limited = started_before(Origin::plain(), "[gateway]\nbody_limit = \"300KiB\"\n");
+    let upload = started.root.file.with_file_name("upload");
+    std::fs::write(&upload, vec![b'x'; 900_000]).unwrap();
+    let body = format!("@{}", upload.display());
+    for _ in 0..5 {
+        assert_eq!(started.curl("one.test", &["--http2", "--data-binary", &body]), "no");
+        let unannounced = ["--http2", "--header", "Content-Length:", "--data-binary", &body];
+        let said = limited.curl("one.test", &unannounced);
+        assert!(said.contains("PAYLOAD_TOO_LARGE"), "{said}");
+    }
 }
 
 #[test]
