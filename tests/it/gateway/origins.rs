@@ -325,3 +325,13 @@ fn an_exchange_left_in_the_middle_leaves_nothing_to_the_next() {
     }
     assert!(origin.seen().heads.iter().all(|head| !head.contains("smuggled")));
 }
+
+#[test]
+fn a_connection_that_nobody_uses_is_closed_in_time() {
+    let origin = Origin::plain();
+    let (keyward, key) = before(&origin, "[origin]\nkeepalive_idle = \"100ms\"\n");
+    assert_eq!(keyward.get("/", &key.secret).status, 200);
+    origin.expect_ended(1);
+    assert_eq!(keyward.get("/", &key.secret).status, 200);
+    assert_eq!(origin.seen().connections, 2);
+}

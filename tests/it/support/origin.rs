@@ -113,7 +113,8 @@ impl Line {
         let _ = self.stream.read(&mut [0; 1]);
     }
 
-    fn body(&mut self, head: &str) -> Option<Vec<u8>> {
+    /// Reads the body that follows this head.
+    pub(crate) fn body(&mut self, head: &str) -> Option<Vec<u8>> {
         if let Some(length) = value(head, "content-length") {
             let length: usize = length.parse().unwrap();
             while self.read.len() < length {
