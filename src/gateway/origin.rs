@@ -156,16 +156,7 @@ impl Pool {
 
     /// Waits until a connection comes free, as long as opening one may take.
     async fn wait(&self) -> Result<(), OriginError> {
-        let (free, freed) = oneshot::channel();
-        let mut waiter = Waiter { pool: self, freed };
-        let mut waiting = self.waiting.borrow_mut();
-        // All wait equally long, so those who gave up stand in front. Where no connection comes free for hours, nobody
-        // else would take them off.
-        while waiting.front().is_some_and(oneshot::Sender::is_closed) {
-            waiting.pop_front();
-        }
-        waiting.push_back(free);
-        drop(waiting);
+        let mut waiter = Waiter::queued(self);
         match tokio::time::timeout(self.service().connect, &mut waiter.freed).await {
             Ok(_) => Ok(()),
             Err(_) => Err(OriginError::Busy),
@@ -212,6 +203,20 @@ impl Link {
 struct Waiter<'a> {
     pool: &'a Pool,
     freed: oneshot::Receiver<()>,
+}
+
+impl<'a> Waiter<'a> {
+    fn queued(pool: &'a Pool) -> Self {
+        let (free, freed) = oneshot::channel();
+        let mut waiting = pool.waiting.borrow_mut();
+        // All wait equally long, so those who gave up stand in front. Where no connection comes free for hours, nobody
+        // else would take them off.
+        while waiting.front().is_some_and(oneshot::Sender::is_closed) {
+            waiting.pop_front();
+        }
+        waiting.push_back(free);
+        Self { pool, freed }
+    }
 }
 
 impl Drop for Waiter<'_> {
