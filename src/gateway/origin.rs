@@ -12,6 +12,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -269,7 +270,8 @@ impl Lease {
         request: Request<RequestBody>,
         upload: &Upload,
     ) -> Result<Response<Incoming>, Broken> {
-        let limit = self.pool.service().response_header;
+        // Not zero, which would have the loop below never wait.
+        let limit = self.pool.service().response_header.max(Duration::from_millis(1));
         let Link { sender, connection, .. } = &mut *self.link;
         let mut answer = pin!(sender.try_send_request(request));
         let mut timer = pin!(tokio::time::sleep(limit));

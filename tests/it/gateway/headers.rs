@@ -168,3 +168,14 @@ fn a_refused_head_has_no_body_and_its_own_reason() {
     assert_eq!(wire.ask("GET", "/get", &[]).code(), "API_KEY_REQUIRED");
     assert_eq!(keyward.logged("/head", 1)[0]["reason"], "key_required");
 }
+
+#[test]
+fn without_an_access_log_nothing_is_said_and_all_is_counted() {
+    let (mut keyward, _origin, key) = started("[access_log]\nenabled = false\n");
+    assert_eq!(keyward.get("/a", &key.secret).status, 200);
+    assert_eq!(keyward.get("/a", "an-opaque-secret-that-nobody-has").status, 401);
+    let metrics = keyward.metrics();
+    assert!(metrics.contains("reason=\"permitted\"") && metrics.contains("reason=\"key_unknown\""), "{metrics}");
+    assert!(keyward.stop().success());
+    assert_eq!(keyward.stdout.all(), [""; 0]);
+}
