@@ -24,7 +24,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
 use super::body::{RequestBody, Upload};
-use super::connect::{Stream, connect};
+use super::connect::{Look, Stream, connect};
 use super::plan::Plan;
 use super::service::Service;
 use crate::clock::{BootTime, Clock};
@@ -84,6 +84,7 @@ pub(super) struct Pool {
 struct Link {
     sender: SendRequest<RequestBody>,
     connection: Connection<TokioIo<Stream>, RequestBody>,
+    look: Look,
     _slot: Slot,
 }
 
@@ -139,10 +140,11 @@ impl Pool {
     async fn open(&self, slot: Slot) -> Result<Box<Link>, OriginError> {
         let service = self.service();
         let stream = connect(service).await.map_err(OriginError::Unreachable)?;
+        let look = stream.look();
         let mut builder = Builder::new();
         builder.max_buf_size(128 * 1024).max_header_size(service.response_header_bytes);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(OriginError::Broken)?;
-        Ok(Box::new(Link { sender, connection, _slot: slot }))
+        Ok(Box::new(Link { sender, connection, look, _slot: slot }))
     }
 
     async fn kept(&self) -> Option<Box<Link>> {
@@ -196,6 +198,7 @@ impl Pool {
 impl Link {
     /// One poll lets the connection finish its last exchange and notice a close.
     fn is_alive(&mut self, cx: &mut Context<'_>) -> bool {
+        self.look.ask();
         Pin::new(&mut self.connection).poll(cx).is_pending() && self.sender.is_ready()
     }
 }

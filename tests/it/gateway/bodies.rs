@@ -227,3 +227,20 @@ fn neither_side_is_blamed_for_the_others_slowness() {
     wire.send(vec![b'x'; LENGTH]);
     assert_eq!(wire.answer("POST").header("x-length"), Some(LENGTH.to_string().as_str()));
 }
+
+#[test]
+fn an_answer_that_stops_coming_is_broken_off() {
+    let origin = Origin::scripted(|line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+        line.until_ended();
+    });
+    let (keyward, key) = before(&origin, "[origin]\nbody_idle = \"200ms\"\n");
+    let mut wire = keyward.wire();
+    wire.send(format!("GET /stalled HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
+    assert_eq!(wire.head().0, 200);
+    assert_eq!(wire.chunk().unwrap(), b"half");
+    assert!(wire.is_ended());
+    origin.expect_ended(1);
+    assert_eq!(keyward.logged("/stalled", 1)[0]["reason"], "origin_broke_off");
+}
