@@ -244,3 +244,27 @@ fn an_answer_that_stops_coming_is_broken_off() {
     origin.expect_ended(1);
     assert_eq!(keyward.logged("/stalled", 1)[0]["reason"], "origin_broke_off");
 }
+
+#[test]
+fn an_origin_that_reads_slowly_is_waited_for_as_long_as_it_reads() {
+    const LENGTH: usize = 40_000_000;
+    let origin = Origin::scripted(|line| {
+        line.head();
+        let mut left = LENGTH;
+        for _ in 0..40 {
+            std::thread::sleep(std::time::Duration::from_millis(25));
+            left -= line.skip(400_000);
+        }
+        while left > 0 {
+            let Some(read) = Some(line.skip(left.min(1_000_000))).filter(|read| *read > 0) else { return };
+            left -= read;
+        }
+        line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        line.until_ended();
+    });
+    let (keyward, key) = before(&origin, "[origin]\nresponse_header = \"500ms\"\n");
+    let mut wire = keyward.wire();
+    wire.send(post(&key, &format!("Content-Length: {LENGTH}")));
+    wire.send_meanwhile(vec![b'x'; LENGTH]);
+    assert_eq!(wire.answer("POST").status, 200);
+}

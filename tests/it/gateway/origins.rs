@@ -201,7 +201,7 @@ fn a_kept_connection_that_is_reset_is_stale_too() {
     let origin = Origin::scripted(|line| {
         line.request();
         line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        line.byte();
+        line.skip(1);
     });
     let (keyward, key) = before(&origin, "");
     for _ in 0..4 {

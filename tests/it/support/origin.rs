@@ -108,9 +108,12 @@ impl Line {
         Some(head)
     }
 
-    /// Reads one byte. What is left unread when the connection ends makes of its end a reset.
-    pub(crate) fn byte(&mut self) {
-        let _ = self.stream.read(&mut [0; 1]);
+    /// Reads and forgets at most so many bytes, and gives how many. What is left unread when the connection ends makes of
+    /// its end a reset.
+    pub(crate) fn skip(&mut self, most: usize) -> usize {
+        let unread = self.read.len().min(most);
+        self.read.drain(..unread);
+        if unread > 0 { unread } else { self.stream.read(&mut vec![0; most]).unwrap_or(0) }
     }
 
     /// Reads the body that follows this head.
