@@ -1,8 +1,7 @@
 //! One canonical request: made once, from here on the only thing that is judged and forwarded.
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, Version, header, request};
 
 use super::Parts;
 use super::canon::{self, Malformed};
@@ -17,7 +16,6 @@ pub(super) struct Asked {
     pub(super) host: HeaderValue,
     pub(super) target: PathAndQuery,
     pub(super) headers: HeaderMap,
-    pub(super) body: Incoming,
     pub(super) client: Client,
 }
 
@@ -26,9 +24,8 @@ impl Asked {
     ///
     /// # Errors
     /// [`Stop::HeadTooLarge`], [`Stop::Malformed`] or [`Stop::Misdirected`].
-    pub(super) fn new(request: Request<Incoming>, peer: &Peer, parts: &Parts) -> Result<Self, Stop> {
+    pub(super) fn new(mut head: request::Parts, peer: &Peer, parts: &Parts) -> Result<Self, Stop> {
         let plan = &*parts.plan;
-        let (mut head, body) = request.into_parts();
         if size_of(&head) > parts.header_bytes {
             return Err(Stop::HeadTooLarge);
         }
@@ -42,7 +39,7 @@ impl Asked {
         }
         let client = Client::of(peer.address, secure, &head.headers, &parts.trusted);
         clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
-        let asked = Self { method: head.method, host, target, headers: head.headers, body, client };
+        let asked = Self { method: head.method, host, target, headers: head.headers, client };
         if peer.tls.as_ref().is_some_and(|tls| !tls.serves(canon::without_port(asked.host()))) {
             return Err(Stop::Misdirected);
         }
@@ -57,7 +54,7 @@ impl Asked {
 }
 
 /// A head's size as HTTP/1.1 writes it: request line, then `name: value` lines. For HTTP/2 it is the same request's.
-fn size_of(head: &http::request::Parts) -> usize {
+fn size_of(head: &request::Parts) -> usize {
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     let lines = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     head.method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + lines.sum::<usize>()

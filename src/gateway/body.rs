@@ -1,13 +1,15 @@
 //! The two bodies of an exchange: what the client sends on its way to the origin, and what it gets back.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
 
 use super::access::Record;
 use super::origin::OriginBody;
@@ -27,8 +29,13 @@ pub(super) struct Upload {
     finished: Cell<bool>,
     /// Bytes taken so far.
     moved: Cell<u64>,
+    /// The origin's connection would take more, and the client has not sent it.
+    wanting: Cell<bool>,
     /// Why it ended early; always the client's doing.
     failure: Cell<Option<UploadFailure>>,
+    /// Whether what the origin did not take is left in `rest`: over HTTP/2, see [`Rest`].
+    keeps: bool,
+    rest: RefCell<Option<Incoming>>,
 }
 
 /// Why a request's body ended early.
@@ -48,15 +55,25 @@ impl Upload {
         self.moved.get()
     }
 
+    /// Whether it is the client that is waited for.
+    pub(super) fn is_wanting(&self) -> bool {
+        self.wanting.get()
+    }
+
+    /// What the origin did not take.
+    pub(super) fn rest(&self) -> Option<Incoming> {
+        self.rest.take()
+    }
+
     pub(super) fn failure(&self) -> Option<UploadFailure> {
         self.failure.get()
     }
 }
 
 impl RequestBody {
-    /// The body and the view of how it fares.
-    pub(super) fn new(body: Paced<Incoming>) -> (Self, Rc<Upload>) {
-        let upload = Rc::new(Upload { finished: Cell::new(body.is_end_stream()), ..Upload::default() });
+    /// The body and the view of how it fares, which `keeps` what is left of it.
+    pub(super) fn new(body: Paced<Incoming>, keeps: bool) -> (Self, Rc<Upload>) {
+        let upload = Rc::new(Upload { finished: Cell::new(body.is_end_stream()), keeps, ..Upload::default() });
         (Self { inner: Some(body), upload: Rc::clone(&upload) }, upload)
     }
 
@@ -66,22 +83,33 @@ impl RequestBody {
     }
 }
 
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if self.upload.keeps && !self.upload.is_finished() {
+            *self.upload.rest.borrow_mut() = self.inner.take().map(Paced::into_inner);
+        }
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(inner) = self.inner.as_mut() else { return Poll::Ready(None) };
-        let frame = std::task::ready!(Pin::new(&mut *inner).poll_frame(cx));
+        let Self { inner, upload } = &mut *self;
+        let Some(inner) = inner else { return Poll::Ready(None) };
+        let frame = Pin::new(&mut *inner).poll_frame(cx);
+        upload.wanting.set(frame.is_pending());
+        let frame = std::task::ready!(frame);
         let ended = inner.is_end_stream();
         match &frame {
             Some(Ok(frame)) => {
                 let taken = frame.data_ref().map_or(0, Bytes::len) as u64;
-                self.upload.moved.set(self.upload.moved.get() + taken);
-                self.upload.finished.set(ended);
+                upload.moved.set(upload.moved.get() + taken);
+                upload.finished.set(ended);
             }
-            None => self.upload.finished.set(true),
-            Some(Err(error)) => self.upload.failure.set(Some(match error {
+            None => upload.finished.set(true),
+            Some(Err(error)) => upload.failure.set(Some(match error {
                 BodyError::TooLarge(_) => UploadFailure::TooLarge,
                 BodyError::Stalled(_) => UploadFailure::Stalled,
                 BodyError::Broken(_) => UploadFailure::Broken,
@@ -102,7 +130,41 @@ impl Body for RequestBody {
 /// An answer's body on its way to the client, with the record that is written when it ends, however it ends.
 pub struct Outgoing {
     source: Source,
+    /// The request's body, where some of it may be left at the end.
+    upload: Option<Rc<Upload>>,
+    rest: Option<Rest>,
     record: Option<Record>,
+}
+
+/// What the client of an HTTP/2 request still sends when its answer is whole. To end the answer under it means to reset the
+/// stream (RFC 9113, 8.1), which many a client takes for a broken exchange, and never shows the answer. So it is read
+/// first, in bounds.
+struct Rest {
+    body: Incoming,
+    budget: usize,
+    end: Pin<Box<Sleep>>,
+}
+
+impl Rest {
+    const BYTES: usize = 1024 * 1024;
+    const TIME: Duration = Duration::from_secs(2);
+
+    fn new(body: Incoming) -> Self {
+        Self { body, budget: Self::BYTES, end: Box::pin(sleep(Self::TIME)) }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.budget > 0 {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.budget = self.budget.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return self.end.as_mut().poll(cx),
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 enum Source {
@@ -113,17 +175,24 @@ enum Source {
 impl Outgoing {
     /// An answer of our own.
     pub(super) const fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(Some(bytes)), record: None }
+        Self { source: Source::Whole(Some(bytes)), upload: None, rest: None, record: None }
     }
 
-    /// The origin's answer.
-    pub(super) const fn origin(body: Paced<OriginBody>) -> Self {
-        Self { source: Source::Origin(body), record: None }
+    /// The origin's answer to a request with this body.
+    pub(super) fn origin(body: Paced<OriginBody>, upload: Rc<Upload>) -> Self {
+        let upload = Some(upload).filter(|upload| upload.keeps);
+        Self { source: Source::Origin(body), upload, rest: None, record: None }
+    }
+
+    /// Ends only once what the client still sends was read.
+    pub(super) fn reading(mut self, rest: Option<Incoming>) -> Self {
+        self.rest = rest.map(Rest::new);
+        self
     }
 
     /// With the record to write at its end.
     pub(super) fn recorded(mut self, mut record: Record) -> Self {
-        record.expects_body(!self.is_end_stream());
+        record.expects_body(!self.source.is_end_stream());
         self.record = Some(record);
         self
     }
@@ -148,11 +217,23 @@ impl Body for Outgoing {
                 None => record.sent(0, true),
             }
         }
+        if frame.is_none() {
+            if let Some(upload) = this.upload.take() {
+                // The origin's connection, and with it the body it did not take.
+                this.source = Source::Whole(None);
+                this.rest = upload.rest().map(Rest::new);
+            }
+            if let Some(rest) = &mut this.rest {
+                std::task::ready!(rest.poll_read(cx));
+                this.rest = None;
+            }
+        }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source.is_end_stream()
+        let unread = self.upload.as_ref().is_some_and(|upload| !upload.is_finished());
+        !unread && self.rest.is_none() && self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

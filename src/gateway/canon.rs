@@ -176,12 +176,19 @@ pub(super) fn path(raw: &str, strictness: Strictness) -> Result<Cow<'_, str>, Ma
     let mut parts = canonical[1..].split('/').peekable();
     while let Some(part) = parts.next() {
         match part {
-            "." | ".." => return Err(Malformed::Dots),
+            part if is_dots(part) => return Err(Malformed::Dots),
             "" if parts.peek().is_some() && strictness.empty_segments => return Err(Malformed::EmptySegment),
             _ => {}
         }
     }
     Ok(canonical)
+}
+
+/// Whether a segment is `.` or `..`, or is one to an origin that reads a kept `%2F` as a slash or cuts at a kept `;`.
+fn is_dots(segment: &str) -> bool {
+    let suspect = segment.starts_with('.') || segment.contains('%');
+    let mut parts = segment.split("%2F").flat_map(|part| part.split("%5C"));
+    suspect && parts.any(|part| matches!(part.split(';').next(), Some("." | "..")))
 }
 
 /// Rewrites escapes to their one canonical spelling, and refuses those that hide something.
@@ -336,7 +343,9 @@ mod tests {
             assert_eq!(path(raw, LENIENT).unwrap(), raw);
         }
         assert!(path("/a/../b", LENIENT).is_err());
-        assert!(path("/a;/../b", LENIENT).is_err());
+        for raw in ["/a;/../b", "/a/..;x/b", "/a/.;", "/a%2F..%2Fb", "/a%5c..", "/..%2Fa"] {
+            assert_eq!(path(raw, LENIENT), Err(Malformed::Dots), "{raw}");
+        }
     }
 
     fn request(host: &[&str], uri: &str) -> (Uri, HeaderMap) {

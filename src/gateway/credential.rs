@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use crate::key::token::{Shape, shape};
 use crate::key::{Invalid, Refusal};
@@ -93,6 +94,21 @@ pub(super) fn strip_own(headers: &mut HeaderMap) {
     };
     if headers.get_all(header::AUTHORIZATION).iter().any(is_ours) {
         headers.remove(header::AUTHORIZATION);
+    }
+    strip_minted(headers);
+}
+
+/// Removes every header that is a secret we minted, by its checksum: a client may send one where this route does not look.
+pub(super) fn strip_minted(headers: &mut HeaderMap) {
+    let is_minted = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        let secret = value.rsplit(|byte| *byte == b' ').next().unwrap_or(value);
+        matches!(shape(secret), Shape::Ours { intact: true, .. })
+    };
+    let doomed: SmallVec<[HeaderName; 2]> =
+        headers.iter().filter(|(_, value)| is_minted(value)).map(|(name, _)| name.clone()).collect();
+    for name in doomed {
+        headers.remove(name);
     }
 }
 

@@ -22,34 +22,40 @@ use crate::net::body::{Paced, fits};
 use crate::telemetry::label::OriginEvent;
 use crate::telemetry::metrics::Shard;
 
-/// Sends a permitted request and brings the answer back, its body still on the way.
+/// Sends a permitted request and brings the answer back, its body still on the way. Takes the request's `body`; what it
+/// leaves of it was not read.
 ///
 /// # Errors
 /// [`Stop::Origin`], or what was wrong with the client's body.
 pub(super) async fn forward(
     permit: &Permit<'_>,
     asked: Asked,
+    body: &mut Option<Incoming>,
     service: &Service,
     pool: &Rc<Pool>,
     outbound: &Outbound<'_>,
 ) -> Result<Response<Outgoing>, Stop> {
     let limit = permit.route().body_limit;
-    if !fits(&asked.body, limit) {
-        return Err(Stop::TooLarge);
-    }
-    let (head, body) = outbound.request(permit, asked, service);
-    let (body, upload) = RequestBody::new(Paced::new(body, outbound.body_idle, limit));
-    let (answer, lease) =
-        exchange(pool, service, head, body, &upload, outbound.shard).await.map_err(|error| match upload.failure() {
+    let Some(sent) = body.take_if(|body| fits(body, limit)) else { return Err(Stop::TooLarge) };
+    let head = outbound.request(permit, asked, sent.is_end_stream(), service);
+    let (sent, upload) = RequestBody::new(Paced::new(sent, outbound.body_idle, limit), outbound.http2);
+    let (answer, lease) = exchange(pool, service, head, sent, &upload, outbound.shard).await.map_err(|error| {
+        *body = upload.rest();
+        match upload.failure() {
             Some(UploadFailure::TooLarge) => Stop::TooLarge,
             Some(UploadFailure::Stalled) => Stop::Stalled,
             Some(UploadFailure::Broken) => Stop::Malformed(Malformed::Body),
             None => Stop::Origin(error),
-        })?;
+        }
+    })?;
     let (mut head, body) = answer.into_parts();
     // An origin may switch protocols only where that was asked for, and we never ask.
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Stop::Origin(OriginError::Unasked));
+    }
+    // Whoever reads it by the other length finds another answer behind it (RFC 9112, 6.3).
+    if head.headers.contains_key(header::TRANSFER_ENCODING) && head.headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(Stop::Origin(OriginError::Ambiguous));
     }
     head.version = Version::HTTP_11;
     head.extensions.clear();
@@ -58,8 +64,8 @@ pub(super) async fn forward(
     if let Some(Carrier::Header(name)) = outbound.carrier {
         keep_private(&mut head.headers, name);
     }
-    let body = Paced::new(lease.body(body, upload), service.body_idle, u64::MAX);
-    Ok(Response::from_parts(head, Outgoing::origin(body)))
+    let body = Paced::new(lease.body(body, Rc::clone(&upload)), service.body_idle, u64::MAX);
+    Ok(Response::from_parts(head, Outgoing::origin(body, upload)))
 }
 
 /// What the origin is told beyond the request itself.
@@ -69,19 +75,21 @@ pub(super) struct Outbound<'a> {
     /// Where the key rode.
     pub(super) carrier: Option<&'a Carrier>,
     pub(super) body_idle: std::time::Duration,
+    /// Whether the request came over HTTP/2.
+    pub(super) http2: bool,
     pub(super) shard: &'a Shard,
 }
 
 impl Outbound<'_> {
     /// The request as the origin gets it: HTTP/1.1, origin form, one Host, our words about who asks.
-    fn request(&self, permit: &Permit<'_>, asked: Asked, service: &Service) -> (Parts, Incoming) {
+    fn request(&self, permit: &Permit<'_>, asked: Asked, bodiless: bool, service: &Service) -> Parts {
         let (mut parts, ()) = Request::new(()).into_parts();
         let secure = asked.client.secure;
         parts.method = asked.method;
         parts.uri = Uri::from(asked.target);
         parts.headers = asked.headers;
         let headers = &mut parts.headers;
-        if !asked.body.is_end_stream() && !headers.contains_key(header::CONTENT_LENGTH) {
+        if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) {
             // Without either, hyper's client drops the body of a GET.
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
@@ -111,7 +119,7 @@ impl Outbound<'_> {
                 say(&self.identity.permissions, &holder.grant.permissions.to_string());
             }
         }
-        (parts, asked.body)
+        parts
     }
 }
 

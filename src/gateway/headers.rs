@@ -83,6 +83,9 @@ pub(super) fn clean_request(
             doomed.push(name);
         }
     }
+    let is_ours = |name: &HeaderName| {
+        is_of_connection(name) || is_forwarding(name) || identity.contains(name) || *name == header::EXPECT
+    };
     for name in headers.keys() {
         // `_` reaches CGI-like origins as `-`, so such a name may alias ours.
         if name.as_str().contains('_') {
@@ -90,7 +93,7 @@ pub(super) fn clean_request(
                 return Err(Malformed::Underscore);
             }
             doomed.push(name.clone());
-        } else if is_of_connection(name) || is_forwarding(name) || identity.contains(name) || *name == header::EXPECT {
+        } else if is_ours(name) || alias(name).is_some_and(|alias| is_ours(&alias)) {
             doomed.push(name.clone());
         }
     }
@@ -123,6 +126,16 @@ fn join_cookies(headers: &mut HeaderMap) {
     if let Ok(joined) = HeaderValue::from_bytes(&whole.join(&b"; "[..])) {
         headers.insert(header::COOKIE, joined);
     }
+}
+
+/// What some CGI-like origins read a name as: to them every character but letters and digits is the same.
+fn alias(name: &HeaderName) -> Option<HeaderName> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    if name.as_str().as_bytes().iter().all(is_plain) {
+        return None;
+    }
+    let plain: Vec<u8> = name.as_str().bytes().map(|byte| if is_plain(&byte) { byte } else { b'-' }).collect();
+    HeaderName::from_bytes(&plain).ok()
 }
 
 fn options(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -207,6 +220,9 @@ mod tests {
             "x-keyward-permissions",
             "X_Keyward_Account",
             "X-Keyward_Account",
+            "X.Keyward.Account",
+            "X-Keyward!Account",
+            "X-Forwarded.For",
             "X-Forwarded-For",
             "X-Forwarded-Anything",
             "Forwarded",

@@ -34,7 +34,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response, Version, request};
+use http_body::Body;
 use hyper::body::Incoming;
 use ipnet::IpNet;
 
@@ -97,11 +98,13 @@ impl Gateway {
     async fn answer(
         &self,
         peer: &Peer,
-        request: Request<Incoming>,
+        head: request::Parts,
+        body: &mut Option<Incoming>,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, Stop> {
         let plan = &*self.parts.plan;
-        let mut asked = Asked::new(request, peer, &self.parts)?;
+        let version = head.version;
+        let mut asked = Asked::new(head, peer, &self.parts)?;
         record.canonical(&asked.host, asked.client.address, asked.client.request_id.as_ref());
         let (permit, carrier) = self.permit(&mut asked, record).await?;
         record.forwarded(&permit);
@@ -111,9 +114,10 @@ impl Gateway {
             request_id: &record.id().clone(),
             carrier: carrier.as_ref(),
             body_idle: self.parts.body_idle,
+            http2: version == Version::HTTP_2,
             shard: &self.ledger.shard,
         };
-        let answer = forward(&permit, asked, &plan.services[service], &self.pools[service], &outbound).await?;
+        let answer = forward(&permit, asked, body, &plan.services[service], &self.pools[service], &outbound).await?;
         record.answered();
         Ok(answer)
     }
@@ -132,6 +136,7 @@ impl Gateway {
         }
         let carriers = route.map_or(&plan.carriers, |route| &route.carriers);
         let credential = credential::take(&mut asked.headers, carriers)?;
+        credential::strip_minted(&mut asked.headers);
         let verified = self.parts.keyring.verify(&credential.secret).await?;
         record.by(verified.key(), verified.standing().kind);
         let route = route.ok_or(Refusal::RouteNotFound)?;
@@ -147,15 +152,21 @@ impl Handler for Gateway {
     type Body = Outgoing;
 
     async fn handle(&self, peer: &Rc<Peer>, request: Request<Incoming>) -> Response<Outgoing> {
-        let (method, target, version) = (request.method().clone(), request.uri().clone(), request.version());
+        let (head, body) = request.into_parts();
+        let (method, target, version) = (head.method.clone(), head.uri.clone(), head.version);
+        let to_head = method == Method::HEAD;
         let mut record = Record::begin(&self.ledger, self.ids.next(), peer.address.ip(), method, target, version);
-        let answer = match self.answer(peer, request, &mut record).await {
+        let mut body = Some(body);
+        let answer = match self.answer(peer, head, &mut body, &mut record).await {
             Ok(answer) => answer,
             Err(stop) => {
                 record.stopped(&stop);
                 let mut answer = refuse::answer(&stop, &self.parts.plan, record.id().as_str());
                 answer.headers_mut().insert(X_REQUEST_ID, record.id().value().clone());
-                answer
+                let answer = if to_head { refuse::without_body(answer) } else { answer };
+                // Over HTTP/1.1 the connection does so itself.
+                let rest = body.filter(|body| version == Version::HTTP_2 && !body.is_end_stream());
+                answer.map(|answer| answer.reading(rest))
             }
         };
         record.status(answer.status());

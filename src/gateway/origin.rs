@@ -12,6 +12,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -23,7 +24,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
 use super::body::{RequestBody, Upload};
-use super::connect::{Stream, connect};
+use super::connect::{Look, Stream, connect};
 use super::plan::Plan;
 use super::service::Service;
 use crate::clock::{BootTime, Clock};
@@ -47,6 +48,8 @@ pub(super) enum OriginError {
     NotAnswered,
     #[error("the origin answered a question that was not asked")]
     Unasked,
+    #[error("the origin's answer has two lengths")]
+    Ambiguous,
 }
 
 impl OriginError {
@@ -60,6 +63,7 @@ impl OriginError {
             Self::Broken(_) => "origin_broken",
             Self::NotAnswered => "origin_not_answered",
             Self::Unasked => "origin_unasked",
+            Self::Ambiguous => "origin_ambiguous",
         }
     }
 }
@@ -80,6 +84,7 @@ pub(super) struct Pool {
 struct Link {
     sender: SendRequest<RequestBody>,
     connection: Connection<TokioIo<Stream>, RequestBody>,
+    look: Look,
     _slot: Slot,
 }
 
@@ -135,10 +140,11 @@ impl Pool {
     async fn open(&self, slot: Slot) -> Result<Box<Link>, OriginError> {
         let service = self.service();
         let stream = connect(service).await.map_err(OriginError::Unreachable)?;
+        let look = stream.look();
         let mut builder = Builder::new();
         builder.max_buf_size(128 * 1024).max_header_size(service.response_header_bytes);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(OriginError::Broken)?;
-        Ok(Box::new(Link { sender, connection, _slot: slot }))
+        Ok(Box::new(Link { sender, connection, look, _slot: slot }))
     }
 
     async fn kept(&self) -> Option<Box<Link>> {
@@ -153,9 +159,8 @@ impl Pool {
 
     /// Waits until a connection comes free, as long as opening one may take.
     async fn wait(&self) -> Result<(), OriginError> {
-        let (free, freed) = oneshot::channel();
-        self.waiting.borrow_mut().push_back(free);
-        match tokio::time::timeout(self.service().connect, freed).await {
+        let mut waiter = Waiter::queued(self);
+        match tokio::time::timeout(self.service().connect, &mut waiter.freed).await {
             Ok(_) => Ok(()),
             Err(_) => Err(OriginError::Busy),
         }
@@ -193,7 +198,36 @@ impl Pool {
 impl Link {
     /// One poll lets the connection finish its last exchange and notice a close.
     fn is_alive(&mut self, cx: &mut Context<'_>) -> bool {
+        self.look.ask();
         Pin::new(&mut self.connection).poll(cx).is_pending() && self.sender.is_ready()
+    }
+}
+
+/// A request that waits for a connection. Where its client leaves just as one came free, the next in line is told.
+struct Waiter<'a> {
+    pool: &'a Pool,
+    freed: oneshot::Receiver<()>,
+}
+
+impl<'a> Waiter<'a> {
+    fn queued(pool: &'a Pool) -> Self {
+        let (free, freed) = oneshot::channel();
+        let mut waiting = pool.waiting.borrow_mut();
+        // All wait equally long, so those who gave up stand in front. Where no connection comes free for hours, nobody
+        // else would take them off.
+        while waiting.front().is_some_and(oneshot::Sender::is_closed) {
+            waiting.pop_front();
+        }
+        waiting.push_back(free);
+        Self { pool, freed }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if self.freed.try_recv().is_ok() {
+            self.pool.wake_one();
+        }
     }
 }
 
@@ -232,13 +266,15 @@ pub(super) enum Broken {
 }
 
 impl Lease {
-    /// Sends `request` and waits for the head of its answer, at most `response_header` from the last byte it sent.
+    /// Sends `request` and waits for the head of its answer, at most `response_header` from the last byte it sent. A
+    /// client that stops sending has a time-out of its own, in its body.
     pub(super) async fn exchange(
         &mut self,
         request: Request<RequestBody>,
         upload: &Upload,
     ) -> Result<Response<Incoming>, Broken> {
-        let limit = self.pool.service().response_header;
+        // Not zero, which would have the loop below never wait.
+        let limit = self.pool.service().response_header.max(Duration::from_millis(1));
         let Link { sender, connection, .. } = &mut *self.link;
         let mut answer = pin!(sender.try_send_request(request));
         let mut timer = pin!(tokio::time::sleep(limit));
@@ -251,7 +287,7 @@ impl Lease {
                 return Poll::Ready(answer.map_err(Broken::from));
             }
             while timer.as_mut().poll(cx).is_ready() {
-                if upload.moved() == moved {
+                if upload.moved() == moved && !upload.is_wanting() {
                     return Poll::Ready(Err(Broken::Sent(OriginError::AnswerTimedOut)));
                 }
                 moved = upload.moved();
@@ -272,7 +308,7 @@ impl From<TrySendError<Request<RequestBody>>> for Broken {
     fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
         let request = error.take_message();
         let error = error.into_error();
-        let cause = if error.is_closed() || error.is_canceled() || error.is_incomplete_message() {
+        let cause = if error.is_closed() || error.is_canceled() || error.is_incomplete_message() || is_reset(&error) {
             OriginError::NotAnswered
         } else {
             OriginError::Broken(error)
@@ -282,6 +318,12 @@ impl From<TrySendError<Request<RequestBody>>> for Broken {
             None => Self::Sent(cause),
         }
     }
+}
+
+/// An origin that closes with bytes of ours unread makes its kernel say so by a reset.
+fn is_reset(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset)
 }
 
 /// An answer's body. It polls the connection it comes from.
@@ -335,3 +377,6 @@ impl Drop for OriginBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body::Body;
 
 use super::body::Outgoing;
 use super::canon::Malformed;
@@ -108,6 +109,7 @@ pub const REASONS: &[&str] = &[
     "origin_broken",
     "origin_not_answered",
     "origin_unasked",
+    "origin_ambiguous",
 ];
 
 /// What a cause looks like from outside.
@@ -154,7 +156,7 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
             OriginError::Unreachable(_) => {
                 face(S::BAD_GATEWAY, "UPSTREAM_UNREACHABLE", "The service behind cannot be reached.")
             }
-            OriginError::Broken(_) | OriginError::NotAnswered | OriginError::Unasked => {
+            OriginError::Broken(_) | OriginError::NotAnswered | OriginError::Unasked | OriginError::Ambiguous => {
                 face(S::BAD_GATEWAY, "UPSTREAM_BROKEN", "The service behind gave no valid answer.")
             }
             OriginError::ConnectTimedOut | OriginError::AnswerTimedOut => {
@@ -224,6 +226,16 @@ pub(super) fn answer(stop: &Stop, plan: &Plan, request_id: &str) -> Response<Out
     *answer.status_mut() = face.status;
     *answer.headers_mut() = headers;
     answer
+}
+
+/// What HEAD is answered: the length is told, the body is not sent. Over HTTP/2 hyper would send it, which clients take
+/// for a broken stream; over HTTP/1.1 it would not, and the record would take that for a client that left.
+pub(super) fn without_body(answer: Response<Outgoing>) -> Response<Outgoing> {
+    let (mut head, body) = answer.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(head, Outgoing::whole(Bytes::new()))
 }
 
 /// One field line a scheme, since several challenges in one are read wrongly by many. The same two on every path: which

@@ -147,9 +147,14 @@ impl Route {
             None => Ok(None),
             Some(Place::Segment(at)) => Ok(segments(path).nth(*at).map(decoded)),
             Some(Place::After(name)) => {
-                // Without regard to case: an origin that has none would read `/Accounts/` as `/accounts/`.
-                let parts = segments(path).zip(segments(path).skip(1));
-                the_same(parts.filter(|(part, _)| part.eq_ignore_ascii_case(name)).map(|(_, account)| decoded(account)))
+                let read = accounts_after(name, path).map(decoded);
+                match read_otherwise(path) {
+                    None => the_same(read),
+                    Some(other) => {
+                        let other = accounts_after(name, &other).map(|account| decoded(account).into_owned().into());
+                        the_same(read.chain(other))
+                    }
+                }
             }
             Some(Place::Header(name)) => {
                 the_same(headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())))
@@ -233,13 +238,29 @@ fn collect<T>(
     read.collect()
 }
 
+/// Without regard to case: an origin that has none would read `/Accounts/` as `/accounts/`.
+fn accounts_after<'p>(name: &str, path: &'p str) -> impl Iterator<Item = &'p str> {
+    let parts = segments(path).zip(segments(path).skip(1));
+    parts.filter(move |(part, _)| decoded(part).eq_ignore_ascii_case(name)).map(|(_, account)| account)
+}
+
+/// How origins read the path that take a kept `%2F` for a slash and cut segments at a kept `;`; none where all read it alike.
+fn read_otherwise(path: &str) -> Option<String> {
+    if !["%2F", "%5C", ";"].iter().any(|mark| path.contains(mark)) {
+        return None;
+    }
+    let path = path.replace("%2F", "/").replace("%5C", "/");
+    let parts: Vec<&str> = path.split('/').map(|part| part.split(';').next().unwrap_or_default()).collect();
+    Some(parts.join("/"))
+}
+
 fn decoded(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
-/// The values of a query parameter, its name and value decoded as forms are.
+/// The values of a query parameter, its name and value decoded as forms are. Some origins still part them at `;` too.
 fn parameters<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
-    let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let pairs = query.unwrap_or_default().split(['&', ';']).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.filter(move |(key, _)| form(key) == name).map(|(_, value)| form(value))
 }
 
@@ -288,9 +309,15 @@ mod tests {
         assert_eq!(account(after(), "/api/v2/accounts/101/jobs/", None, &[]), some("101"));
         assert_eq!(account(after(), "/api/Accounts/101", None, &[]), some("101"));
         assert_eq!(account(after(), "/api/accounts", None, &[]), Ok(None));
+        assert_eq!(account(AccountPlace::After("a:b".into()), "/a%3Ab/101", None, &[]), some("101"));
         assert_eq!(account(after(), "/accounts/101/accounts/101", None, &[]), some("101"));
         assert_eq!(account(after(), "/accounts/101/accounts/102", None, &[]), Err(Malformed::TwoAccounts));
         assert_eq!(account(after(), "/accounts/a%40b", None, &[]), some("a@b"));
+        // Kept by setting, and read in two ways: both count.
+        assert_eq!(account(after(), "/x%2Faccounts%2F102", None, &[]), some("102"));
+        assert_eq!(account(after(), "/accounts;v=1/102", None, &[]), some("102"));
+        assert_eq!(account(after(), "/accounts/101/a%2Fb;c", None, &[]), some("101"));
+        assert_eq!(account(after(), "/accounts/101%2Fx", None, &[]), Err(Malformed::TwoAccounts));
         let header = || AccountPlace::Header("X-Tenant".into());
         assert_eq!(account(header(), "/", None, &[("x-tenant", "101")]), some("101"));
         assert_eq!(
@@ -301,6 +328,8 @@ mod tests {
         assert_eq!(account(query(), "/", Some("a=1&account_id=101"), &[]), some("101"));
         assert_eq!(account(query(), "/", Some("account%5Fid=101"), &[]), some("101"));
         assert_eq!(account(query(), "/", Some("account_id=1&account_id=2"), &[]), Err(Malformed::TwoAccounts));
+        assert_eq!(account(query(), "/", Some("a=1;account_id=102"), &[]), some("102"));
+        assert_eq!(account(query(), "/", Some("account_id=1;account_id=2"), &[]), Err(Malformed::TwoAccounts));
         assert_eq!(account(AccountPlace::HostLabel(0), "/", None, &[]), some("acme"));
     }
 

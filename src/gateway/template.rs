@@ -1,10 +1,12 @@
 //! Path templates: `/api/{version}/accounts/{account}/**`.
 //!
 //! `{name}` stands for one segment, a final `**` for any number of segments, none included. Everything else is compared
-//! byte for byte with the canonical path. One trailing slash makes no difference to a match: clients mix both spellings,
+//! byte for byte with the canonical path, escapes undone. One trailing slash makes no difference to a match: clients mix both spellings,
 //! and a rule that guards `/keys` must guard `/keys/` too.
 
 use std::fmt;
+
+use percent_encoding::percent_decode_str;
 
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +62,7 @@ impl Template {
         for segment in &self.segments {
             let fits = match (segment, parts.next()) {
                 (_, None) => false,
-                (Segment::Text(text), Some(part)) => **text == *part,
+                (Segment::Text(text), Some(part)) => is_same(text, part),
                 (Segment::Any(_), Some(part)) => !part.is_empty(),
             };
             if !fits {
@@ -104,6 +106,11 @@ impl fmt::Display for Template {
     }
 }
 
+/// Whether both are the same once unescaped: `%3A` stays an escape in a canonical path, and origins read it as `:`.
+fn is_same(text: &str, part: &str) -> bool {
+    text == part || (part.contains('%') && percent_decode_str(part).eq(percent_decode_str(text)))
+}
+
 /// The segments of a canonical path; a trailing slash adds none.
 pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> {
     let path = path.strip_prefix('/').unwrap_or(path);
@@ -136,6 +143,7 @@ mod tests {
             ("/", &["/"], &["/a"]),
             ("/**", &["/", "/a", "/a/b/", "*"], &[]),
             ("/a/**", &["/a", "/a/", "/a/b", "/a/b/c"], &["/", "/ab", "/b/a"]),
+            ("/a:b", &["/a:b", "/a%3Ab"], &["/a%2Bb", "/a"]),
             ("/a/{id}", &["/a/1", "/a/1/"], &["/a", "/a/", "/a/1/2", "/A/1"]),
             ("/api/{v}/accounts/{account}/**", &["/api/v2/accounts/101/x"], &["/api/v2/accounts", "/api/accounts/101"]),
         ];

@@ -113,6 +113,18 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_differ_in_case_are_two_accounts() {
+        let mut key = standing();
+        key.account = Some(("acme".parse().unwrap(), AccountState::Active));
+        assert_eq!(ask(&key, Some("ACME"), None), Err(Refusal::AccountMismatch));
+        key.kind = Kind::User;
+        key.account = None;
+        key.memberships = vec![member("acme", AccountState::Active, &[])];
+        assert!(ask(&key, Some("acme"), None).is_ok());
+        assert_eq!(ask(&key, Some("Acme"), None), Err(Refusal::AccountMismatch));
+    }
+
+    #[test]
     fn a_service_key_has_only_its_own_permissions() {
         let mut key = standing();
         assert!(matches!(ask(&key, None, Some("jobs:run")), Err(Refusal::ScopeInsufficient { .. })));

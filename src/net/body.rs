@@ -53,6 +53,11 @@ impl<B: Body<Data = Bytes>> Paced<B> {
         }
     }
 
+    /// The body inside, to be read in another manner.
+    pub fn into_inner(self) -> B {
+        self.body
+    }
+
     /// The body inside, for what only its own type can tell.
     pub fn get_ref(&self) -> &B {
         &self.body

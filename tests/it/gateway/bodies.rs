@@ -151,3 +151,120 @@ fn trailers_are_dropped_both_ways() {
     assert_eq!(wire.answer("GET").status, 401);
     assert!(!origin.last().contains("spoofed"));
 }
+
+#[test]
+fn a_client_that_stops_sending_is_not_the_origins_fault() {
+    let origin = Origin::plain();
+    let settings = "[server.timeouts]\nbody_idle = \"500ms\"\n[origin]\nresponse_header = \"100ms\"\n";
+    let (keyward, key) = before(&origin, settings);
+    let mut wire = keyward.wire();
+    wire.send(post(&key, "Content-Length: 10") + "half");
+    let answer = wire.answer("POST");
+    assert_eq!((answer.status, answer.code().as_str()), (408, "REQUEST_TIMEOUT"));
+}
+
+#[test]
+fn the_body_of_any_method_arrives_whole_and_an_empty_one_stays_empty() {
+    let origin = Origin::scripted(|line| {
+        while let Some((_, body)) = line.request() {
+            line.send(format!(
+                "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            ));
+            line.send(body);
+        }
+    });
+    let (keyward, key) = before(&origin, "");
+    let mut wire = keyward.wire();
+    for method in ["GET", "POST", "DELETE", "OPTIONS"] {
+        for (framing, body) in [
+            ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello"),
+            ("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ""),
+            ("Content-Length: 5\r\n\r\nhello", "hello"),
+            ("Content-Length: 0\r\n\r\n", ""),
+            ("\r\n", ""),
+        ] {
+            wire.send(format!("{method} /a HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n{framing}", key.secret));
+            assert_eq!(wire.answer(method).text(), body, "{method} {framing}");
+        }
+    }
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_an_answer_it_can_read() {
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+    let (keyward, key) = before(&origin, "");
+    let mut wire = keyward.wire();
+    wire.send(format!("GET /a HTTP/1.0\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
+    let answer = wire.answer("GET");
+    assert_eq!((answer.status, answer.text().as_str(), answer.header("transfer-encoding")), (200, "ok", None));
+}
+
+#[test]
+fn neither_side_is_blamed_for_the_others_slowness() {
+    const LENGTH: usize = 20_000_000;
+    // Far longer than either limit, while more is on its way than all buffers hold.
+    let pause = std::time::Duration::from_secs(1);
+    let origin = Origin::scripted(move |line| {
+        while let Some(head) = line.head() {
+            if head.starts_with("POST") {
+                std::thread::sleep(pause);
+                let body = line.body(&head).unwrap();
+                line.send(format!("HTTP/1.1 200 OK\r\nX-Length: {}\r\nContent-Length: 0\r\n\r\n", body.len()));
+            } else {
+                line.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n"));
+                line.send(vec![b'x'; LENGTH]);
+            }
+        }
+    });
+    let settings = "[server.timeouts]\nbody_idle = \"200ms\"\n[origin]\nbody_idle = \"200ms\"\n";
+    let (keyward, key) = before(&origin, settings);
+    let mut wire = keyward.wire();
+    wire.send(format!("GET /a HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
+    std::thread::sleep(pause);
+    assert_eq!(wire.answer("GET").body.len(), LENGTH);
+    wire.send(post(&key, &format!("Content-Length: {LENGTH}")));
+    wire.send(vec![b'x'; LENGTH]);
+    assert_eq!(wire.answer("POST").header("x-length"), Some(LENGTH.to_string().as_str()));
+}
+
+#[test]
+fn an_answer_that_stops_coming_is_broken_off() {
+    let origin = Origin::scripted(|line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+        line.until_ended();
+    });
+    let (keyward, key) = before(&origin, "[origin]\nbody_idle = \"200ms\"\n");
+    let mut wire = keyward.wire();
+    wire.send(format!("GET /stalled HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
+    assert_eq!(wire.head().0, 200);
+    assert_eq!(wire.chunk().unwrap(), b"half");
+    assert!(wire.is_ended());
+    origin.expect_ended(1);
+    assert_eq!(keyward.logged("/stalled", 1)[0]["reason"], "origin_broke_off");
+}
+
+#[test]
+fn an_origin_that_reads_slowly_is_waited_for_as_long_as_it_reads() {
+    const LENGTH: usize = 40_000_000;
+    let origin = Origin::scripted(|line| {
+        line.head();
+        let mut left = LENGTH;
+        for _ in 0..40 {
+            std::thread::sleep(std::time::Duration::from_millis(25));
+            left -= line.skip(400_000);
+        }
+        while left > 0 {
+            let Some(read) = Some(line.skip(left.min(1_000_000))).filter(|read| *read > 0) else { return };
+            left -= read;
+        }
+        line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        line.until_ended();
+    });
+    let (keyward, key) = before(&origin, "[origin]\nresponse_header = \"500ms\"\n");
+    let mut wire = keyward.wire();
+    wire.send(post(&key, &format!("Content-Length: {LENGTH}")));
+    wire.send_meanwhile(vec![b'x'; LENGTH]);
+    assert_eq!(wire.answer("POST").status, 200);
+}

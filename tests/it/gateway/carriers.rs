@@ -69,6 +69,8 @@ fn an_open_route_needs_no_key_and_forwards_none_of_ours() {
     assert_eq!(ask(&keyward, "/open/a", &[]).status, 200);
     assert_eq!(ask(&keyward, "/open/a", &[("Authorization", &format!("Bearer {}", key.secret))]).status, 200);
     assert!(!origin.last().contains(&key.secret));
+    assert_eq!(ask(&keyward, "/open/a", &[("X-Some-Key", &key.secret)]).status, 200);
+    assert!(!origin.last().contains(&key.secret));
     assert_eq!(ask(&keyward, "/open/a", &[("Authorization", "Bearer another.systems.token")]).status, 200);
     assert!(origin.last().contains("another.systems.token"));
 }
@@ -95,4 +97,13 @@ fn what_is_no_key_is_required_or_invalid_and_never_forwarded() {
         assert_eq!(challenges[0].contains("error="), code == "API_KEY_INVALID", "{challenges:?}");
     }
     assert!(origin.seen().heads.is_empty());
+}
+
+#[test]
+fn a_secret_where_the_route_does_not_look_is_not_forwarded_either() {
+    let (keyward, origin, key) = started();
+    let token = format!("Token {}", key.secret);
+    let lines = [("Authorization", token.as_str()), ("X-Another-Key", &key.secret), ("X-Other", "kept")];
+    assert_eq!(ask(&keyward, "/", &lines).status, 200);
+    assert!(!origin.last().contains(&key.secret) && origin.last().contains("kept"), "{}", origin.last());
 }

@@ -51,6 +51,8 @@ fn every_copy_a_client_sends_is_removed_on_open_routes_too() {
             "X-KEYWARD-KEY",
             "X_Keyward_Account",
             "x-keyward_kind",
+            "X.Keyward.Account",
+            "X-Keyward!Kind",
             "X-Forwarded-For",
             "X-Forwarded-User",
             "Forwarded",
@@ -153,4 +155,27 @@ fn a_request_id_joins_answer_origin_and_log_and_the_secret_is_in_none() {
     for secret in [key.secret.as_str(), "an-opaque-secret", "visible"] {
         assert!(!said.contains(secret), "{secret} is in the logs");
     }
+}
+
+#[test]
+fn a_refused_head_has_no_body_and_its_own_reason() {
+    let (keyward, _origin, _key) = started("");
+    let mut wire = keyward.wire();
+    let answer = wire.ask("HEAD", "/head", &[]);
+    assert_eq!((answer.status, answer.header("content-type")), (401, Some("application/problem+json")));
+    assert_ne!(answer.header("content-length"), Some("0"));
+    // Nothing of a body stands before the next answer.
+    assert_eq!(wire.ask("GET", "/get", &[]).code(), "API_KEY_REQUIRED");
+    assert_eq!(keyward.logged("/head", 1)[0]["reason"], "key_required");
+}
+
+#[test]
+fn without_an_access_log_nothing_is_said_and_all_is_counted() {
+    let (mut keyward, _origin, key) = started("[access_log]\nenabled = false\n");
+    assert_eq!(keyward.get("/a", &key.secret).status, 200);
+    assert_eq!(keyward.get("/a", "an-opaque-secret-that-nobody-has").status, 401);
+    let metrics = keyward.metrics();
+    assert!(metrics.contains("reason=\"permitted\"") && metrics.contains("reason=\"key_unknown\""), "{metrics}");
+    assert!(keyward.stop().success());
+    assert_eq!(keyward.stdout.all(), [""; 0]);
 }

@@ -77,3 +77,21 @@ fn the_default_route_holds_a_key_to_the_account_in_the_path_wherever_it_stands()
         assert_eq!(keyward.get(path, &key.secret).status, status, "{path}");
     }
 }
+
+#[test]
+fn an_escape_leads_around_no_rule() {
+    let origin = Origin::plain();
+    let keyward = keyward()
+        .config(format!(
+            "[services.api]\nurl = \"{}\"\n[[routes]]\npath = \"/jobs/{{id}}/admin:run\"\nservice = \"api\"\npermission = \"admin\"\n\
+             [[routes]]\npath = \"/**\"\nservice = \"api\"\n",
+            origin.url()
+        ))
+        .start();
+    keyward.account("101");
+    let key = keyward.service_key("101", &[]);
+    for path in ["/jobs/1/admin:run", "/jobs/1/admin%3Arun", "/jobs/1/%61dmin%3arun/"] {
+        assert_eq!(keyward.get(path, &key.secret).code(), "SCOPE_INSUFFICIENT", "{path}");
+    }
+    assert!(origin.seen().heads.is_empty());
+}

@@ -14,12 +14,15 @@ struct Started {
 }
 
 fn started() -> Started {
-    let origin = Origin::plain();
+    started_before(Origin::plain(), "")
+}
+
+fn started_before(origin: Origin, more: &str) -> Started {
     let setup = keyward();
     let root = Root::new(setup.folder());
     let one = root.certificate(setup.folder(), &["one.test", "www.one.test"]);
     let any = root.certificate(setup.folder(), &["*.two.test"]);
-    let mut config = "[server]\nlisten = []\ntls_listen = [\"127.0.0.1:0\"]\n".to_owned();
+    let mut config = format!("{more}\n[server]\nlisten = []\ntls_listen = [\"127.0.0.1:0\"]\n");
     for files in [&one, &any] {
         config.push_str(&format!(
             "[[server.certificates]]\nchain_file = {:?}\nkey_file = {:?}\n",
@@ -92,6 +95,45 @@ fn a_request_for_another_certificates_host_is_misdirected() {
         assert!(asked("a.two.test").ends_with(" 421"));
         let said = started.curl("one.test", &[version, "--header", "Host: a.two.test"]);
         assert!(said.contains("MISDIRECTED_REQUEST"), "{said}");
+    }
+}
+
+#[test]
+fn a_refused_head_over_http_2_has_no_body() {
+    let started = started();
+    let wrong = ["--http2", "--head", "--header", "Authorization: Bearer no-such-key-anywhere"];
+    // A body would be a broken stream to curl.
+    assert_eq!(started.curl("one.test", &[&wrong, STATUS].concat()), "2 400");
+}
+
+#[test]
+fn a_refused_upload_over_http_2_learns_why() {
+    let started = started();
+    let upload = started.root.file.with_file_name("upload");
+    std::fs::write(&upload, vec![b'x'; 900_000]).unwrap();
+    let body = format!("@{}", upload.display());
+    let wrong = ["--http2", "--data-binary", &body, "--header", "Authorization: Bearer no-such-key-anywhere"];
+    let said = started.curl("one.test", &wrong);
+    assert!(said.contains("CREDENTIAL_AMBIGUOUS"), "{said}");
+    assert_eq!(started.keyward.logged("/a", 1)[0]["reason"], "credential_ambiguous");
+}
+
+#[test]
+fn an_early_answer_to_an_upload_over_http_2_is_the_answer() {
+    let origin = Origin::scripted(|line| {
+        line.head();
+        line.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+    });
+    let started = started_before(origin, "");
+    let limited = started_before(Origin::plain(), "[gateway]\nbody_limit = \"300KiB\"\n");
+    let upload = started.root.file.with_file_name("upload");
+    std::fs::write(&upload, vec![b'x'; 900_000]).unwrap();
+    let body = format!("@{}", upload.display());
+    for _ in 0..5 {
+        assert_eq!(started.curl("one.test", &["--http2", "--data-binary", &body]), "no");
+        let unannounced = ["--http2", "--header", "Content-Length:", "--data-binary", &body];
+        let said = limited.curl("one.test", &unannounced);
+        assert!(said.contains("PAYLOAD_TOO_LARGE"), "{said}");
     }
 }
 

@@ -56,6 +56,14 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Sends bytes while the answer is read, as far as the other side takes them.
+    pub(crate) fn send_meanwhile(&self, bytes: Vec<u8>) {
+        let mut stream = self.stream.try_clone().unwrap();
+        std::thread::spawn(move || stream.write_all(&bytes));
+    }
+}
+
 impl<S: Read + Write> Wire<S> {
     pub(crate) fn over(stream: S) -> Self {
         Self { stream, read: Vec::new() }

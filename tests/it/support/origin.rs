@@ -108,7 +108,16 @@ impl Line {
         Some(head)
     }
 
-    fn body(&mut self, head: &str) -> Option<Vec<u8>> {
+    /// Reads and forgets at most so many bytes, and gives how many. What is left unread when the connection ends makes of
+    /// its end a reset.
+    pub(crate) fn skip(&mut self, most: usize) -> usize {
+        let unread = self.read.len().min(most);
+        self.read.drain(..unread);
+        if unread > 0 { unread } else { self.stream.read(&mut vec![0; most]).unwrap_or(0) }
+    }
+
+    /// Reads the body that follows this head.
+    pub(crate) fn body(&mut self, head: &str) -> Option<Vec<u8>> {
         if let Some(length) = value(head, "content-length") {
             let length: usize = length.parse().unwrap();
             while self.read.len() < length {
