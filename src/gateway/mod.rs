@@ -143,8 +143,12 @@ impl Gateway {
         let account = route.account(asked.host(), path, asked.target.query(), &asked.headers)?;
         let permission = route.permission.as_ref();
         let ask = Ask { client: asked.client.address, account: account.as_deref(), permission };
-        self.parts.keyring.used(&verified);
-        Ok((authorize::permit(route, verified, &ask)?, Some(credential.carrier)))
+        let permit = authorize::permit(route, verified, &ask)?;
+        // A use is one that was permitted: knocking at another account's door is none.
+        if let Some(holder) = permit.holder() {
+            self.parts.keyring.used(&holder.verified);
+        }
+        Ok((permit, Some(credential.carrier)))
     }
 }
 

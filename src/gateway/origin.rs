@@ -109,6 +109,7 @@ impl Pool {
 
     /// A connection to use: a kept one that is still alive, else a new one, else the next that comes free.
     pub(super) async fn take(self: &Rc<Self>) -> Result<Lease, OriginError> {
+        let mut waits_since = None;
         loop {
             if let Some(link) = self.kept().await {
                 self.count(OriginEvent::Reused);
@@ -117,7 +118,10 @@ impl Pool {
             if let Some(lease) = self.fresh().await? {
                 return Ok(lease);
             }
-            self.wait().await?;
+            // One that comes free may be taken by another before we run; the time to wait is one all the same.
+            let now = self.clock.boot();
+            let waited = now.since(*waits_since.get_or_insert(now));
+            self.wait(self.service().connect.saturating_sub(waited)).await?;
         }
     }
 
@@ -157,10 +161,10 @@ impl Pool {
         }
     }
 
-    /// Waits until a connection comes free, as long as opening one may take.
-    async fn wait(&self) -> Result<(), OriginError> {
+    /// Waits until a connection comes free.
+    async fn wait(&self, at_most: Duration) -> Result<(), OriginError> {
         let mut waiter = Waiter::queued(self);
-        match tokio::time::timeout(self.service().connect, &mut waiter.freed).await {
+        match tokio::time::timeout(at_most, &mut waiter.freed).await {
             Ok(_) => Ok(()),
             Err(_) => Err(OriginError::Busy),
         }

@@ -26,8 +26,8 @@ fn poll<F: Future>(waiter: Pin<&mut F>) -> Poll<F::Output> {
 #[tokio::test]
 async fn who_leaves_when_a_connection_comes_free_passes_it_on() {
     let pool = pool("http://127.0.0.1:1");
-    let mut first = Box::pin(pool.wait());
-    let mut second = Box::pin(pool.wait());
+    let mut first = Box::pin(pool.wait(Duration::from_secs(3)));
+    let mut second = Box::pin(pool.wait(Duration::from_secs(3)));
     assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
     pool.wake_one();
     drop(first);
@@ -37,8 +37,8 @@ async fn who_leaves_when_a_connection_comes_free_passes_it_on() {
 #[tokio::test]
 async fn who_was_told_and_went_on_passes_nothing_on() {
     let pool = pool("http://127.0.0.1:1");
-    let mut first = Box::pin(pool.wait());
-    let mut second = Box::pin(pool.wait());
+    let mut first = Box::pin(pool.wait(Duration::from_secs(3)));
+    let mut second = Box::pin(pool.wait(Duration::from_secs(3)));
     assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
     pool.wake_one();
     assert!(matches!(poll(first.as_mut()), Poll::Ready(Ok(()))));
@@ -50,7 +50,7 @@ async fn who_was_told_and_went_on_passes_nothing_on() {
 async fn who_gave_up_leaves_no_trace_though_no_connection_ever_comes_free() {
     let pool = pool("http://127.0.0.1:1");
     for _ in 0..1000 {
-        assert!(poll(Box::pin(pool.wait()).as_mut()).is_pending());
+        assert!(poll(Box::pin(pool.wait(Duration::from_secs(3))).as_mut()).is_pending());
     }
     assert!(pool.waiting.borrow().len() <= 1);
 }
