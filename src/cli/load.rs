@@ -15,7 +15,7 @@ use super::key::new_id;
 use super::output::print;
 use super::settings::StoreArguments;
 use crate::key::token::{self, Prefix};
-use crate::key::{Kind, Permissions};
+use crate::key::Kind;
 use crate::keyring::command::{Command, NewKey};
 use crate::secret::Secret;
 use crate::store;
@@ -67,18 +67,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 fn mint(prefix: &Prefix, numbers: Range<u64>, accounts: u64) -> anyhow::Result<(Vec<Secret>, Vec<NewKey>)> {
     let key = |number| {
         let (secret, imprint) = token::mint(prefix, getrandom::fill).context("the system gives no random bytes")?;
-        let key = NewKey {
-            id: new_id()?,
-            imprint,
-            kind: Kind::Service,
-            account: Some(account(number, accounts).to_string().parse()?),
-            user: None,
-            name: String::new(),
-            permissions: Permissions::default(),
-            allowed_ips: Vec::new(),
-            not_before: None,
-            expires_at: None,
-        };
+        let account = account(number, accounts).to_string().parse()?;
+        let key = NewKey { account: Some(account), ..NewKey::bare(new_id()?, imprint, Kind::Service) };
         Ok((secret, key))
     };
     numbers.map(key).collect()

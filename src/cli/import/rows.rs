@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::cli::key::new_id;
-use crate::key::{Imprint, Kind, Permissions};
+use crate::key::{Imprint, Kind};
 use crate::keyring::command::NewKey;
 use crate::secret::Secret;
 
@@ -100,18 +100,8 @@ impl Columns {
         if bad.rows.len() > before {
             return Ok(None);
         }
-        Ok(Some(NewKey {
-            id: new_id()?,
-            imprint: Imprint::of(&secret),
-            kind,
-            account,
-            user,
-            name: name.to_owned(),
-            permissions: Permissions::default(),
-            allowed_ips: Vec::new(),
-            not_before: None,
-            expires_at,
-        }))
+        let bare = NewKey::bare(new_id()?, Imprint::of(&secret), kind);
+        Ok(Some(NewKey { account, user, name: name.to_owned(), expires_at, ..bare }))
     }
 
     fn bytes<'a>(&self, record: &'a csv::ByteRecord, column: &'static str) -> &'a [u8] {

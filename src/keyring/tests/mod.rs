@@ -1,6 +1,5 @@
 //! Every rule of the keyring, without a socket.
 
-mod measure;
 mod operate;
 mod upkeep;
 mod verify;
@@ -13,7 +12,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use super::command::{Command, KeyFilter, NewKey, Outcome, Problem};
+use super::command::{Command, NewKey, Outcome, Problem};
 use super::*;
 use crate::clock::{ManualClock, Timestamp};
 use crate::key::token::mint;
