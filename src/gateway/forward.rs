@@ -133,9 +133,10 @@ async fn exchange(
     upload: &Rc<Upload>,
     shard: &Shard,
 ) -> Result<(Response<Incoming>, Lease), OriginError> {
-    let mut lease = pool.take().await?;
+    let repeatable = service.retry && upload.is_finished() && is_idempotent(&head.method);
+    let mut lease = pool.take(!repeatable).await?;
     let may_retry = service.retry && lease.reused;
-    let repeat = (may_retry && upload.is_finished() && is_idempotent(&head.method)).then(|| head.clone());
+    let repeat = (repeatable && lease.reused).then(|| head.clone());
     let broken = match lease.exchange(Request::from_parts(head, body), upload).await {
         Ok(answer) => return Ok((answer, lease)),
         Err(broken) => broken,

@@ -107,11 +107,12 @@ impl Pool {
         self.shard.origin(self.service, event);
     }
 
-    /// A connection to use: a kept one that is still alive, else a new one, else the next that comes free.
-    pub(super) async fn take(self: &Rc<Self>) -> Result<Lease, OriginError> {
+    /// A connection to use: a kept one that is still alive, else a new one, else the next that comes free. A request that
+    /// cannot be repeated has a kept one looked at `closely`, for one more system call.
+    pub(super) async fn take(self: &Rc<Self>, closely: bool) -> Result<Lease, OriginError> {
         let mut waits_since = None;
         loop {
-            if let Some(link) = self.kept().await {
+            if let Some(link) = self.kept(closely).await {
                 self.count(OriginEvent::Reused);
                 return Ok(Lease { link, pool: Rc::clone(self), reused: true });
             }
@@ -151,11 +152,11 @@ impl Pool {
         Ok(Box::new(Link { sender, connection, look, _slot: slot }))
     }
 
-    async fn kept(&self) -> Option<Box<Link>> {
+    async fn kept(&self, closely: bool) -> Option<Box<Link>> {
         loop {
             let (mut link, since) = self.idle.borrow_mut().pop()?;
             let rested = self.clock.boot().since(since);
-            if rested < self.service().keepalive_idle && poll_fn(|cx| Poll::Ready(link.is_alive(cx))).await {
+            if rested < self.service().keepalive_idle && poll_fn(|cx| Poll::Ready(link.is_alive(cx, closely))).await {
                 return Some(link);
             }
         }
@@ -191,7 +192,7 @@ impl Pool {
         let old = {
             let mut idle = self.idle.borrow_mut();
             let dead =
-                |(link, since): &mut (Box<Link>, BootTime)| now.since(*since) >= limit || !link.is_alive(&mut cx);
+                |(link, since): &mut (Box<Link>, BootTime)| now.since(*since) >= limit || !link.is_alive(&mut cx, true);
             idle.extract_if(.., dead).collect::<Vec<_>>()
         };
         // Dropping frees slots, which may wake a waiter: not while `idle` is borrowed.
@@ -200,9 +201,12 @@ impl Pool {
 }
 
 impl Link {
-    /// One poll lets the connection finish its last exchange and notice a close.
-    fn is_alive(&mut self, cx: &mut Context<'_>) -> bool {
-        self.look.ask();
+    /// One poll lets the connection finish its last exchange and notice a close that the runtime has seen; `closely` also one
+    /// that it has not.
+    fn is_alive(&mut self, cx: &mut Context<'_>, closely: bool) -> bool {
+        if closely {
+            self.look.ask();
+        }
         Pin::new(&mut self.connection).poll(cx).is_pending() && self.sender.is_ready()
     }
 }
