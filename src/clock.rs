@@ -29,10 +29,11 @@ impl Timestamp {
         self.0
     }
 
-    /// The moment `span` later; the far end of time where that would overflow.
+    /// The moment `span` later; at the most the last that can be written and read again.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        let later = self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+        Self(later.min(jiff::Timestamp::MAX.as_second() * 1000))
     }
 }
 
@@ -71,7 +72,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// The text is not an RFC 3339 moment.
 #[derive(Debug, thiserror::Error)]
-#[error("not a moment in RFC 3339 form such as 2030-01-01T00:00:00Z")]
+#[error("not a moment in RFC 3339 form such as 2030-01-01T00:00:00Z; the last is 9999-12-30T22:00:00Z")]
 pub struct BadTimestamp;
 
 /// A moment of boot time, in nanoseconds since the machine started; comparable only within one process.
@@ -166,6 +167,9 @@ mod tests {
         assert_eq!(moment.to_string(), "2030-01-01T00:00:00.000Z");
         assert_eq!(moment.to_string().parse::<Timestamp>().unwrap(), moment);
         assert!("tomorrow".parse::<Timestamp>().is_err());
+        let last = moment.plus(Duration::MAX);
+        assert_eq!(last.to_string().parse::<Timestamp>().unwrap(), last);
+        assert!(BadTimestamp.to_string().ends_with(&last.to_string().replace(".000", "")));
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Cache {
             // LRU for living keys too: with TinyLFU a newly used key would have to beat one that nobody uses any more.
             let shelf = SegmentedCache::builder(segments).max_capacity(most).eviction_policy(EvictionPolicy::lru());
             match ttl {
-                Some(ttl) => shelf.time_to_live(ttl).build_with_hasher(RandomState::default()),
+                Some(ttl) => shelf.time_to_live(ttl.min(LONGEST)).build_with_hasher(RandomState::default()),
                 None => shelf.build_with_hasher(RandomState::default()),
             }
         };
@@ -100,4 +100,6 @@ impl Cache {
     }
 }
 
+/// The longest that anything is remembered for: a century. moka panics at ten of them.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const SHELVES: [Shelf; 3] = [Shelf::Live, Shelf::Refused, Shelf::Unknown];

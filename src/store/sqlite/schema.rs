@@ -1,6 +1,7 @@
 //! Opening a database: what each connection is told, whose file it is, and how it grows from version to version.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
@@ -45,7 +46,7 @@ fn connect(path: &Path, config: &Config, access: OpenFlags) -> rusqlite::Result<
     let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.set_prepared_statement_cache_capacity(64);
     // A sqlite3 shell may hold a lock for a moment: wait, then say so.
-    db.busy_timeout(config.busy_timeout.0)?;
+    db.busy_timeout(config.busy_timeout.0.min(LONGEST))?;
     // SQLite leaves foreign keys unchecked unless asked, for every connection anew.
     db.pragma_update(None, "foreign_keys", true)?;
     // 4 MiB of pages a connection; the system's cache holds the rest. No mmap: a failing disk would be a signal that ends
@@ -144,3 +145,6 @@ fn keep_mark(db: &mut Connection, mark: [u8; 8]) -> rusqlite::Result<bool> {
     keep.commit()?;
     Ok(true)
 }
+
+/// The longest wait for a lock, some three weeks: what SQLite can count in milliseconds.
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
