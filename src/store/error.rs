@@ -23,7 +23,7 @@ pub enum StoreError {
         folder: PathBuf,
     },
     /// It was to exist already.
-    #[error("there is no store at {}: start `keyward serve` or make the first account or key there, or correct --store", .path.display())]
+    #[error("there is no store at {}: start `keyward serve` or make the first account or user there, or correct --store", .path.display())]
     Missing {
         /// Where it was looked for.
         path: PathBuf,

@@ -43,10 +43,13 @@ impl Sqlite {
     pub(super) fn open(config: &Config, mark: [u8; 8], access: Access) -> Result<Self, StoreError> {
         let path = config.path()?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        if !folder.is_dir() {
+        // What may not be looked at may well be there.
+        let exists =
+            |place: &Path| place.try_exists().map_err(|source| StoreError::Denied { path: place.to_owned(), source });
+        if !exists(folder)? || !folder.is_dir() {
             return Err(StoreError::NoFolder { folder: folder.to_owned() });
         }
-        if access == Access::Existing && !path.exists() {
+        if access == Access::Existing && !exists(&path)? {
             return Err(StoreError::Missing { path });
         }
         let lock = Lock::take(&path)?;
