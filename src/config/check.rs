@@ -100,10 +100,12 @@ fn open_admin(settings: &Settings) -> Option<Flaw> {
 fn numbers(settings: &Settings) -> Vec<Flaw> {
     let must_be_positive = [
         ("server.limits.connections", settings.server.limits.connections),
+        ("server.limits.header_bytes", settings.server.limits.header_bytes.as_usize()),
         ("store.readers", settings.store.readers),
         ("keyring.loads", settings.keyring.loads),
         ("keyring.waiting", settings.keyring.waiting),
         ("origin.connections", settings.origin.connections),
+        ("origin.response_header_bytes", settings.origin.response_header_bytes.as_usize()),
     ];
     let zero = must_be_positive.into_iter().filter(|(_, number)| *number == 0);
     zero.map(|(key, _)| Flaw::new(key, "0 would let nothing through: give at least 1")).collect()

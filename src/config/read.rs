@@ -142,6 +142,13 @@ fn extract(mut layers: Vec<Layer>, mut problems: Vec<Problem>) -> Result<Read, V
         told.extend(meant(&error));
         let wrong = wrong_part(&error, layer);
         layers[culprit].remove(wrong);
+        // That a list is empty which held nothing but what was wrong is no news either.
+        if let Some((_, list)) = error.path.split_last()
+            && let Some(Value::Array(_, members)) = layers[culprit].get(list)
+            && members.is_empty()
+        {
+            told.insert(list.join("."));
+        }
     }
 }
 

@@ -341,3 +341,30 @@ fn what_is_shown_is_toml_says_where_it_came_from_and_hides_passwords() {
     assert_eq!(json["sources"]["log.level"], "KEYWARD__LOG__LEVEL");
     assert!(!json.to_string().contains("hunter2"));
 }
+
+#[test]
+fn what_follows_from_a_wrong_member_of_a_list_is_not_told_as_well() {
+    let problems =
+        Case::file("[server]\nlisten = [\"localhost:80\"]\n[[routes]]\npath = \"/\"\nservice = \"api\"\n").problems();
+    assert_told(
+        &problems,
+        &[
+            ("keyward.toml:2:11: server.listen.0: ", "is not an address"),
+            ("keyward.toml:5:1: routes.0.service: ", "no service \"api\": write [services.api] with a `url`"),
+        ],
+    );
+}
+
+#[test]
+fn a_zero_that_would_let_nothing_through_is_a_mistake() {
+    let text =
+        "services.api.url = \"echo\"\nserver.limits.header_bytes = \"0\"\norigin.response_header_bytes = \"0\"\n";
+    let problems = Case::file(text).problems();
+    assert_told(
+        &problems,
+        &[
+            ("keyward.toml:2:15: server.limits.header_bytes: ", "give at least 1"),
+            ("keyward.toml:3:8: origin.response_header_bytes: ", "give at least 1"),
+        ],
+    );
+}

@@ -73,7 +73,13 @@ impl Route {
             Some(name) => {
                 let found = services.iter().position(|known| *known == name);
                 if found.is_none() {
-                    flaw("service", format!("there is no service {name:?}; known are: {}", services.join(", ")));
+                    flaw(
+                        "service",
+                        match services {
+                            [] => format!("there is no service {name:?}: write [services.{name}] with a `url`"),
+                            _ => format!("there is no service {name:?}; known are: {}", services.join(", ")),
+                        },
+                    );
                 }
                 found
             }
