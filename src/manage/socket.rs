@@ -286,7 +286,8 @@ impl Address {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no path of a socket"));
         };
-        let folder = File::open(parent)?;
+        // A bare name lies where this process stands.
+        let folder = File::open(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
         let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
         if short.as_os_str().as_bytes().len() > SUN_PATH {
             let message = "the file name is too long for a socket: keep the store's below 80 bytes";

@@ -217,11 +217,17 @@ fn read_chain(place: &Place<'_>) -> Result<(Vec<CertificateDer<'static>>, Vec<St
 
 fn read_key(place: &Place<'_>, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, Flaw> {
     let bytes = place.bytes()?;
-    let key =
-        PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| place.bad_pem(&error, "has no private key in it"))?;
+    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
+        // Both ways of writing such a key say so in plain text; the parser reads neither.
+        let encrypted = bytes.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED);
+        if encrypted { place.flaw(PASSPHRASE) } else { place.bad_pem(&error, "has no private key in it") }
+    })?;
     let key = provider.key_provider.load_private_key(key);
     key.map_err(|_| place.flaw("its private key is of no kind that TLS can use"))
 }
+
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
+const PASSPHRASE: &str = "its private key needs a passphrase, and nobody is there to give one: write it without";
 
 #[cfg(test)]
 #[path = "tls/tests.rs"]

@@ -1,4 +1,4 @@
-//! Certificates that are whole, and nine ways in which they are not.
+//! Certificates that are whole, and ten ways in which they are not.
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +48,12 @@ fn every_flaw_of_every_certificate_is_told() {
     let (one, two) = (write(folder.path(), "one", &["one.test"]), write(folder.path(), "two", &["two.test"]));
     let text = folder.path().join("text.pem");
     fs::write(&text, "not a certificate").unwrap();
+    let locked = folder.path().join("locked.pem");
+    fs::write(
+        &locked,
+        "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END EC PRIVATE KEY-----\n",
+    )
+    .unwrap();
     let absent: PathBuf = folder.path().join("absent.pem");
     let with = |chain: Option<&PathBuf>, key: Option<&PathBuf>| CertificateFiles {
         chain_file: chain.cloned(),
@@ -60,6 +66,7 @@ fn every_flaw_of_every_certificate_is_told() {
         with(Some(&text), Some(&text)),
         with(None, key),
         with(chain, None),
+        with(chain, Some(&locked)),
         one.clone(),
     ]);
     let expected = [
@@ -70,6 +77,7 @@ fn every_flaw_of_every_certificate_is_told() {
         ("server.certificates.2.key_file", "has no private key"),
         ("server.certificates.3.chain_file", "is missing"),
         ("server.certificates.4.key_file", "is missing"),
+        ("server.certificates.5.key_file", "needs a passphrase"),
     ];
     assert_eq!(told.len(), expected.len(), "{told:#?}");
     for ((key, what), flaw) in expected.iter().zip(&told) {
