@@ -39,7 +39,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let code = if error.is::<Problems>() { CONFIGURATION } else { FAILED };
-            eprintln!("keyward: {}", sentence(&error));
+            output::say(&format!("keyward: {}", sentence(&error)));
             ExitCode::from(code)
         }
     }

@@ -14,6 +14,11 @@ pub(super) fn print(text: &str) -> io::Result<()> {
     write(text.as_bytes())
 }
 
+/// Says something about what was asked for, on standard error. Where nobody can hear it, that changes nothing.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Prints `value` as JSON.
 pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;
@@ -34,7 +39,7 @@ pub(super) fn print_list<T>(
         return print_json(&json!({ plural: items.iter().map(to_json).collect::<Vec<_>>() }));
     }
     if items.is_empty() {
-        eprintln!("There are no {plural} yet.");
+        say(&format!("There are no {plural} yet."));
         return Ok(());
     }
     Ok(print(&table(columns, &items.iter().map(row).collect::<Vec<_>>()))?)
@@ -50,7 +55,7 @@ pub(super) fn print_secret(json: bool, key: &Key, secret: &Secret, now: Timestam
     let mut line = zeroize::Zeroizing::new(secret.expose().to_vec());
     line.push(b'\n');
     write(&line)?;
-    eprintln!("This is the secret of {}. It is shown only now: keep it, keyward does not.", key.id);
+    say(&format!("This is the secret of {}. It is shown only now: keep it, keyward does not.", key.id));
     Ok(())
 }
 

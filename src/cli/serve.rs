@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::output::say;
 use super::settings::{flag, from};
 use crate::app::{App, control_runtime};
 use crate::config::Settings;
@@ -89,10 +90,8 @@ fn say_where(app: &App, settings: &Settings) {
 /// Not an event: a secret must not reach whatever collects those.
 fn print_operator(secret: &Secret) {
     if let Some(text) = secret.expose_str() {
-        eprintln!(
-            "The store is new. This operator key runs keyward; it is shown this once (lost? keyward operator reset):"
-        );
-        eprintln!("{text}");
+        say("The store is new. This operator key runs keyward; it is shown this once (lost? keyward operator reset):");
+        say(text);
     }
 }
 

@@ -208,6 +208,51 @@ fn what_went_wrong_is_told_by_exit_code_and_sentence() {
 }
 
 #[test]
+fn a_row_that_the_store_refuses_is_told_with_its_file() {
+    let machine = Machine::new();
+    machine.file("ours.csv", "secret,account\na-key-of-old-times-1,101\n");
+    machine.file("theirs.csv", "secret,account\na-key-of-old-times-1,102\n");
+    machine.says("import ours.csv");
+    let (code, said) = machine.fails("import theirs.csv");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("theirs.csv: nothing was imported") && said.contains(": row 1: "), "{said}");
+    assert_eq!(machine.json("account list")["accounts"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_store_that_cannot_be_looked_at_is_not_called_missing() {
+    let machine = Machine::new();
+    std::os::unix::fs::symlink("loop", machine.folder.path().join("loop")).unwrap();
+    for url in ["sqlite://loop", "sqlite://loop/keyward.db"] {
+        let (code, said) = machine.fails(&format!("key list --store {url}"));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("loop cannot be opened: see that the user"), "{said}");
+    }
+}
+
+#[test]
+fn a_span_beyond_all_time_is_as_long_as_there_is_time() {
+    let machine = Machine::new();
+    machine.says("account create 101");
+    machine.says("key mint --account 101 --expires-in 9999999999d");
+    assert_eq!(machine.json("key list")["keys"][0]["expires_at"], "9999-12-30T22:00:00.000Z");
+    for setting in ["KEYWARD__STORE__BUSY_TIMEOUT", "KEYWARD__KEYRING__UNKNOWN_FOR"] {
+        let output = machine.command("account list").env(setting, "10000000y").output().unwrap();
+        assert!(output.status.success(), "{setting}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_standard_error_that_takes_nothing_changes_no_outcome() {
+    let machine = Machine::new();
+    machine.says("account create 101");
+    for (line, code) in [("key mint --account 101", 0), ("user list", 0), ("key show key_1", 1), ("serve", 78)] {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        assert_eq!(machine.command(line).stderr(full).output().unwrap().status.code(), Some(code), "{line}");
+    }
+}
+
+#[test]
 fn validate_shows_what_would_be_used_or_everything_that_is_wrong() {
     let machine = Machine::new();
     machine.file("right.toml", "[services.api]\nurl = \"http://127.0.0.1:3000\"\n");

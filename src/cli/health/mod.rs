@@ -74,7 +74,12 @@ async fn get(
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let request = http::Request::get("/readyz").header(http::header::HOST, address.to_string());
-    let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+    let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await;
+    let response = response.with_context(|| {
+        format!(
+            "not ready: no HTTP answer from {address}; where it speaks TLS, its settings must be given with --config"
+        )
+    })?;
     let status = response.status();
     let body = Limited::new(response.into_body(), LONGEST).collect().await;
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
@@ -130,6 +135,9 @@ mod tests {
         let draining = answering("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 9\r\n\r\ndraining\n").await;
         let error = ask(&draining).await.unwrap_err().to_string();
         assert!(error.starts_with("not ready: ") && error.ends_with("503 Service Unavailable draining"), "{error}");
+        let other = answering("\x15\x03\x03\0\x02\x02\x46").await;
+        let error = ask(&other).await.unwrap_err().to_string();
+        assert!(error.contains("no HTTP answer from 127.0.0.1:") && error.contains("--config"), "{error}");
         let gone = ask(&draining).await.unwrap_err().to_string();
         assert!(gone.contains("nothing answers"), "{gone}");
     }

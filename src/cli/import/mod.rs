@@ -31,7 +31,12 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         let text = read(&arguments.file).with_context(|| format!("cannot read {}", arguments.file.display()))?;
         rows::keys(&text).with_context(|| format!("{}: nothing was imported", arguments.file.display()))?
     };
-    match carry_out(&settings, Command::Import(keys)).await? {
+    let outcome = carry_out(&settings, Command::Import(keys)).await.map_err(|error| {
+        // A row is refused only where nothing was imported; of any other trouble the file knows nothing.
+        let place = format!("{}: nothing was imported; row 1 is the first below the header", arguments.file.display());
+        if error.to_string().starts_with("row ") { error.context(place) } else { error }
+    });
+    match outcome? {
         Outcome::Imported(made) if arguments.json => print_json(&made),
         Outcome::Imported(made) => Ok(print(&format!(
             "{} keys adopted, {} were there already; {} accounts and {} users made\n",

@@ -75,7 +75,7 @@ impl Columns {
         if !visible || !(SHORTEST..=LONGEST).contains(&secret.expose().len()) {
             bad.add(line, Some("secret"), format!("is not {SHORTEST} to {LONGEST} visible ASCII characters"));
         }
-        let kind = self.parse(record, line, "kind", bad).unwrap_or(Kind::Service);
+        let kind = if self.says(record, "kind") { self.parse(record, line, "kind", bad) } else { Some(Kind::Service) };
         let account = self.parse(record, line, "account", bad);
         let user = self.parse(record, line, "user", bad);
         let expires_at = self.parse(record, line, "expires_at", bad);
@@ -85,21 +85,21 @@ impl Columns {
         }
         let (has_account, has_user) = (self.says(record, "account"), self.says(record, "user"));
         match kind {
-            Kind::Service if has_user => {
+            // Whose key it is cannot be judged by a kind that was not understood.
+            None => {}
+            Some(Kind::Service) if has_user => {
                 bad.add(
                     line,
                     Some("user"),
                     "is given for a service key: say in column kind whether it is personal or user",
                 );
             }
-            Kind::Service | Kind::Personal if !has_account => bad.add(line, Some("account"), "is empty"),
-            Kind::Personal | Kind::User if !has_user => bad.add(line, Some("user"), "is empty"),
-            Kind::Operator => bad.add(line, Some("kind"), "is operator: such keys are minted, not adopted"),
-            Kind::Service | Kind::Personal | Kind::User => {}
+            Some(Kind::Service | Kind::Personal) if !has_account => bad.add(line, Some("account"), "is empty"),
+            Some(Kind::Personal | Kind::User) if !has_user => bad.add(line, Some("user"), "is empty"),
+            Some(Kind::Operator) => bad.add(line, Some("kind"), "is operator: such keys are minted, not adopted"),
+            Some(Kind::Service | Kind::Personal | Kind::User) => {}
         }
-        if bad.rows.len() > before {
-            return Ok(None);
-        }
+        let Some(kind) = kind.filter(|_| bad.rows.len() == before) else { return Ok(None) };
         let bare = NewKey::bare(new_id()?, Imprint::of(&secret), kind);
         Ok(Some(NewKey { account, user, name: name.to_owned(), expires_at, ..bare }))
     }
@@ -217,7 +217,7 @@ mod tests {
              s3cr3t,101,,,\n\
              {SECRET} x,101,,,\n\
              {SECRET},{SECRET}/,,,\n\
-             {SECRET}-a,101,{SECRET},,\n\
+             {SECRET}-a,101,{SECRET},paul,\n\
              {SECRET}-b,,,,\n\
              {SECRET}-c,101,personal,,\n\
              {SECRET}-d,101,operator,,\n\
