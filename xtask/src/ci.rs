@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Run, Trouble, seconds};
-use crate::{container, deny, place, release, shell};
+use crate::{container, deny, image, place, release, shell};
 
 pub(crate) fn all() -> Result<(), Trouble> {
     let start = now();
@@ -65,7 +65,7 @@ fn now() -> Instant {
 
 type Step = (&'static str, fn() -> Result<(), Trouble>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("packages", packages),
     ("format", format),
     ("shellcheck", shell::check),
@@ -75,4 +75,5 @@ const STEPS: [Step; 9] = [
     ("deny", deny::check),
     ("release", release::build),
     ("container", container::check),
+    ("image", image::check),
 ];

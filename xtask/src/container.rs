@@ -12,15 +12,12 @@
 //! Only a machine that may not start an engine leaves the run out, and says so; the Dockerfile is checked everywhere.
 
 use std::fs;
-use std::thread;
 
-use engine::Engine;
-
+use crate::engine::{self, Engine};
 use crate::place;
-use crate::run::{Run, Trouble, seconds};
+use crate::run::{Run, Trouble, require, seconds};
 
 mod dockerfile;
-mod engine;
 
 pub(crate) fn check() -> Result<(), Trouble> {
     dockerfile::check()?;
@@ -44,17 +41,19 @@ pub(crate) fn check() -> Result<(), Trouble> {
 fn walk(engine: &Engine) -> Result<(), Trouble> {
     build_images(engine)?;
     start_containers(engine)?;
-    wait_until_healthy(engine)?;
+    engine.wait_until_healthy(KEYWARD)?;
+    done("healthy: the image's own health check says so");
     let secret = mint(engine)?;
-    let client = Client::beside(ORIGIN, engine)?;
 
-    client.expect(Some(&secret), 200, GREETING)?;
+    expect(engine, Some(&secret), 200, GREETING)?;
     done("allowed: a minted key reaches the origin through the sidecar, 200");
-    client.expect(None, 401, "API_KEY_REQUIRED")?;
+    expect(engine, None, 401, "API_KEY_REQUIRED")?;
     done("refused: no key, 401 API_KEY_REQUIRED");
-    client.expect(Some("not-a-key-of-this-store"), 401, "API_KEY_INVALID")?;
+    expect(engine, Some("not-a-key-of-this-store"), 401, "API_KEY_INVALID")?;
     done("refused: a wrong key, 401 API_KEY_INVALID");
-    stop(engine)
+    engine.stop(KEYWARD)?;
+    done("stopped: SIGTERM, exit code 0");
+    Ok(())
 }
 
 fn build_images(engine: &Engine) -> Result<(), Trouble> {
@@ -110,22 +109,6 @@ fn start_containers(engine: &Engine) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn wait_until_healthy(engine: &Engine) -> Result<(), Trouble> {
-    let mut state = String::new();
-    for _ in 0..60 {
-        state = engine.docker("inspect --format {{.State.Status}}/{{.State.Health.Status}}").arg(KEYWARD).read()?;
-        match state.trim() {
-            "running/healthy" => {
-                done("healthy: the image's own health check says so");
-                return Ok(());
-            }
-            "running/starting" | "created/starting" => thread::sleep(seconds(1)),
-            _ => break,
-        }
-    }
-    Err(Trouble::Wrong(format!("the container never became healthy; it is {}", state.trim())))
-}
-
 fn mint(engine: &Engine) -> Result<String, Trouble> {
     let keyward = |words: &str| engine.docker("exec").arg(KEYWARD).arg(PROGRAM).args(words).arg("--store").arg(STORE);
     keyward("account create 101").read()?;
@@ -137,39 +120,18 @@ fn mint(engine: &Engine) -> Result<String, Trouble> {
     Ok(secret.to_owned())
 }
 
-/// SIGTERM, as every orchestrator sends it. After thirty seconds the engine kills, and the exit code is 137.
-fn stop(engine: &Engine) -> Result<(), Trouble> {
-    engine.docker("stop --time 30").arg(KEYWARD).read()?;
-    let code = engine.docker("inspect --format {{.State.ExitCode}}").arg(KEYWARD).read()?;
-    require("the exit code after SIGTERM", code.trim(), "0")?;
-    done("stopped: SIGTERM, exit code 0");
-    Ok(())
-}
-
-/// curl in the network namespace of a container.
-struct Client {
-    namespace: String,
-}
-
-impl Client {
-    fn beside(container: &str, engine: &Engine) -> Result<Self, Trouble> {
-        let process = engine.docker("inspect --format {{.State.Pid}}").arg(container).read()?;
-        Ok(Self { namespace: format!("--net=/proc/{}/ns/net", process.trim()) })
+/// curl beside the sidecar: its answer must have this status and this in its body.
+fn expect(engine: &Engine, secret: Option<&str>, status: u16, body: &str) -> Result<(), Trouble> {
+    let mut curl =
+        engine.beside(ORIGIN)?.args("curl --silent --show-error --noproxy * --max-time 20 --write-out %{http_code}");
+    if let Some(secret) = secret {
+        curl = curl.arg("--header").arg(format!("Authorization: Token {secret}"));
     }
-
-    fn expect(&self, secret: Option<&str>, status: u16, body: &str) -> Result<(), Trouble> {
-        let mut curl = Run::new("nsenter", seconds(30))
-            .arg(&self.namespace)
-            .args("curl --silent --show-error --noproxy * --max-time 20 --write-out %{http_code}");
-        if let Some(secret) = secret {
-            curl = curl.arg("--header").arg(format!("Authorization: Token {secret}"));
-        }
-        let answer = curl.arg(format!("http://127.0.0.1:8080{PATH}")).read()?;
-        if answer.ends_with(&status.to_string()) && answer.contains(body) {
-            return Ok(());
-        }
-        Err(Trouble::Wrong(format!("expected {body:?} and {status}, got {answer:?}")))
+    let answer = curl.arg(format!("http://127.0.0.1:8080{PATH}")).read()?;
+    if answer.ends_with(&status.to_string()) && answer.contains(body) {
+        return Ok(());
     }
+    Err(Trouble::Wrong(format!("expected {body:?} and {status}, got {answer:?}")))
 }
 
 /// The text member `name` of a JSON object. Ids and secrets hold nothing that JSON escapes.
@@ -178,13 +140,6 @@ fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = rest.split_once(':')?;
     let text = rest.trim_start().strip_prefix('"')?;
     text.split_once('"').map(|(text, _)| text)
-}
-
-fn require(what: &str, got: &str, wanted: &str) -> Result<(), Trouble> {
-    if got == wanted {
-        return Ok(());
-    }
-    Err(Trouble::Wrong(format!("{what} is {got}, not {wanted}")))
 }
 
 fn done(what: &str) {

@@ -21,10 +21,18 @@ pub(crate) fn build() -> Result<(), Trouble> {
     static_only(&kept.to_string_lossy())
 }
 
-fn host() -> Result<String, Trouble> {
+/// The target triple of the Rust in use.
+pub(crate) fn host() -> Result<String, Trouble> {
     let version = Run::new("rustc -vV", seconds(60)).read()?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).ok_or_else(|| Trouble::Wrong("rustc -vV names no host".to_owned()))
+}
+
+/// keyward's version, as Cargo.toml has it.
+pub(crate) fn version() -> Result<String, Trouble> {
+    let id = Run::new("cargo pkgid --locked --package keyward", seconds(60)).read()?;
+    let version = id.trim().rsplit(['#', '@']).next().unwrap_or_default();
+    Ok(version.to_owned())
 }
 
 /// `ldd` fails for a binary that asks for no loader, and says "statically linked" for a static-pie one.

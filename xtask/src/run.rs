@@ -47,6 +47,12 @@ impl Run {
         self
     }
 
+    /// Another limit than the one it was made with.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
     pub(crate) fn without_env(mut self, name: &'static str) -> Self {
         self.without.push(name);
         self
@@ -130,6 +136,14 @@ impl fmt::Display for Trouble {
             Self::Wrong(what) => f.write_str(what),
         }
     }
+}
+
+/// What was read must be what was wanted.
+pub(crate) fn require(what: &str, got: &str, wanted: &str) -> Result<(), Trouble> {
+    if got == wanted {
+        return Ok(());
+    }
+    Err(Trouble::Wrong(format!("{what} is {got}, not {wanted}")))
 }
 
 fn said(output: &Output) -> String {
