@@ -301,7 +301,7 @@ const fn advice(stop: &Stop) -> &'static str {
         Stop::Origin(_) => "The key was accepted; what failed is the service behind.",
         Stop::Refused(refusal) => match refusal {
             Refusal::CredentialAmbiguous => "Send one key, in one place.",
-            Refusal::KeyRequired => "Send a key in the Authorization header, after Bearer or Token.",
+            Refusal::KeyRequired => "Send a key, such as in the Authorization header after Bearer or Token.",
             Refusal::KeyInvalid(_) => {
                 "It is unknown, revoked or was rotated; ask whoever gave it to you for the current one."
             }

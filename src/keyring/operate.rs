@@ -35,6 +35,7 @@ impl Keyring {
             }
             Command::MintKey(new) => {
                 check_owner(&new)?;
+                check_name(&new)?;
                 check_times(&new, now)?;
                 key(shared.settle(store.mint(draft(*new, &shared.digester), now).await).await?)
             }
@@ -114,6 +115,16 @@ fn check_owner(new: &NewKey) -> Result<(), Problem> {
     Err(Problem::Invalid(fault.into()))
 }
 
+/// A name is shown in tables and logs.
+fn check_name(new: &NewKey) -> Result<(), Problem> {
+    if new.name.chars().count() > LONGEST_NAME || new.name.chars().any(char::is_control) {
+        return Err(Problem::Invalid(format!("a key's name is one line of at most {LONGEST_NAME} characters")));
+    }
+    Ok(())
+}
+
+const LONGEST_NAME: usize = 200;
+
 fn check_times(new: &NewKey, now: Timestamp) -> Result<(), Problem> {
     let Some(end) = new.expires_at else { return Ok(()) };
     if end <= now {
@@ -128,6 +139,7 @@ fn check_times(new: &NewKey, now: Timestamp) -> Result<(), Problem> {
 /// An adopted key keeps its past: one that has expired is adopted as such, so that it is known as expired. The row of a
 /// user key may name the account its user becomes a member of.
 fn check_row(row: &NewKey) -> Result<(), Problem> {
+    check_name(row)?;
     match row.kind {
         Kind::Operator => Err(Problem::Invalid("operator keys are minted, never adopted".into())),
         Kind::User if row.user.is_some() => Ok(()),

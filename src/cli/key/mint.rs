@@ -1,6 +1,6 @@
 //! What a new key is to be, from the flags of `key mint`. The secret is made here and goes nowhere but to its holder.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use ipnet::IpNet;
 
 use crate::clock::Timestamp;
@@ -48,9 +48,6 @@ pub(in crate::cli) struct Arguments {
 impl Arguments {
     /// The key to be made, and its secret.
     pub(super) fn key(self, usual_prefix: &Prefix, now: Timestamp) -> anyhow::Result<(NewKey, Secret)> {
-        if self.name.chars().any(char::is_control) {
-            bail!("a key's name is one line of text");
-        }
         let prefix = self.prefix.as_ref().unwrap_or(usual_prefix);
         let (secret, imprint) = token::mint(prefix, getrandom::fill).context("the system gives no random bytes")?;
         let key = NewKey {

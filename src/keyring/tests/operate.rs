@@ -118,6 +118,10 @@ async fn a_key_must_fit_its_kind_and_its_time() {
         let problem = ring.keyring.operate(command).await.unwrap_err();
         assert!(matches!(problem, Problem::Invalid(_)), "{kind} {account:?} {user:?}: {problem}");
     }
+    for name in ["a".repeat(201), "two\nlines".into()] {
+        let named = NewKey { name, ..service().1 };
+        assert!(matches!(ring.keyring.operate(Command::MintKey(Box::new(named))).await, Err(Problem::Invalid(_))));
+    }
     let past = NewKey { expires_at: Some(Timestamp::from_millis(1)), ..service().1 };
     assert!(matches!(ring.keyring.operate(Command::MintKey(Box::new(past.clone()))).await, Err(Problem::Invalid(_))));
     ring.operate(Command::Import(vec![past])).await;
