@@ -97,28 +97,21 @@ impl App {
     /// The first thing that could not be had. Nothing goes on running then.
     pub async fn start(settings: &Settings) -> Result<Self, AppError> {
         let clock = Clock::System;
-        let pepper = crate::config::pepper(&settings.keys).map_err(|flaw| AppError::Settings(vec![flaw]))?;
         let workers = count(settings.server.workers);
         let mut plan = Plan::new(&settings.gateway, &settings.origin, &settings.services, &settings.routes)
             .map_err(AppError::Settings)?;
-        let tls = server_tls(settings)?;
-        let admin_tls = admin_tls(settings)?;
+        let (tls, admin_tls) = (server_tls(settings)?, admin_tls(settings)?);
         // Sockets before the store: an address in use is the commonest mistake, and leaves nothing behind.
         let stall = settings.server.timeouts.write_stall.0;
         let listeners = Listeners::bind(&wanted(settings), workers, stall)?;
         let bound = listeners.bound().to_vec();
         let admin_wanted =
             Wanted { address: settings.admin.listen, secure: admin_tls.is_some(), setting: "admin.listen".into() };
-        let admin_listeners = Listeners::bind(std::slice::from_ref(&admin_wanted), 1, stall)?;
+        let admin_listeners = Listeners::bind(&[admin_wanted], 1, stall)?;
         let admin_bound = admin_listeners.bound()[0];
-
-        let digester = Digester::new(pepper);
-        let store = open_store(settings, &digester).await?;
-        let database = store.path().to_owned();
-        let control = Handle::current();
-        let keyring =
-            Keyring::open(&settings.keyring, workers, store, digester, clock.clone(), control.clone()).await?;
-        let keyring = Arc::new(keyring);
+        let keyring = open_keyring(settings, workers, &clock).await?;
+        let commands = socket::Listener::bind(&socket::path_beside(keyring.store().path()))
+            .map_err(|error| AppError::System("the command socket beside the store cannot be made", error))?;
 
         let metrics = Metrics::new(Names {
             routes: plan.route_names(),
@@ -153,49 +146,15 @@ impl App {
             clock: clock.clone(),
         };
         let serving = setup("keyward-worker", tls, &metrics);
-        let drain = serving.drain.clone();
-        let (lines, shards) = (access.handle(), Arc::clone(&metrics));
-        let clients = Workers::start(&serving, listeners, move |_| {
-            let mut seed = [0; 16];
-            // Without randomness ids could repeat across restarts, which confuses nobody but a reader of old logs.
-            let _ = getrandom::fill(&mut seed);
-            let lines = lines.worker();
-            lines.keep_flushing();
-            Gateway::new(parts.clone(), shards.shard(), lines, seed)
-        })?;
-
-        let path = socket::path_beside(&database);
-        let listener = socket::Listener::bind(&path)
-            .map_err(|error| AppError::System("the command socket beside the store cannot be made", error))?;
+        let clients = start_clients(&serving, listeners, parts, &access)?;
         let ended = CancellationToken::new();
-        let (operated, token) = (Arc::clone(&keyring), ended.clone());
-        let socket = control.spawn(async move {
-            let operate = move |command| {
-                let keyring = Arc::clone(&operated);
-                async move { keyring.operate(command).await }
-            };
-            listener.serve(operate, async move { token.cancelled().await }).await;
-        });
-
-        let health = health(&keyring, &drain);
+        let socket = Handle::current().spawn(carry_out(commands, Arc::clone(&keyring), ended.clone()));
         let (limits, timeouts) = manage::limits(&settings.server.timeouts);
         let admin_setup = Setup { limits, timeouts, ..setup("keyward-admin", admin_tls, &unread) };
-        let face = Admin::new(Arc::new(health), Arc::clone(&metrics));
+        let face = Admin::new(Arc::new(health(&keyring, &serving.drain)), metrics);
         let admin = Workers::start(&admin_setup, admin_listeners, move |_| face.clone())?;
-
-        let timeouts = settings.server.timeouts.clone();
-        Ok(Self {
-            keyring,
-            clients,
-            admin,
-            echo,
-            access,
-            socket,
-            socket_end: ended.drop_guard(),
-            bound,
-            admin_bound,
-            timeouts,
-        })
+        let (socket_end, timeouts) = (ended.drop_guard(), settings.server.timeouts.clone());
+        Ok(Self { keyring, clients, admin, echo, access, socket, socket_end, bound, admin_bound, timeouts })
     }
 
     /// Where clients connect.
@@ -265,6 +224,14 @@ impl App {
 /// How long probes and scrapes in flight may still take.
 const ADMIN_FINISHES: Duration = Duration::from_secs(1);
 
+async fn open_keyring(settings: &Settings, workers: usize, clock: &Clock) -> Result<Arc<Keyring>, AppError> {
+    let pepper = crate::config::pepper(&settings.keys).map_err(|flaw| AppError::Settings(vec![flaw]))?;
+    let digester = Digester::new(pepper);
+    let store = open_store(settings, &digester).await?;
+    let control = Handle::current();
+    Ok(Arc::new(Keyring::open(&settings.keyring, workers, store, digester, clock.clone(), control).await?))
+}
+
 /// A command holds the store's lock for a moment, another server for good.
 async fn open_store(settings: &Settings, digester: &Digester) -> Result<Store, StoreError> {
     for _ in 0..20 {
@@ -300,6 +267,32 @@ fn admin_tls(settings: &Settings) -> Result<Option<ServerTls>, AppError> {
     }
     let files = CertificateFiles { chain_file: admin.chain_file.clone(), key_file: admin.key_file.clone() };
     ServerTls::load_one(&files, "admin").map(Some).map_err(AppError::Settings)
+}
+
+fn start_clients(
+    setup: &Setup,
+    listeners: Listeners,
+    parts: gateway::Parts,
+    access: &AccessLog,
+) -> Result<Workers, WorkerFailed> {
+    let (lines, metrics) = (access.handle(), Arc::clone(&setup.metrics));
+    Workers::start(setup, listeners, move |_| {
+        let mut seed = [0; 16];
+        // Without randomness ids could repeat across restarts, which confuses nobody but a reader of old logs.
+        let _ = getrandom::fill(&mut seed);
+        let lines = lines.worker();
+        lines.keep_flushing();
+        Gateway::new(parts.clone(), metrics.shard(), lines, seed)
+    })
+}
+
+/// Carries out what comes over the command socket, until `ended`.
+async fn carry_out(commands: socket::Listener, keyring: Arc<Keyring>, ended: CancellationToken) {
+    let operate = move |command| {
+        let keyring = Arc::clone(&keyring);
+        async move { keyring.operate(command).await }
+    };
+    commands.serve(operate, async move { ended.cancelled().await }).await;
 }
 
 fn start_echo(setup: &Setup, plan: &mut Plan) -> Result<Workers, AppError> {
