@@ -3,14 +3,11 @@
 //! Randomness comes in with the command: who mints makes the secret, keeps its text, and hands over only the
 //! [`Imprint`]. So no plain text passes through here, nor over the socket.
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Timestamp;
-use crate::key::{
-    Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Kind, Membership, Permissions, User, UserId,
-};
+use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, User, UserId};
 
+use crate::store::Draft;
 pub use crate::store::{Imported, KeyFilter};
 
 /// One thing to do or to show.
@@ -51,49 +48,8 @@ pub enum Command {
     ResetOperator(Box<NewKey>),
 }
 
-/// A key to be made: everything but its number in the store.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct NewKey {
-    /// Names the record; random, made by who mints.
-    pub id: KeyId,
-    /// What is kept of its secret.
-    pub imprint: Imprint,
-    /// Whose key it is.
-    pub kind: Kind,
-    /// The account it is held to; none for user and operator keys.
-    pub account: Option<AccountId>,
-    /// The user behind a user or personal key.
-    pub user: Option<UserId>,
-    /// What its owner calls it; may be empty.
-    pub name: String,
-    /// What it may do.
-    pub permissions: Permissions,
-    /// Client networks it may be used from.
-    pub allowed_ips: Vec<IpNet>,
-    /// Not accepted before.
-    pub not_before: Option<Timestamp>,
-    /// Not accepted from then on.
-    pub expires_at: Option<Timestamp>,
-}
-
-impl NewKey {
-    /// A key of which nothing else is said: no owner, name, permissions or bounds.
-    #[must_use]
-    pub fn bare(id: KeyId, imprint: Imprint, kind: Kind) -> Self {
-        Self {
-            id,
-            imprint,
-            kind,
-            account: None,
-            user: None,
-            name: String::new(),
-            permissions: Permissions::default(),
-            allowed_ips: Vec::new(),
-            not_before: None,
-            expires_at: None,
-        }
-    }
-}
+/// A key to be made. Of its secret only the imprint is handed over.
+pub type NewKey = Draft<Imprint>;
 
 /// What a command brought about, or what it shows.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -148,18 +148,7 @@ fn check_row(row: &NewKey) -> Result<(), Problem> {
 }
 
 fn draft(new: NewKey, digester: &Digester) -> Draft {
-    Draft {
-        id: new.id,
-        secret: secret(new.imprint, digester),
-        kind: new.kind,
-        account: new.account,
-        user: new.user,
-        name: new.name,
-        permissions: new.permissions,
-        allowed_ips: new.allowed_ips,
-        not_before: new.not_before,
-        expires_at: new.expires_at,
-    }
+    new.knowing(|imprint| secret(imprint, digester))
 }
 
 fn secret(imprint: Imprint, digester: &Digester) -> SecretDraft {

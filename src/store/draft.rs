@@ -34,13 +34,13 @@ pub struct Changed<T> {
     pub head: u64,
 }
 
-/// A key to be written.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    /// Names the record.
+/// A key to be made: everything but its number in the store. `S` is what is known of its secret; the store gets the digest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Draft<S = SecretDraft> {
+    /// Names the record; random, made by who mints.
     pub id: KeyId,
-    /// What is kept of its secret.
-    pub secret: SecretDraft,
+    /// What is known of its secret.
+    pub secret: S,
     /// Whose key it is.
     pub kind: Kind,
     /// The account it is held to. An adopted user key is held to none: its user becomes a member here.
@@ -57,6 +57,33 @@ pub struct Draft {
     pub not_before: Option<Timestamp>,
     /// Not accepted from then on.
     pub expires_at: Option<Timestamp>,
+}
+
+impl<S> Draft<S> {
+    /// A key of which nothing else is said: no owner, name, permissions or bounds.
+    #[must_use]
+    pub fn bare(id: KeyId, secret: S, kind: Kind) -> Self {
+        Self {
+            id,
+            secret,
+            kind,
+            account: None,
+            user: None,
+            name: String::new(),
+            permissions: Permissions::default(),
+            allowed_ips: Vec::new(),
+            not_before: None,
+            expires_at: None,
+        }
+    }
+
+    /// The same key, with `known` of its secret.
+    #[must_use]
+    pub fn knowing<T>(self, known: impl FnOnce(S) -> T) -> Draft<T> {
+        let Self { id, secret, kind, account, user, name, permissions, allowed_ips, not_before, expires_at } = self;
+        let secret = known(secret);
+        Draft { id, secret, kind, account, user, name, permissions, allowed_ips, not_before, expires_at }
+    }
 }
 
 /// What is kept of a secret.

@@ -30,7 +30,7 @@ pub(super) fn keys(text: &[u8]) -> anyhow::Result<Vec<NewKey>> {
             continue;
         }
         let Some(key) = columns.key(&record, line, &mut bad)? else { continue };
-        match lines.entry(key.imprint.sha256) {
+        match lines.entry(key.secret.sha256) {
             Entry::Vacant(place) => drop(place.insert(line)),
             Entry::Occupied(first) => {
                 bad.add(line, Some("secret"), format!("is the same as in line {}", first.get()));
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(kinds, [Kind::Service, Kind::Personal, Kind::User]);
         assert_eq!(keys[0].name, "ci, nightly");
         assert_eq!(keys[0].expires_at, Some("2030-01-01T00:00:00Z".parse().unwrap()));
-        assert_eq!(keys[0].imprint, Imprint::of(&Secret::new(format!("{SECRET}-1").as_bytes())));
+        assert_eq!(keys[0].secret, Imprint::of(&Secret::new(format!("{SECRET}-1").as_bytes())));
         assert_eq!(keys[2].account, None);
     }
 

@@ -52,7 +52,7 @@ impl Arguments {
         let (secret, imprint) = token::mint(prefix, getrandom::fill).context("the system gives no random bytes")?;
         let key = NewKey {
             id: new_id()?,
-            imprint,
+            secret: imprint,
             kind: self.kind,
             account: self.account,
             user: self.user,

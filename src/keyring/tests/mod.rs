@@ -113,17 +113,11 @@ fn fresh() -> (Secret, Imprint) {
 }
 
 fn new_key(kind: Kind, account: Option<&str>, user: Option<&str>, imprint: Imprint) -> NewKey {
+    let id = format!("key_{}", imprint.kid.as_deref().unwrap_or(&imprint.hint)).parse().unwrap();
     NewKey {
-        id: format!("key_{}", imprint.kid.as_deref().unwrap_or(&imprint.hint)).parse().unwrap(),
-        imprint,
-        kind,
         account: account.map(|id| id.parse().unwrap()),
         user: user.map(|id| id.parse().unwrap()),
-        name: String::new(),
-        permissions: Permissions::default(),
-        allowed_ips: Vec::new(),
-        not_before: None,
-        expires_at: None,
+        ..NewKey::bare(id, imprint, kind)
     }
 }
 

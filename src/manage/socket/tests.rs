@@ -114,7 +114,7 @@ async fn a_server_lost_before_it_answers_leaves_the_outcome_open() {
 fn an_import_of_a_hundred_thousand_keys_fits_into_one_command() {
     let key = NewKey {
         id: "key_0123456789ABCDEF".parse().unwrap(),
-        imprint: Imprint::of(&Secret::new(&[b'x'; 58])),
+        secret: Imprint::of(&Secret::new(&[b'x'; 58])),
         kind: Kind::Personal,
         account: Some("a-long-name-of-an-account".parse().unwrap()),
         user: Some("somebody.with.a.long.name@example.com".parse().unwrap()),

@@ -125,18 +125,7 @@ fn secret(text: &str) -> SecretDraft {
 
 /// A service key of account 101 called `id`, whose secret is `text`.
 fn service(id: &str, text: &str) -> Draft {
-    Draft {
-        id: id.parse().unwrap(),
-        secret: secret(text),
-        kind: Kind::Service,
-        account: Some("101".parse().unwrap()),
-        user: None,
-        name: String::new(),
-        permissions: Permissions::default(),
-        allowed_ips: Vec::new(),
-        not_before: None,
-        expires_at: None,
-    }
+    Draft { account: Some("101".parse().unwrap()), ..Draft::bare(id.parse().unwrap(), secret(text), Kind::Service) }
 }
 
 fn of_user(kind: Kind, account: Option<&str>, user: &str, id: &str, text: &str) -> Draft {
