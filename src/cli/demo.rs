@@ -8,13 +8,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::key::{expect_key, new_id};
+use super::key::{bare_key, expect_key};
 use super::output::print;
 use super::serve::Stop;
 use super::settings::{flag, from};
 use crate::app::{App, control_runtime};
 use crate::config::Settings;
-use crate::key::{AccountId, Key, Kind, token};
+use crate::key::{AccountId, Key, Kind};
 use crate::keyring::command::{Command, NewKey};
 use crate::secret::Secret;
 use crate::telemetry::logs;
@@ -83,10 +83,8 @@ impl Place {
 async fn account_with_key(app: &App, settings: &Settings, account: &str) -> anyhow::Result<(Key, Secret)> {
     let account: AccountId = account.parse()?;
     app.keyring().operate(Command::CreateAccount(account.clone())).await?;
-    let (secret, imprint) =
-        token::mint(&settings.keys.prefix, getrandom::fill).context("the system gives no random bytes")?;
-    let key =
-        NewKey { account: Some(account), name: "demo".to_owned(), ..NewKey::bare(new_id()?, imprint, Kind::Service) };
+    let (bare, secret) = bare_key(&settings.keys.prefix, Kind::Service)?;
+    let key = NewKey { account: Some(account), name: "demo".to_owned(), ..bare };
     let key = expect_key(app.keyring().operate(Command::MintKey(Box::new(key))).await?)?;
     Ok((key, secret))
 }

@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::access::Access;
-use super::key::new_id;
+use super::key::bare_key;
 use super::output::print;
 use super::settings::StoreArguments;
 use crate::key::Kind;
-use crate::key::token::{self, Prefix};
+use crate::key::token::Prefix;
 use crate::keyring::command::{Command, NewKey};
 use crate::secret::Secret;
 use crate::store;
@@ -66,10 +66,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// A service key for each number, and its secret.
 fn mint(prefix: &Prefix, numbers: Range<u64>, accounts: u64) -> anyhow::Result<(Vec<Secret>, Vec<NewKey>)> {
     let key = |number| {
-        let (secret, imprint) = token::mint(prefix, getrandom::fill).context("the system gives no random bytes")?;
         let account = account(number, accounts).to_string().parse()?;
-        let key = NewKey { account: Some(account), ..NewKey::bare(new_id()?, imprint, Kind::Service) };
-        Ok((secret, key))
+        let (bare, secret) = bare_key(prefix, Kind::Service)?;
+        Ok((secret, NewKey { account: Some(account), ..bare }))
     };
     numbers.map(key).collect()
 }

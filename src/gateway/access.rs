@@ -14,6 +14,7 @@ use super::refuse::Stop;
 use crate::clock::{BootTime, Clock, Timestamp};
 use crate::key::{AccountId, KeyId, Kind};
 use crate::telemetry::access::LineBuffer;
+use crate::telemetry::chain;
 use crate::telemetry::label::Decision;
 use crate::telemetry::metrics::Shard;
 
@@ -132,7 +133,7 @@ impl Record {
             Stop::Malformed(_) | Stop::HeadTooLarge | Stop::Misdirected | Stop::Refused(_) => Decision::Refused,
         };
         if let Stop::Origin(error) = stop {
-            tracing::warn!(request.id = self.id.as_str(), error = %error_chain(error), "the origin gave no answer");
+            tracing::warn!(request.id = self.id.as_str(), error = chain(error), "the origin gave no answer");
         }
     }
 
@@ -219,17 +220,6 @@ fn text(line: &mut Vec<u8>, name: &str, value: Option<&str>) {
         let _ = write!(line, ",\"{name}\":");
         let _ = serde_json::to_writer(line, value);
     }
-}
-
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// A request's id: 32 hexadecimal digits of ours, or what a trusted proxy gave.

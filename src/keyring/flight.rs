@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use foldhash::quality::RandomState;
 use tokio::sync::watch;
 
+use super::Shared;
 use super::cache::Entry;
 use super::verify::Failure;
-use super::{Shared, chain};
 use crate::key::Digest;
 use crate::store::StoreError;
+use crate::telemetry::chain;
 
 type Answer = Option<Result<Arc<Entry>, Failure>>;
 

@@ -12,10 +12,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::adopted::Adopted;
-use super::{Keyring, Shared, chain};
+use super::{Keyring, Shared};
 use crate::clock::BootTime;
 use crate::store::log::{News, Subject};
 use crate::store::{StoreError, Tail};
+use crate::telemetry::chain;
 
 /// How often the log is looked at.
 const TICK: Duration = Duration::from_millis(50);

@@ -21,7 +21,6 @@ mod tests;
 mod usage;
 mod verify;
 
-use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -195,16 +194,4 @@ impl Keyring {
         }
         self.shared.flush_uses().await;
     }
-}
-
-/// An error and what is behind it, in one line for a log.
-fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut behind = error.source();
-    while let Some(source) = behind {
-        line.push_str(": ");
-        line.push_str(&source.to_string());
-        behind = source.source();
-    }
-    line
 }

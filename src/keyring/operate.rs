@@ -6,10 +6,11 @@
 //! connection from then on.
 
 use super::command::{Command, NewKey, Outcome, Problem};
-use super::{Keyring, Shared, chain};
+use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::{Digester, Imprint, KeyState, Kind};
 use crate::store::{Changed, Draft, Rejected, SecretDraft, StoreError};
+use crate::telemetry::chain;
 
 impl Keyring {
     /// Carries out a command.

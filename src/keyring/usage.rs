@@ -13,9 +13,10 @@ use foldhash::quality::RandomState;
 use tokio_util::sync::CancellationToken;
 
 use super::follow::slept;
-use super::{Keyring, Shared, chain};
+use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::Verified;
+use crate::telemetry::chain;
 
 /// Uses gathered and not yet written.
 #[derive(Debug)]

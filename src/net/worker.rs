@@ -25,6 +25,7 @@ use super::reaper::{self, Connections};
 use super::serve::Serving;
 use super::tls::ServerTls;
 use crate::clock::Clock;
+use crate::telemetry::chain;
 use crate::telemetry::label::Closed;
 use crate::telemetry::metrics::{Metrics, Shard};
 
@@ -306,11 +307,4 @@ impl Drop for Count<'_> {
 fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
-}
-
-fn chain(error: &WorkerError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }

@@ -12,3 +12,16 @@ pub mod logs;
 pub mod metrics;
 
 mod scrape;
+
+/// An error and what is behind it, in one line for a log.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut behind = error.source();
+    while let Some(source) = behind {
+        line.push_str(": ");
+        line.push_str(&source.to_string());
+        behind = source.source();
+    }
+    line
+}

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 
 use crate::clock::Timestamp;
 use crate::key::token::{self, Prefix};
-use crate::key::{AccountId, KeyId, Kind, Permission, UserId};
+use crate::key::{AccountId, Imprint, KeyId, Kind, Permission, UserId};
 use crate::keyring::command::NewKey;
 use crate::measure::Span;
 use crate::secret::Secret;
@@ -49,11 +49,8 @@ impl Arguments {
     /// The key to be made, and its secret.
     pub(super) fn key(self, usual_prefix: &Prefix, now: Timestamp) -> anyhow::Result<(NewKey, Secret)> {
         let prefix = self.prefix.as_ref().unwrap_or(usual_prefix);
-        let (secret, imprint) = token::mint(prefix, getrandom::fill).context("the system gives no random bytes")?;
+        let (bare, secret) = bare_key(prefix, self.kind)?;
         let key = NewKey {
-            id: new_id()?,
-            secret: imprint,
-            kind: self.kind,
             account: self.account,
             user: self.user,
             name: self.name,
@@ -61,16 +58,29 @@ impl Arguments {
             allowed_ips: self.allowed_ips,
             not_before: self.not_before,
             expires_at: self.expires_at.or_else(|| self.expires_in.map(|span| now.plus(span.0))),
+            ..bare
         };
         Ok((key, secret))
     }
 }
 
+/// A new key of which nothing but its kind is said, and its secret.
+pub(in crate::cli) fn bare_key(prefix: &Prefix, kind: Kind) -> anyhow::Result<(NewKey, Secret)> {
+    let (secret, imprint) = new_secret(prefix)?;
+    Ok((NewKey::bare(new_id()?, imprint, kind), secret))
+}
+
+/// A new secret, and what may be kept of it.
+pub(in crate::cli) fn new_secret(prefix: &Prefix) -> anyhow::Result<(Secret, Imprint)> {
+    token::mint(prefix, getrandom::fill).context(NO_RANDOM)
+}
+
 /// A new key's id.
 pub(in crate::cli) fn new_id() -> anyhow::Result<KeyId> {
-    let id = token::random_id("key_", 16, getrandom::fill).context("the system gives no random bytes")?;
-    Ok(id.parse()?)
+    Ok(token::random_id("key_", 16, getrandom::fill).context(NO_RANDOM)?.parse()?)
 }
+
+const NO_RANDOM: &str = "the system gives no random bytes";
 
 /// A network; a bare address is a network of one.
 fn network(text: &str) -> Result<IpNet, String> {

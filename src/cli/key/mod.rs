@@ -3,7 +3,6 @@
 mod mint;
 mod show;
 
-use anyhow::Context as _;
 use clap::Subcommand;
 
 use self::show::{print_key, print_keys};
@@ -13,7 +12,7 @@ use super::output::print_secret;
 use super::settings::OnStore;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::key::token::{self, Prefix};
+use crate::key::token::Prefix;
 use crate::key::{AccountId, Key, KeyId, KeyState, Kind, UserId};
 use crate::keyring::command::{Command, KeyFilter, Outcome};
 use crate::store;
@@ -99,7 +98,7 @@ async fn rotate(settings: &Settings, id: KeyId, prefix: Option<Prefix>, json: bo
             key.prefix.unwrap_or_else(|| settings.keys.prefix.clone())
         }
     };
-    let (secret, imprint) = token::mint(&prefix, getrandom::fill).context("the system gives no random bytes")?;
+    let (secret, imprint) = mint::new_secret(&prefix)?;
     let key = expect_key(access.run(Command::RotateKey(id, imprint)).await?)?;
     access.close().await;
     print_secret(json, &key, &secret, Clock::System.now())
@@ -113,4 +112,4 @@ pub(super) fn expect_key(outcome: Outcome) -> anyhow::Result<Key> {
     }
 }
 
-pub(super) use self::mint::new_id;
+pub(super) use self::mint::{bare_key, new_id};

@@ -1,20 +1,16 @@
 use std::collections::BTreeMap;
 use std::task::{Context, Poll, Waker};
 
-use figment::providers::{Format, Toml};
-
 use super::*;
-use crate::gateway::config::{OriginConfig, RouteConfig, ServiceConfig};
+use crate::gateway::config::{RouteConfig, ServiceConfig};
 use crate::telemetry::metrics::{Metrics, Names};
 
 /// The connections to a service at this address.
 fn pool(url: &str) -> Rc<Pool> {
-    let defaults = figment::Figment::from(Toml::string(include_str!("../../../config/default.toml")));
-    let origin: OriginConfig = defaults.extract_inner("origin").unwrap();
     let service = ServiceConfig { url: Some(url.into()), ..ServiceConfig::default() };
     let services = BTreeMap::from([("api".to_owned(), service)]);
     let route = RouteConfig { path: Some("/**".into()), service: Some("api".into()), ..RouteConfig::default() };
-    let plan = Plan::new(&crate::gateway::test_config(), &origin, &services, &[route]).unwrap();
+    let plan = Plan::new(&crate::gateway::test_config(), &crate::gateway::test_origin(), &services, &[route]).unwrap();
     let shard = Metrics::new(Names { services: plan.service_names(), ..Names::default() }).shard();
     Pool::new(Arc::new(plan), 0, Clock::System, shard)
 }
