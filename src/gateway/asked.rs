@@ -1,10 +1,10 @@
 //! One canonical request: made once, from here on the only thing that is judged and forwarded.
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Version, header, request};
+use http::{HeaderMap, HeaderValue, Method, request};
 
 use super::Parts;
-use super::canon::{self, Malformed};
+use super::canon;
 use super::client::Client;
 use super::headers::clean_request;
 use super::refuse::Stop;
@@ -34,9 +34,6 @@ impl Asked {
         let host = canon::host(&head.uri, &head.headers, secure)?;
         let target = canon::target(&head.uri, &head.method, plan.strictness)?;
         canon::framing(&head.headers, head.version)?;
-        if head.version == Version::HTTP_2 && head.headers.contains_key(header::TRANSFER_ENCODING) {
-            return Err(Malformed::TransferEncoding.into());
-        }
         let client = Client::of(peer.address, secure, &head.headers, &parts.trusted);
         clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
         let asked = Self { method: head.method, host, target, headers: head.headers, client };

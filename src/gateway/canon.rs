@@ -394,6 +394,10 @@ mod tests {
         for value in ["+5", "-1", "", "5, 5", "0x10", "9223372036854775808", "1 "] {
             assert_eq!(framed(&[("content-length", value)]), Err(Malformed::ContentLength), "{value}");
         }
+        let chunked = HeaderMap::from_iter([(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))]);
+        for version in [Version::HTTP_10, Version::HTTP_2] {
+            assert_eq!(framing(&chunked, version), Err(Malformed::TransferEncoding), "{version:?}");
+        }
         assert_eq!(framed(&[("content-length", "5"), ("content-length", "5")]), Err(Malformed::ContentLength));
         for value in ["gzip, chunked", "chunked, chunked", "identity", "xchunked"] {
             assert_eq!(framed(&[("transfer-encoding", value)]), Err(Malformed::TransferEncoding), "{value}");
