@@ -31,7 +31,7 @@ use crate::manage::{self, Admin, socket};
 use crate::measure::Span;
 use crate::net::config::{CertificateFiles, Timeouts};
 use crate::net::drain::{Drain, Stage};
-use crate::net::listen::{Bound, ListenError, Listeners, Wanted};
+use crate::net::listen::{Bound, ListenError, Listeners, Protocol, Wanted};
 use crate::net::tls::ServerTls;
 use crate::net::worker::{Setup, WorkerFailed, Workers, count};
 use crate::secret::Secret;
@@ -105,8 +105,8 @@ impl App {
         let stall = settings.server.timeouts.write_stall.0;
         let listeners = Listeners::bind(&wanted(settings), workers, stall)?;
         let bound = listeners.bound().to_vec();
-        let admin_wanted =
-            Wanted { address: settings.admin.listen, secure: admin_tls.is_some(), setting: "admin.listen".into() };
+        let protocol = if admin_tls.is_some() { Protocol::Tls } else { Protocol::Http1 };
+        let admin_wanted = Wanted { address: settings.admin.listen, protocol, setting: "admin.listen".into() };
         let admin_listeners = Listeners::bind(&[admin_wanted], 1, stall)?;
         let admin_bound = admin_listeners.bound()[0];
         let keyring = open_keyring(settings, workers, &clock).await?;
@@ -244,13 +244,17 @@ async fn open_store(settings: &Settings, digester: &Digester) -> Result<Store, S
 }
 
 fn wanted(settings: &Settings) -> Vec<Wanted> {
-    let plain = settings.server.listen.iter().map(|address| (*address, false, "listen"));
-    let secure = settings.server.tls_listen.iter().map(|address| (*address, true, "tls_listen"));
-    let named = |(at, (address, secure, list)): (usize, (SocketAddr, bool, &str))| {
-        let at = if secure { at - settings.server.listen.len() } else { at };
-        Wanted { address, secure, setting: format!("server.{list}.{at}") }
+    let server = &settings.server;
+    let lists = [
+        ("listen", &server.listen, Protocol::Http1),
+        ("http2_listen", &server.http2_listen, Protocol::Http2),
+        ("tls_listen", &server.tls_listen, Protocol::Tls),
+    ];
+    let of = |(list, addresses, protocol): (&'static str, &Vec<SocketAddr>, Protocol)| {
+        let named = move |(at, address)| Wanted { address, protocol, setting: format!("server.{list}.{at}") };
+        addresses.clone().into_iter().enumerate().map(named)
     };
-    plain.chain(secure).enumerate().map(named).collect()
+    lists.into_iter().flat_map(of).collect()
 }
 
 fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, AppError> {
@@ -297,7 +301,7 @@ async fn carry_out(commands: socket::Listener, keyring: Arc<Keyring>, ended: Can
 
 fn start_echo(setup: &Setup, plan: &mut Plan) -> Result<Workers, AppError> {
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let wanted = Wanted { address, secure: false, setting: "services".into() };
+    let wanted = Wanted { address, protocol: Protocol::Http1, setting: "services".into() };
     let listeners = Listeners::bind(&[wanted], 1, setup.timeouts.write_stall.0)?;
     plan.echo_at(listeners.bound()[0].address);
     Ok(Workers::start(setup, listeners, |_| Echo)?)

@@ -10,6 +10,7 @@ use super::output::say;
 use super::settings::{flag, from};
 use crate::app::{App, control_runtime};
 use crate::config::Settings;
+use crate::net::listen::Bound;
 use crate::secret::Secret;
 use crate::telemetry::logs;
 
@@ -77,9 +78,7 @@ impl Stop {
 }
 
 fn say_where(app: &App, settings: &Settings) {
-    let url = |bound: &crate::net::listen::Bound| {
-        format!("{}://{}", if bound.secure { "https" } else { "http" }, bound.address)
-    };
+    let url = |bound: &Bound| format!("{}://{}", bound.protocol.scheme(), bound.address);
     for bound in app.bound() {
         tracing::info!(face = "clients", url = url(bound).as_str(), "listening");
     }

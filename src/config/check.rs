@@ -56,6 +56,7 @@ fn listeners(settings: &Settings) -> Vec<Flaw> {
         addresses.iter().enumerate().map(|(at, address)| (format!("{key}.{at}"), *address)).collect::<Vec<_>>()
     };
     let mut all = list("server.listen", &settings.server.listen);
+    all.extend(list("server.http2_listen", &settings.server.http2_listen));
     all.extend(list("server.tls_listen", &settings.server.tls_listen));
     all.push(("admin.listen".to_owned(), settings.admin.listen));
 
@@ -65,7 +66,8 @@ fn listeners(settings: &Settings) -> Vec<Flaw> {
             flaws.push(Flaw::new(key, format!("{address} is used twice: {other} listens on {first} already")));
         }
     }
-    if settings.server.listen.is_empty() && settings.server.tls_listen.is_empty() {
+    let server = &settings.server;
+    if server.listen.is_empty() && server.http2_listen.is_empty() && server.tls_listen.is_empty() {
         flaws.push(Flaw::new("server.listen", "nothing would listen: give an address here or in `tls_listen`"));
     }
     if let (Some(first), true) = (settings.server.tls_listen.first(), settings.server.certificates.is_empty()) {

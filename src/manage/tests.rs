@@ -13,7 +13,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::measure::Span;
 use crate::net::drain::Drain;
-use crate::net::listen::{Listeners, Wanted};
+use crate::net::listen::{Listeners, Protocol, Wanted};
 use crate::net::worker::{Setup, Workers};
 use crate::telemetry::metrics::Names;
 
@@ -77,7 +77,11 @@ async fn readiness_follows_the_checks_and_tells_why() {
 
 #[test]
 fn the_face_answers_on_a_worker_of_its_own() {
-    let wanted = Wanted { address: (Ipv4Addr::LOCALHOST, 0).into(), secure: false, setting: "admin.listen".to_owned() };
+    let wanted = Wanted {
+        address: (Ipv4Addr::LOCALHOST, 0).into(),
+        protocol: Protocol::Http1,
+        setting: "admin.listen".to_owned(),
+    };
     let listeners = Listeners::bind(&[wanted], 1, Duration::from_secs(30)).unwrap();
     let address = listeners.bound()[0].address;
     let span = Span(Duration::from_secs(60));

@@ -14,6 +14,8 @@ use crate::measure::{Size, Span};
 pub struct Config {
     /// Plain HTTP/1.1 addresses.
     pub listen: Vec<SocketAddr>,
+    /// Plain HTTP/2 addresses, by prior knowledge.
+    pub http2_listen: Vec<SocketAddr>,
     /// TLS addresses.
     pub tls_listen: Vec<SocketAddr>,
     /// Worker threads; 0 for one a core.

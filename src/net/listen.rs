@@ -8,15 +8,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Socket, TcpKeepalive, Type};
 
 /// An address to listen on.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// Where; port 0 is any free one.
     pub address: SocketAddr,
-    /// Whether TLS is spoken there.
-    pub secure: bool,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// The setting that says so, such as `server.listen.0`.
     pub setting: String,
 }
@@ -26,8 +26,30 @@ pub struct Wanted {
 pub struct Bound {
     /// Where, with the port it got.
     pub address: SocketAddr,
-    /// Whether TLS is spoken there.
-    pub secure: bool,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+/// What is spoken on an address. Nothing is sniffed: a sniff has no time-out, and a protocol nobody expects is a way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 in clear text.
+    Http1,
+    /// HTTP/2 in clear text, by prior knowledge (RFC 9113 3.3).
+    Http2,
+    /// TLS, in which ALPN chooses between the two.
+    Tls,
+}
+
+impl Protocol {
+    /// The scheme of URLs that are served in it.
+    #[must_use]
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Http1 | Self::Http2 => "http",
+            Self::Tls => "https",
+        }
+    }
 }
 
 /// All listening sockets of one face.
@@ -41,7 +63,7 @@ pub struct Listeners {
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
-    pub(super) secure: bool,
+    pub(super) protocol: Protocol,
 }
 
 impl Listeners {
@@ -53,9 +75,9 @@ impl Listeners {
             let failed = |source| ListenError { setting: wanted.setting.clone(), address: wanted.address, source };
             let sockets = share(wanted.address, workers, write_stall).map_err(failed)?;
             let Some(first) = sockets.first() else { continue };
-            all.bound.push(Bound { address: first.local_addr().map_err(failed)?, secure: wanted.secure });
+            all.bound.push(Bound { address: first.local_addr().map_err(failed)?, protocol: wanted.protocol });
             for (worker, socket) in all.workers.iter_mut().zip(sockets) {
-                worker.push(Listener { socket, secure: wanted.secure });
+                worker.push(Listener { socket, protocol: wanted.protocol });
             }
         }
         Ok(all)
@@ -112,7 +134,7 @@ fn share(mut address: SocketAddr, workers: usize, write_stall: Duration) -> io::
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
     // A restart need not wait for the last connections of the run before.
     socket.set_reuse_address(true)?;
     Ok(socket)
@@ -172,7 +194,7 @@ mod tests {
 
     fn wanted(port: u16) -> Wanted {
         let address = (Ipv4Addr::LOCALHOST, port).into();
-        Wanted { address, secure: false, setting: "server.listen.0".to_owned() }
+        Wanted { address, protocol: Protocol::Http1, setting: "server.listen.0".to_owned() }
     }
 
     const STALL: Duration = Duration::from_secs(30);

@@ -1,6 +1,6 @@
 //! One connection, from accept to close.
 //!
-//! On a plain listener that is HTTP/1.1; nothing is sniffed, because a sniff has no time-out. Under TLS, ALPN chooses.
+//! What a plain listener speaks is its setting; nothing is sniffed, because a sniff has no time-out. Under TLS, ALPN chooses.
 //! Every setting hyper has a choice about is said here, also where it is the default, because the next version's default
 //! may be another.
 
@@ -34,6 +34,14 @@ use super::watch::Watched;
 use crate::telemetry::label::{Closed, HandshakeFailure, ParseError};
 use crate::telemetry::metrics::Shard;
 
+/// What is spoken on a connection.
+#[derive(Clone)]
+pub(super) enum Transport {
+    Http1,
+    Http2,
+    Tls(ServerTls),
+}
+
 /// What all connections of one worker share.
 pub(super) struct Serving<H> {
     handler: H,
@@ -54,10 +62,10 @@ impl<H: Handler> Serving<H> {
         stream: TcpStream,
         address: SocketAddr,
         conn: &Rc<Conn>,
-        tls: Option<&ServerTls>,
+        transport: &Transport,
     ) -> Closed {
         let ended = match stream.local_addr() {
-            Ok(local) => self.spoken(stream, address, local, conn, tls).await,
+            Ok(local) => self.spoken(stream, address, local, conn, transport).await,
             Err(_) => Err(Closed::Broken),
         };
         conn.finished(ended)
@@ -69,12 +77,16 @@ impl<H: Handler> Serving<H> {
         address: SocketAddr,
         local: SocketAddr,
         conn: &Rc<Conn>,
-        tls: Option<&ServerTls>,
+        transport: &Transport,
     ) -> Result<(), Closed> {
         let stream = Watched::new(stream, Rc::clone(conn));
-        let Some(tls) = tls else {
-            conn.speak(false);
+        let Transport::Tls(tls) = transport else {
+            let http2 = matches!(transport, Transport::Http2);
+            conn.speak(http2);
             let peer = Rc::new(Peer::new(address, local, None, Rc::clone(conn)));
+            if http2 {
+                return self.http2(stream, conn, peer).await;
+            }
             let (stream, ended) = self.http1(stream, conn, peer).await;
             return linger(stream, conn, ended).await;
         };
@@ -119,7 +131,10 @@ impl<H: Handler> Serving<H> {
         (connection.into_parts().io.into_inner(), ended)
     }
 
-    async fn http2(self: &Rc<Self>, io: TlsStream<Watched>, conn: &Rc<Conn>, peer: Rc<Peer>) -> Result<(), Closed> {
+    async fn http2<I>(self: &Rc<Self>, io: I, conn: &Rc<Conn>, peer: Rc<Peer>) -> Result<(), Closed>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
         let service = service_fn(|request| self.answer(conn, &peer, request));
         let builder = http2(&self.limits, LocalExec(Rc::clone(conn)));
         let connection = pin!(builder.serve_connection(TokioIo::new(io), service));

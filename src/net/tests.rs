@@ -1,5 +1,6 @@
 //! The whole of `net` over real sockets on port 0: a handler that does what the path says, and the clients it meets.
 
+mod clear;
 mod drain;
 mod stages;
 mod tls;
@@ -20,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use super::config::{Limits, Timeouts};
 use super::drain::Drain;
-use super::listen::{Listeners, Wanted};
+use super::listen::{Listeners, Protocol, Wanted};
 use super::tls::ServerTls;
 use super::worker::{Drained, Setup, WorkerFailed, Workers};
 use super::*;
@@ -109,6 +110,8 @@ struct Case {
     connections: usize,
     timeouts: Timeouts,
     tls: Option<ServerTls>,
+    /// HTTP/2 where there is no TLS.
+    clear_http2: bool,
     clock: Clock,
 }
 
@@ -124,7 +127,7 @@ impl Default for Case {
             drain_min: long,
             drain_max: long,
         };
-        Self { workers: 1, connections: 1_000, timeouts, tls: None, clock: Clock::System }
+        Self { workers: 1, connections: 1_000, timeouts, tls: None, clear_http2: false, clock: Clock::System }
     }
 }
 
@@ -135,7 +138,12 @@ impl Case {
 
     fn try_start(self, made: impl Fn(Scripted) -> Scripted + Send + Clone + 'static) -> Result<Face, WorkerFailed> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let wanted = Wanted { address, secure: self.tls.is_some(), setting: "server.listen.0".to_owned() };
+        let protocol = match (&self.tls, self.clear_http2) {
+            (Some(_), _) => Protocol::Tls,
+            (None, true) => Protocol::Http2,
+            (None, false) => Protocol::Http1,
+        };
+        let wanted = Wanted { address, protocol, setting: "server.listen.0".to_owned() };
         let listeners = Listeners::bind(&[wanted], self.workers, Duration::from_secs(600)).unwrap();
         let address = listeners.bound()[0].address;
         let (metrics, drain) = (Metrics::new(Names::default()), Drain::new());

@@ -20,9 +20,9 @@ use super::Handler;
 use super::config::{Limits, Timeouts};
 use super::conn::{CoarseTime, Conn};
 use super::drain::{Drain, Stage};
-use super::listen::{AcceptError, Listener, Listeners, back_off};
+use super::listen::{AcceptError, Listener, Listeners, Protocol, back_off};
 use super::reaper::{self, Connections};
-use super::serve::Serving;
+use super::serve::{Serving, Transport};
 use super::tls::ServerTls;
 use crate::clock::Clock;
 use crate::telemetry::chain;
@@ -203,14 +203,15 @@ fn run<H: Handler>(
             metrics: Rc::clone(&metrics),
         });
         let mut accepting = JoinSet::new();
-        for Listener { socket, secure } in listeners {
-            let tls = match (secure, &setup.tls) {
-                (false, _) => None,
-                (true, Some(tls)) => Some(tls.clone()),
-                (true, None) => return Err(WorkerError::NoCertificate),
+        for Listener { socket, protocol } in listeners {
+            let transport = match (protocol, &setup.tls) {
+                (Protocol::Http1, _) => Transport::Http1,
+                (Protocol::Http2, _) => Transport::Http2,
+                (Protocol::Tls, Some(tls)) => Transport::Tls(tls.clone()),
+                (Protocol::Tls, None) => return Err(WorkerError::NoCertificate),
             };
             let socket = TcpListener::from_std(socket).map_err(WorkerError::Start)?;
-            accepting.spawn_local(Rc::clone(&worker).accept(socket, tls));
+            accepting.spawn_local(Rc::clone(&worker).accept(socket, transport));
         }
         let limits = reaper::Limits::new(&setup.timeouts);
         let (connections, clock) = (Rc::clone(&worker.connections), setup.clock.clone());
@@ -255,7 +256,7 @@ impl<H: Handler> Worker<H> {
     }
 
     /// Accepts until the socket breaks. At the limit one connection is held back and no other accepted, until one ends.
-    async fn accept(self: Rc<Self>, socket: TcpListener, tls: Option<ServerTls>) -> io::Error {
+    async fn accept(self: Rc<Self>, socket: TcpListener, transport: Transport) -> io::Error {
         loop {
             let (stream, address) = match socket.accept().await {
                 Ok(accepted) => accepted,
@@ -273,13 +274,13 @@ impl<H: Handler> Worker<H> {
                 return io::Error::other("the count of open connections was closed");
             };
             self.time.set(self.clock.boot());
-            let (worker, tls) = (Rc::clone(&self), tls.clone());
+            let (worker, transport) = (Rc::clone(&self), transport.clone());
             tokio::task::spawn_local(async move {
                 let _permit = permit;
                 let conn = Conn::new(Rc::clone(&worker.time));
                 let _listed = worker.connections.add(&conn);
                 let mut count = Count::open(&worker.metrics);
-                count.why = worker.serving.connection(stream, address, &conn, tls.as_ref()).await;
+                count.why = worker.serving.connection(stream, address, &conn, &transport).await;
             });
         }
     }
