@@ -1,11 +1,13 @@
 //! One record a request: what the access log and the metrics say of it. It is written when it is dropped, so it is
 //! written however the request ends: answered, cut off by either side, or left by its client.
 
+use std::cell::{Cell, RefCell};
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::authorize::Permit;
@@ -227,6 +229,8 @@ fn text(line: &mut Vec<u8>, name: &str, value: Option<&str>) {
 pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
+    const LENGTH: usize = 32;
+
     pub(super) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
@@ -239,21 +243,38 @@ impl RequestId {
 /// Makes request ids: unlike any other worker's or process's, not secret.
 pub(super) struct RequestIds {
     seed: u64,
-    count: std::cell::Cell<u64>,
+    count: Cell<u64>,
+    /// Room for the next ids, which then share one allocation.
+    room: RefCell<BytesMut>,
 }
 
 impl RequestIds {
     pub(super) fn new(seed: [u8; 16]) -> Self {
         let half = |at: usize| seed[at..at + 8].iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
-        Self { seed: half(0), count: std::cell::Cell::new(half(8)) }
+        Self { seed: half(0), count: Cell::new(half(8)), room: RefCell::default() }
     }
 
     pub(super) fn next(&self) -> RequestId {
         let count = self.count.get().wrapping_add(1);
         self.count.set(count);
-        let text = format!("{:016x}{:016x}", self.seed, scrambled(count));
-        RequestId(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0")))
+        let mut room = self.room.borrow_mut();
+        if room.capacity() < RequestId::LENGTH {
+            room.reserve(RequestId::LENGTH * 64);
+        }
+        for half in [self.seed, scrambled(count)] {
+            room.extend_from_slice(&hexadecimal(half));
+        }
+        let text = room.split().freeze();
+        RequestId(HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("0")))
     }
+}
+
+fn hexadecimal(number: u64) -> [u8; 16] {
+    let bytes = number.to_be_bytes();
+    std::array::from_fn(|at| {
+        let byte = bytes[at / 2];
+        b"0123456789abcdef"[usize::from(if at % 2 == 0 { byte >> 4 } else { byte & 15 })]
+    })
 }
 
 /// Splitmix64's finishing step: a bijection, so ids of one worker never repeat.

@@ -11,6 +11,7 @@ use super::refuse::Stop;
 use crate::net::Peer;
 
 /// The request as it will be judged and forwarded.
+#[derive(Clone)]
 pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) host: HeaderValue,
@@ -34,7 +35,7 @@ impl Asked {
         let host = canon::host(&head.uri, &head.headers, secure)?;
         let target = canon::target(&head.uri, &head.method, plan.strictness)?;
         canon::framing(&head.headers, head.version)?;
-        let client = Client::of(peer.address, secure, &head.headers, &parts.trusted);
+        let client = Client::of(peer, &head.headers, &parts.trusted);
         clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
         let asked = Self { method: head.method, host, target, headers: head.headers, client };
         if peer.tls.as_ref().is_some_and(|tls| !tls.serves(canon::without_port(asked.host()))) {

@@ -117,6 +117,11 @@ pub(super) fn without_port(host: &str) -> &str {
 
 fn canonical_host(raw: &[u8], secure: bool) -> Result<Cow<'_, str>, Malformed> {
     let text = std::str::from_utf8(raw).map_err(|_| Malformed::Host)?;
+    // A name in lower case without a port, as most are: it is canonical, and needs no parser to tell.
+    let named = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    if text.bytes().all(named) && text.as_bytes().last().is_some_and(|last| *last != b'.') {
+        return Ok(Cow::Borrowed(text));
+    }
     let authority: Authority = text.parse().map_err(|_| Malformed::Host)?;
     let (name, port) = (authority.host(), authority.port());
     let literal = name.starts_with('[');
@@ -172,7 +177,12 @@ pub(super) fn path(raw: &str, strictness: Strictness) -> Result<Cow<'_, str>, Ma
     if !raw.starts_with('/') {
         return Err(Malformed::Target);
     }
-    let canonical = if raw.bytes().all(is_plain) { Cow::Borrowed(raw) } else { Cow::Owned(unescape(raw, strictness)?) };
+    let plain = raw.bytes().all(is_plain);
+    // What nearly every path is; the rest of this would find nothing in it.
+    if plain && !raw.as_bytes().windows(2).any(|pair| matches!(pair, b"//" | b"/.")) {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let canonical = if plain { Cow::Borrowed(raw) } else { Cow::Owned(unescape(raw, strictness)?) };
     let mut parts = canonical[1..].split('/').peekable();
     while let Some(part) = parts.next() {
         match part {
@@ -238,27 +248,24 @@ fn escape(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
 
 /// What a path may hold as it is: RFC 3986's pchar and `/`, without `;` and `%`.
 const fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'/' | b'-'
-                | b'.'
-                | b'_'
-                | b'~'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b'='
-                | b':'
-                | b'@'
-        )
+    PLAIN[byte as usize]
 }
+
+const PLAIN: [bool; 256] = {
+    let marks = b"/-._~!$&'()*+,=:@";
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < marks.len() {
+        plain[marks[at] as usize] = true;
+        at += 1;
+    }
+    plain
+};
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 

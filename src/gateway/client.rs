@@ -8,8 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
+use crate::net::Peer;
+
 /// The client, and what the origin is told about it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Client {
     /// The client's own address.
     pub(super) address: IpAddr,
@@ -23,15 +25,15 @@ pub(super) struct Client {
 
 impl Client {
     /// Reads what there is to know, before the headers are cleaned.
-    pub(super) fn of(peer: SocketAddr, secure: bool, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        let peer = peer.ip().to_canonical();
+    pub(super) fn of(peer: &Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let (address, secure) = (peer.ip(), peer.secure());
         let believed = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-        if !believed(&peer) {
-            return Self { address: peer, chain: value(&[peer]), secure, request_id: None };
+        if !believed(&address) {
+            return Self { address, chain: peer.ip_line().clone(), secure, request_id: None };
         }
         let lines = headers.get_all("x-forwarded-for").iter().rev();
         let said = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(hop);
-        let mut chain = vec![peer];
+        let mut chain = vec![address];
         for hop in said {
             // An unreadable hop ends what can be believed.
             let Some(hop) = hop else { break };
@@ -74,7 +76,8 @@ mod tests {
     fn client(peer: &str, chain: &[&str]) -> (String, String) {
         let headers = chain.iter().map(|line| ("x-forwarded-for".parse().unwrap(), line.parse().unwrap())).collect();
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        let client = Client::of(SocketAddr::new(peer.parse().unwrap(), 1), false, &headers, &trusted);
+        let address = SocketAddr::new(peer.parse().unwrap(), 1);
+        let client = Client::of(&Peer::detached(address, address), &headers, &trusted);
         (client.address.to_string(), client.chain.to_str().unwrap().to_owned())
     }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
-use crate::key::token::{Shape, shape};
+use crate::key::token::{SHORTEST, Shape, shape};
 use crate::key::{Invalid, Refusal};
 use crate::secret::Secret;
 
@@ -102,6 +102,9 @@ pub(super) fn strip_own(headers: &mut HeaderMap) {
 pub(super) fn strip_minted(headers: &mut HeaderMap) {
     let is_minted = |value: &HeaderValue| {
         let value = value.as_bytes();
+        if value.len() < SHORTEST {
+            return false;
+        }
         let secret = value.rsplit(|byte| *byte == b' ').next().unwrap_or(value);
         matches!(shape(secret), Shape::Ours { intact: true, .. })
     };

@@ -20,7 +20,6 @@ use super::refuse::Stop;
 use super::service::Service;
 use crate::net::body::{Paced, fits};
 use crate::telemetry::label::OriginEvent;
-use crate::telemetry::metrics::Shard;
 
 /// Sends a permitted request and brings the answer back, its body still on the way. Takes the request's `body`; what it
 /// leaves of it was not read.
@@ -37,9 +36,10 @@ pub(super) async fn forward(
 ) -> Result<Response<Outgoing>, Stop> {
     let limit = permit.route().body_limit;
     let Some(sent) = body.take_if(|body| fits(body, limit)) else { return Err(Stop::TooLarge) };
-    let head = outbound.request(permit, asked, sent.is_end_stream(), service);
+    let bodiless = sent.is_end_stream();
     let (sent, upload) = RequestBody::new(Paced::new(sent, outbound.body_idle, limit), outbound.http2);
-    let (answer, lease) = exchange(pool, service, head, sent, &upload, outbound.shard).await.map_err(|error| {
+    let head = |asked| outbound.request(permit, asked, bodiless, service);
+    let (answer, lease) = exchange(pool, service, asked, head, sent, &upload).await.map_err(|error| {
         *body = upload.rest();
         match upload.failure() {
             Some(UploadFailure::TooLarge) => Stop::TooLarge,
@@ -77,7 +77,6 @@ pub(super) struct Outbound<'a> {
     pub(super) body_idle: std::time::Duration,
     /// Whether the request came over HTTP/2.
     pub(super) http2: bool,
-    pub(super) shard: &'a Shard,
 }
 
 impl Outbound<'_> {
@@ -89,6 +88,7 @@ impl Outbound<'_> {
         parts.uri = Uri::from(asked.target);
         parts.headers = asked.headers;
         let headers = &mut parts.headers;
+        headers.reserve(OURS);
         if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) {
             // Without either, hyper's client drops the body of a GET.
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -128,29 +128,29 @@ impl Outbound<'_> {
 async fn exchange(
     pool: &Rc<Pool>,
     service: &Service,
-    head: Parts,
+    asked: Asked,
+    head: impl Fn(Asked) -> Parts,
     body: RequestBody,
     upload: &Rc<Upload>,
-    shard: &Shard,
 ) -> Result<(Response<Incoming>, Lease), OriginError> {
-    let repeatable = service.retry && upload.is_finished() && is_idempotent(&head.method);
+    let repeatable = service.retry && upload.is_finished() && is_idempotent(&asked.method);
     let mut lease = pool.take(!repeatable).await?;
     let may_retry = service.retry && lease.reused;
-    let repeat = (repeatable && lease.reused).then(|| head.clone());
-    let broken = match lease.exchange(Request::from_parts(head, body), upload).await {
+    let repeat = (repeatable && lease.reused).then(|| asked.clone());
+    let broken = match lease.exchange(Request::from_parts(head(asked), body), upload).await {
         Ok(answer) => return Ok((answer, lease)),
         Err(broken) => broken,
     };
     drop(lease);
     let (error, again) = match (broken, repeat) {
         (Broken::Unsent(error, request), _) if may_retry => (error, *request),
-        (Broken::Sent(OriginError::NotAnswered), Some(head)) => {
-            (OriginError::NotAnswered, Request::from_parts(head, RequestBody::none(upload)))
+        (Broken::Sent(OriginError::NotAnswered), Some(asked)) => {
+            (OriginError::NotAnswered, Request::from_parts(head(asked), RequestBody::none(upload)))
         }
         (Broken::Sent(error) | Broken::Unsent(error, _), _) => return Err(error),
     };
     let Some(mut lease) = pool.fresh().await? else { return Err(error) };
-    shard.origin(pool.index(), OriginEvent::Retried);
+    pool.count(OriginEvent::Retried);
     match lease.exchange(again, upload).await {
         Ok(answer) => Ok((answer, lease)),
         Err(Broken::Sent(error) | Broken::Unsent(error, _)) => Err(error),
@@ -170,6 +170,8 @@ fn keep_private(headers: &mut HeaderMap, carrier: &HeaderName) {
     headers.append(header::VARY, HeaderValue::from(carrier.clone()));
 }
 
+/// How many headers we add at most, less those that are rare.
+const OURS: usize = 12;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

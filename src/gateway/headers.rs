@@ -57,11 +57,8 @@ impl Identity {
 
 /// Whether `name` means something to HTTP or to forwarding, so that nothing of ours may be called so.
 pub(super) fn is_reserved(name: &HeaderName) -> bool {
-    is_of_connection(name)
-        || is_forwarding(name)
-        || is_untouchable(name)
-        || *name == header::EXPECT
-        || *name == header::VIA
+    let name = name.as_str();
+    is_of_connection(name) || is_forwarding(name) || is_untouchable(name) || matches!(name, "expect" | "via")
 }
 
 /// Cleans a request's headers.
@@ -77,23 +74,26 @@ pub(super) fn clean_request(
     for line in headers.get_all(header::CONNECTION) {
         for option in options(line) {
             let Ok(name) = HeaderName::from_bytes(option) else { return Err(Malformed::Connection) };
-            if is_untouchable(&name) || is_forwarding(&name) || identity.contains(&name) {
+            if is_untouchable(name.as_str()) || is_forwarding(name.as_str()) || identity.contains(&name) {
                 return Err(Malformed::Connection);
             }
             doomed.push(name);
         }
     }
-    let is_ours = |name: &HeaderName| {
-        is_of_connection(name) || is_forwarding(name) || identity.contains(name) || *name == header::EXPECT
-    };
     for name in headers.keys() {
-        // `_` reaches CGI-like origins as `-`, so such a name may alias ours.
-        if name.as_str().contains('_') {
+        let text = name.as_str();
+        let doom = if text.bytes().all(is_plain) {
+            is_ours(name, identity)
+        } else if text.contains('_') {
+            // `_` reaches CGI-like origins as `-`, so such a name may alias ours.
             if underscores == Underscores::Refuse {
                 return Err(Malformed::Underscore);
             }
-            doomed.push(name.clone());
-        } else if is_ours(name) || alias(name).is_some_and(|alias| is_ours(&alias)) {
+            true
+        } else {
+            alias(text).is_some_and(|alias| is_ours(&alias, identity))
+        };
+        if doom {
             doomed.push(name.clone());
         }
     }
@@ -109,9 +109,9 @@ pub(super) fn clean_answer(headers: &mut HeaderMap) {
     let mut doomed: SmallVec<[HeaderName; 4]> = SmallVec::new();
     for line in headers.get_all(header::CONNECTION) {
         let named = options(line).filter_map(|option| HeaderName::from_bytes(option).ok());
-        doomed.extend(named.filter(|name| !is_untouchable(name)));
+        doomed.extend(named.filter(|name| !is_untouchable(name.as_str())));
     }
-    doomed.extend(headers.keys().filter(|name| is_of_connection(name)).cloned());
+    doomed.extend(headers.keys().filter(|name| is_of_connection(name.as_str())).cloned());
     for name in doomed {
         headers.remove(name);
     }
@@ -128,13 +128,19 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether only we may say it to the origin, or only the client to us.
+fn is_ours(name: &HeaderName, identity: &Identity) -> bool {
+    let text = name.as_str();
+    is_of_connection(text) || is_forwarding(text) || text == "expect" || identity.contains(name)
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-'
+}
+
 /// What some CGI-like origins read a name as: to them every character but letters and digits is the same.
-fn alias(name: &HeaderName) -> Option<HeaderName> {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
-    if name.as_str().as_bytes().iter().all(is_plain) {
-        return None;
-    }
-    let plain: Vec<u8> = name.as_str().bytes().map(|byte| if is_plain(&byte) { byte } else { b'-' }).collect();
+fn alias(name: &str) -> Option<HeaderName> {
+    let plain: Vec<u8> = name.bytes().map(|byte| if is_plain(byte) { byte } else { b'-' }).collect();
     HeaderName::from_bytes(&plain).ok()
 }
 
@@ -143,22 +149,26 @@ fn options(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Hop-by-hop (RFC 9110, 7.6.1), whether `Connection` names it or not.
-fn is_of_connection(name: &HeaderName) -> bool {
-    *name == header::CONNECTION
-        || *name == header::TE
-        || *name == header::TRAILER
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::UPGRADE
-        || *name == header::PROXY_AUTHENTICATE
-        || *name == header::PROXY_AUTHORIZATION
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+fn is_of_connection(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+    )
 }
 
 /// What only the proxy in front may say (the forwarding family), and what rewrites the request behind its judge.
-fn is_forwarding(name: &HeaderName) -> bool {
-    let text = name.as_str();
-    *name == header::FORWARDED
-        || text.strip_prefix("x-").is_some_and(|rest| {
+fn is_forwarding(name: &str) -> bool {
+    match name.strip_prefix("x-") {
+        Some(rest) => {
             rest.starts_with("forwarded")
                 || matches!(
                     rest,
@@ -174,18 +184,14 @@ fn is_forwarding(name: &HeaderName) -> bool {
                         | "method-override"
                         | "request-id"
                 )
-        })
-        || matches!(text, "true-client-ip" | "cf-connecting-ip" | "fastly-client-ip")
+        }
+        None => matches!(name, "forwarded" | "true-client-ip" | "cf-connecting-ip" | "fastly-client-ip"),
+    }
 }
 
 /// What a `Connection` line must not remove.
-fn is_untouchable(name: &HeaderName) -> bool {
-    *name == header::HOST
-        || *name == header::AUTHORIZATION
-        || *name == header::COOKIE
-        || *name == header::CONTENT_LENGTH
-        || *name == header::CONTENT_TYPE
-        || *name == header::DATE
+fn is_untouchable(name: &str) -> bool {
+    matches!(name, "host" | "authorization" | "cookie" | "content-length" | "content-type" | "date")
 }
 
 #[cfg(test)]

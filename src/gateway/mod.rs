@@ -12,6 +12,7 @@
 mod access;
 mod asked;
 mod authorize;
+mod bell;
 mod body;
 mod canon;
 mod client;
@@ -115,7 +116,6 @@ impl Gateway {
             carrier: carrier.as_ref(),
             body_idle: self.parts.body_idle,
             http2: version == Version::HTTP_2,
-            shard: &self.ledger.shard,
         };
         let answer = forward(&permit, asked, body, &plan.services[service], &self.pools[service], &outbound).await?;
         record.answered();

@@ -23,6 +23,7 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
+use super::bell::Bell;
 use super::body::{RequestBody, Upload};
 use super::connect::{Look, Stream, connect};
 use super::plan::Plan;
@@ -84,6 +85,7 @@ pub(super) struct Pool {
 struct Link {
     sender: SendRequest<RequestBody>,
     connection: Connection<TokioIo<Stream>, RequestBody>,
+    bell: Bell,
     look: Look,
     _slot: Slot,
 }
@@ -94,16 +96,11 @@ impl Pool {
         Rc::new(Self { plan, service, clock, shard, idle, open, waiting })
     }
 
-    /// The place of its service in the plan.
-    pub(super) fn index(&self) -> usize {
-        self.service
-    }
-
     fn service(&self) -> &Service {
         &self.plan.services[self.service]
     }
 
-    fn count(&self, event: OriginEvent) {
+    pub(super) fn count(&self, event: OriginEvent) {
         self.shard.origin(self.service, event);
     }
 
@@ -112,7 +109,7 @@ impl Pool {
     pub(super) async fn take(self: &Rc<Self>, closely: bool) -> Result<Lease, OriginError> {
         let mut waits_since = None;
         loop {
-            if let Some(link) = self.kept(closely).await {
+            if let Some(link) = self.kept(closely) {
                 self.count(OriginEvent::Reused);
                 return Ok(Lease { link, pool: Rc::clone(self), reused: true });
             }
@@ -149,14 +146,14 @@ impl Pool {
         let mut builder = Builder::new();
         builder.max_buf_size(128 * 1024).max_header_size(service.response_header_bytes);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(OriginError::Broken)?;
-        Ok(Box::new(Link { sender, connection, look, _slot: slot }))
+        Ok(Box::new(Link { sender, connection, bell: Bell::new(), look, _slot: slot }))
     }
 
-    async fn kept(&self, closely: bool) -> Option<Box<Link>> {
+    fn kept(&self, closely: bool) -> Option<Box<Link>> {
         loop {
             let (mut link, since) = self.idle.borrow_mut().pop()?;
             let rested = self.clock.boot().since(since);
-            if rested < self.service().keepalive_idle && poll_fn(|cx| Poll::Ready(link.is_alive(cx, closely))).await {
+            if rested < self.service().keepalive_idle && link.is_alive(closely) {
                 return Some(link);
             }
         }
@@ -172,6 +169,7 @@ impl Pool {
     }
 
     fn keep(&self, link: Box<Link>) {
+        link.bell.rest();
         self.idle.borrow_mut().push((link, self.clock.boot()));
         self.wake_one();
     }
@@ -188,11 +186,9 @@ impl Pool {
     pub(super) fn sweep(&self) {
         let now = self.clock.boot();
         let limit = self.service().keepalive_idle;
-        let mut cx = Context::from_waker(Waker::noop());
         let old = {
             let mut idle = self.idle.borrow_mut();
-            let dead =
-                |(link, since): &mut (Box<Link>, BootTime)| now.since(*since) >= limit || !link.is_alive(&mut cx, true);
+            let dead = |(link, since): &mut (Box<Link>, BootTime)| now.since(*since) >= limit || !link.is_alive(true);
             idle.extract_if(.., dead).collect::<Vec<_>>()
         };
         // Dropping frees slots, which may wake a waiter: not while `idle` is borrowed.
@@ -201,13 +197,19 @@ impl Pool {
 }
 
 impl Link {
-    /// One poll lets the connection finish its last exchange and notice a close that the runtime has seen; `closely` also one
-    /// that it has not.
-    fn is_alive(&mut self, cx: &mut Context<'_>, closely: bool) -> bool {
+    /// Where the bell rang, a poll lets the connection finish its last exchange and notice a close that the runtime has seen;
+    /// `closely`, also one that it has not.
+    fn is_alive(&mut self, closely: bool) -> bool {
         if closely {
             self.look.ask();
         }
-        Pin::new(&mut self.connection).poll(cx).is_pending() && self.sender.is_ready()
+        if closely || self.bell.has_rung() || !self.sender.is_ready() {
+            let nobody = Context::from_waker(Waker::noop());
+            if self.bell.attend(&nobody, |cx| Pin::new(&mut self.connection).poll(cx)).is_ready() {
+                return false;
+            }
+        }
+        self.sender.is_ready()
     }
 }
 
@@ -283,15 +285,18 @@ impl Lease {
     ) -> Result<Response<Incoming>, Broken> {
         // Not zero, which would have the loop below never wait.
         let limit = self.pool.service().response_header.max(Duration::from_millis(1));
-        let Link { sender, connection, .. } = &mut *self.link;
+        let Link { sender, connection, bell, .. } = &mut *self.link;
         let mut answer = pin!(sender.try_send_request(request));
         let mut timer = pin!(tokio::time::sleep(limit));
         let (mut moved, mut open) = (upload.moved(), true);
         poll_fn(|cx| {
-            if open && Pin::new(&mut *connection).poll(cx).is_ready() {
-                open = false;
-            }
-            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            let answered = bell.attend(cx, |cx| {
+                if open && Pin::new(&mut *connection).poll(cx).is_ready() {
+                    open = false;
+                }
+                answer.as_mut().poll(cx)
+            });
+            if let Poll::Ready(answer) = answered {
                 return Poll::Ready(answer.map_err(Broken::from));
             }
             while timer.as_mut().poll(cx).is_ready() {
@@ -347,14 +352,25 @@ impl Body for OriginBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
-        let mut frame = Pin::new(&mut this.inner).poll_frame(cx);
-        if frame.is_pending() {
-            if let Some((lease, _)) = &mut this.exchange
-                && Pin::new(&mut lease.link.connection).poll(cx).is_ready()
-            {
-                this.exchange = None;
+        let mut closed = false;
+        let mut frame = match &mut this.exchange {
+            None => Pin::new(&mut this.inner).poll_frame(cx),
+            Some((lease, _)) => {
+                let Link { connection, bell, .. } = &mut *lease.link;
+                bell.attend(cx, |cx| {
+                    let frame = Pin::new(&mut this.inner).poll_frame(cx);
+                    if frame.is_ready() || closed {
+                        return frame;
+                    }
+                    closed = Pin::new(&mut *connection).poll(cx).is_ready();
+                    Pin::new(&mut this.inner).poll_frame(cx)
+                })
             }
-            frame = Pin::new(&mut this.inner).poll_frame(cx);
+        };
+        if closed {
+            this.exchange = None;
+            // Nobody rings the bell from here on.
+            frame = if frame.is_pending() { Pin::new(&mut this.inner).poll_frame(cx) } else { frame };
         }
         if let Poll::Ready(None) = frame {
             this.ended = true;

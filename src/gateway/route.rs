@@ -246,13 +246,15 @@ fn collect<T>(
 
 /// Without regard to case: an origin that has none would read `/Accounts/` as `/accounts/`.
 fn accounts_after<'p>(name: &str, path: &'p str) -> impl Iterator<Item = &'p str> {
-    let parts = segments(path).zip(segments(path).skip(1));
-    parts.filter(move |(part, _)| decoded(part).eq_ignore_ascii_case(name)).map(|(_, account)| account)
+    let is_named =
+        |part: &str| part.eq_ignore_ascii_case(name) || (is_escaped(part) && decoded(part).eq_ignore_ascii_case(name));
+    let mut follows = false;
+    segments(path).filter(move |part| std::mem::replace(&mut follows, is_named(part)))
 }
 
 /// How origins read the path that take a kept `%2F` for a slash and cut segments at a kept `;`; none where all read it alike.
 fn read_otherwise(path: &str) -> Option<String> {
-    if !["%2F", "%5C", ";"].iter().any(|mark| path.contains(mark)) {
+    if !path.bytes().any(|byte| matches!(byte, b'%' | b';')) {
         return None;
     }
     let path = path.replace("%2F", "/").replace("%5C", "/");
@@ -261,7 +263,11 @@ fn read_otherwise(path: &str) -> Option<String> {
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {
-    percent_decode_str(text).decode_utf8_lossy()
+    if is_escaped(text) { percent_decode_str(text).decode_utf8_lossy() } else { Cow::Borrowed(text) }
+}
+
+fn is_escaped(text: &str) -> bool {
+    text.bytes().any(|byte| byte == b'%')
 }
 
 /// The values of a query parameter, its name and value decoded as forms are. Some origins still part them at `;` too.

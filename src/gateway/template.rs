@@ -115,7 +115,14 @@ fn is_same(text: &str, part: &str) -> bool {
 pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
-    path.split('/').skip(usize::from(path.is_empty()))
+    let mut rest = Some(path).filter(|path| !path.is_empty());
+    // Segments are short: a plain loop finds their end before `str::split` has set up its search.
+    std::iter::from_fn(move || {
+        let path = rest?;
+        let end = path.bytes().position(|byte| byte == b'/');
+        rest = end.map(|end| &path[end + 1..]);
+        Some(end.map_or(path, |end| &path[..end]))
+    })
 }
 
 /// The text is no template.

@@ -158,6 +158,8 @@ const KID: usize = 12;
 const CHECKSUM: usize = 6;
 /// Everything after the prefix and its underscore.
 const BODY: usize = KID + 32 + CHECKSUM;
+/// No secret of ours is shorter: a prefix of one letter, an underscore and the body.
+pub const SHORTEST: usize = 1 + 1 + BODY;
 
 #[cfg(test)]
 mod tests {

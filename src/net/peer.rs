@@ -1,7 +1,10 @@
 //! Who is at the other end of a connection, as far as the transport tells.
 
-use std::net::SocketAddr;
+use std::cell::OnceCell;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+
+use http::HeaderValue;
 
 use super::conn::Conn;
 use super::tls::ServerTls;
@@ -16,17 +19,32 @@ pub struct Peer {
     /// What TLS tells, where there is TLS.
     pub tls: Option<TlsPeer>,
     conn: Option<Rc<Conn>>,
+    ip_line: OnceCell<HeaderValue>,
 }
 
 impl Peer {
     pub(super) fn new(address: SocketAddr, local: SocketAddr, tls: Option<TlsPeer>, conn: Rc<Conn>) -> Self {
-        Self { address, local, tls, conn: Some(conn) }
+        Self { address, local, tls, conn: Some(conn), ip_line: OnceCell::new() }
     }
 
     /// A peer without a connection, for tests of what handles its requests.
     #[must_use]
     pub fn detached(address: SocketAddr, local: SocketAddr) -> Self {
-        Self { address, local, tls: None, conn: None }
+        Self { address, local, tls: None, conn: None, ip_line: OnceCell::new() }
+    }
+
+    /// Its IP address; an IPv4 one also where it came over an IPv6 socket.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip().to_canonical()
+    }
+
+    /// [`Peer::ip`] as a header says it: written once a connection, for all its requests.
+    #[must_use]
+    pub fn ip_line(&self) -> &HeaderValue {
+        let written = || HeaderValue::try_from(self.ip().to_string());
+        // Digits, dots and colons: always a value.
+        self.ip_line.get_or_init(|| written().unwrap_or_else(|_| HeaderValue::from_static("unknown")))
     }
 
     /// Whether nobody between us could read along.

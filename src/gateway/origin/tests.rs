@@ -58,12 +58,13 @@ async fn a_kept_connection_is_looked_at_before_the_runtime_knows_that_its_origin
     for closes in [false, true] {
         let mut lease = pool.fresh().await.unwrap().unwrap();
         let (accepted, _) = origin.accept().unwrap();
-        poll_fn(|cx| if lease.link.is_alive(cx, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+        while !lease.link.is_alive(true) {
+            tokio::task::yield_now().await;
+        }
         pool.keep(lease.link);
         let accepted = Some(accepted).filter(|_| !closes);
         // Nothing was awaited since, so no event has been seen.
-        let kept = poll(Box::pin(pool.kept(true)).as_mut());
-        assert_eq!(matches!(kept, Poll::Ready(Some(_))), !closes);
+        assert_eq!(pool.kept(true).is_some(), !closes);
         drop(accepted);
     }
 }
