@@ -22,7 +22,7 @@ use crate::config::Settings;
 use crate::flaw::Flaw;
 use crate::gateway::echo::Echo;
 use crate::gateway::plan::Plan;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Gateway, Generation};
 use crate::key::{Digester, Imprint, Kind};
 use crate::keyring::Keyring;
 use crate::keyring::command::{Command, NewKey, Outcome, Problem};
@@ -32,6 +32,7 @@ use crate::measure::Span;
 use crate::net::config::{CertificateFiles, Timeouts};
 use crate::net::drain::{Drain, Stage};
 use crate::net::listen::{Bound, ListenError, Listeners, Protocol, Wanted};
+use crate::net::newest::Newest;
 use crate::net::tls::ServerTls;
 use crate::net::worker::{Setup, WorkerFailed, Workers, count};
 use crate::secret::Secret;
@@ -137,12 +138,8 @@ impl App {
             true => Some(start_echo(&setup("keyward-echo", None, &unread), &mut plan)?),
         };
         let parts = gateway::Parts {
-            plan: Arc::new(plan),
+            newest: Newest::new(generation(settings, plan)),
             keyring: Arc::clone(&keyring),
-            trusted: settings.server.trusted_proxies.clone().into(),
-            header_bytes: settings.server.limits.header_bytes.as_usize(),
-            body_idle: settings.server.timeouts.body_idle.0,
-            log_query: settings.access_log.query,
             clock: clock.clone(),
         };
         let serving = setup("keyward-worker", tls, &metrics);
@@ -271,6 +268,16 @@ fn admin_tls(settings: &Settings) -> Result<Option<ServerTls>, AppError> {
     }
     let files = CertificateFiles { chain_file: admin.chain_file.clone(), key_file: admin.key_file.clone() };
     ServerTls::load_one(&files, "admin").map(Some).map_err(AppError::Settings)
+}
+
+fn generation(settings: &Settings, plan: Plan) -> Generation {
+    Generation {
+        plan: Arc::new(plan),
+        trusted: settings.server.trusted_proxies.clone(),
+        header_bytes: settings.server.limits.header_bytes.as_usize(),
+        body_idle: settings.server.timeouts.body_idle.0,
+        log_query: settings.access_log.query,
+    }
 }
 
 fn start_clients(

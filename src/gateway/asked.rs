@@ -3,7 +3,7 @@
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, request};
 
-use super::Parts;
+use super::Generation;
 use super::canon;
 use super::client::Client;
 use super::headers::clean_request;
@@ -25,9 +25,9 @@ impl Asked {
     ///
     /// # Errors
     /// [`Stop::HeadTooLarge`], [`Stop::Malformed`] or [`Stop::Misdirected`].
-    pub(super) fn new(mut head: request::Parts, peer: &Peer, parts: &Parts) -> Result<Self, Stop> {
-        let plan = &*parts.plan;
-        if size_of(&head) > parts.header_bytes {
+    pub(super) fn new(mut head: request::Parts, peer: &Peer, live: &Generation) -> Result<Self, Stop> {
+        let plan = &*live.plan;
+        if size_of(&head) > live.header_bytes {
             return Err(Stop::HeadTooLarge);
         }
         let secure = peer.secure();
@@ -35,7 +35,7 @@ impl Asked {
         let host = canon::host(&head.uri, &head.headers, secure)?;
         let target = canon::target(&head.uri, &head.method, plan.strictness)?;
         canon::framing(&head.headers, head.version)?;
-        let client = Client::of(peer, &head.headers, &parts.trusted);
+        let client = Client::of(peer, &head.headers, &live.trusted);
         clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
         let asked = Self { method: head.method, host, target, headers: head.headers, client };
         if peer.tls.as_ref().is_some_and(|tls| !tls.serves(canon::without_port(asked.host()))) {

@@ -22,6 +22,7 @@ mod credential;
 pub mod echo;
 mod forward;
 mod headers;
+mod live;
 mod origin;
 pub mod plan;
 mod refuse;
@@ -29,29 +30,29 @@ mod route;
 mod service;
 mod template;
 
+pub use self::live::Generation;
 pub use self::refuse::REASONS;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Method, Request, Response, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
-use ipnet::IpNet;
 
-use self::access::{Ledger, Record, RequestIds};
+use self::access::{Record, RequestIds};
 use self::asked::Asked;
 use self::authorize::Permit;
 use self::body::Outgoing;
 use self::credential::Carrier;
 use self::forward::{Outbound, X_REQUEST_ID, forward};
-use self::origin::Pool;
+use self::live::{Current, Live, Own};
 use self::plan::Plan;
 use self::refuse::Stop;
 use crate::clock::Clock;
 use crate::key::{Ask, Refusal};
 use crate::keyring::Keyring;
+use crate::net::newest::Newest;
 use crate::net::{Handler, Peer};
 use crate::telemetry::access::LineBuffer;
 use crate::telemetry::metrics::Shard;
@@ -59,27 +60,18 @@ use crate::telemetry::metrics::Shard;
 /// What every worker's gateway is made of.
 #[derive(Clone)]
 pub struct Parts {
-    /// Routes and services.
-    pub plan: Arc<Plan>,
+    /// What a reload may change.
+    pub newest: Newest<Generation>,
     /// The keys.
     pub keyring: Arc<Keyring>,
-    /// Networks whose forwarding headers are believed.
-    pub trusted: Arc<[IpNet]>,
-    /// A request's head; above it 431.
-    pub header_bytes: usize,
-    /// A request body that does not progress.
-    pub body_idle: Duration,
-    /// Whether the access log tells query strings.
-    pub log_query: bool,
     /// Where time comes from.
     pub clock: Clock,
 }
 
 /// One worker's gateway.
 pub struct Gateway {
-    parts: Parts,
-    pools: Vec<Rc<Pool>>,
-    ledger: Rc<Ledger>,
+    keyring: Arc<Keyring>,
+    current: Current,
     ids: RequestIds,
 }
 
@@ -87,44 +79,49 @@ impl Gateway {
     /// A gateway for one worker, with connections to the origins of its own. Call it on the worker's `LocalSet`.
     #[must_use]
     pub fn new(parts: Parts, shard: Rc<Shard>, lines: LineBuffer, seed: [u8; 16]) -> Self {
-        let Parts { plan, clock, .. } = &parts;
-        let pool = |service| Pool::new(Arc::clone(plan), service, clock.clone(), Rc::clone(&shard));
-        let pools: Vec<_> = (0..plan.services.len()).map(pool).collect();
-        sweep_every_second(pools.clone());
-        let (plan, clock, query) = (Arc::clone(plan), clock.clone(), parts.log_query);
-        let ledger = Rc::new(Ledger { plan, clock, shard, lines, query });
-        Self { parts, pools, ledger, ids: RequestIds::new(seed) }
+        let Parts { newest, keyring, clock } = parts;
+        let own = Own { clock, shard, lines };
+        let (first, newer) = newest.follow();
+        let current = Current::new(&own, first);
+        tokio::task::spawn_local(current.clone().follow(own, newer));
+        tokio::task::spawn_local(current.clone().sweep());
+        Self { keyring, current, ids: RequestIds::new(seed) }
     }
 
     async fn answer(
         &self,
+        live: &Live,
         peer: &Peer,
         head: request::Parts,
         body: &mut Option<Incoming>,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, Stop> {
-        let plan = &*self.parts.plan;
+        let (generation, plan) = (&*live.generation, &*live.generation.plan);
         let version = head.version;
-        let mut asked = Asked::new(head, peer, &self.parts)?;
+        let mut asked = Asked::new(head, peer, generation)?;
         record.canonical(&asked.host, asked.client.address, asked.client.request_id.as_ref());
-        let (permit, carrier) = self.permit(&mut asked, record).await?;
+        let (permit, carrier) = self.permit(plan, &mut asked, record).await?;
         record.forwarded(&permit);
         let service = permit.route().service;
         let outbound = Outbound {
             identity: &plan.identity,
             request_id: &record.id().clone(),
             carrier: carrier.as_ref(),
-            body_idle: self.parts.body_idle,
+            body_idle: generation.body_idle,
             http2: version == Version::HTTP_2,
         };
-        let answer = forward(&permit, asked, body, &plan.services[service], &self.pools[service], &outbound).await?;
+        let answer = forward(&permit, asked, body, &plan.services[service], &live.pools[service], &outbound).await?;
         record.answered();
         Ok(answer)
     }
 
     /// Route, credential, verify, authorize.
-    async fn permit(&self, asked: &mut Asked, record: &mut Record) -> Result<(Permit<'_>, Option<Carrier>), Stop> {
-        let plan = &*self.parts.plan;
+    async fn permit<'a>(
+        &self,
+        plan: &'a Plan,
+        asked: &mut Asked,
+        record: &mut Record,
+    ) -> Result<(Permit<'a>, Option<Carrier>), Stop> {
         let path = asked.target.path();
         let route = plan.routes.iter().find(|route| route.matches(asked.host(), &asked.method, path));
         if let Some(route) = route {
@@ -137,7 +134,7 @@ impl Gateway {
         let carriers = route.map_or(&plan.carriers, |route| &route.carriers);
         let credential = credential::take(&mut asked.headers, carriers)?;
         credential::strip_minted(&mut asked.headers);
-        let verified = self.parts.keyring.verify(&credential.secret).await?;
+        let verified = self.keyring.verify(&credential.secret).await?;
         record.by(verified.key(), verified.standing().kind);
         let route = route.ok_or(Refusal::RouteNotFound)?;
         let account = route.account(asked.host(), path, asked.target.query(), &asked.headers)?;
@@ -146,7 +143,7 @@ impl Gateway {
         let permit = authorize::permit(route, verified, &ask)?;
         // A use is one that was permitted: knocking at another account's door is none.
         if let Some(holder) = permit.holder() {
-            self.parts.keyring.used(&holder.verified);
+            self.keyring.used(&holder.verified);
         }
         Ok((permit, Some(credential.carrier)))
     }
@@ -156,16 +153,17 @@ impl Handler for Gateway {
     type Body = Outgoing;
 
     async fn handle(&self, peer: &Rc<Peer>, request: Request<Incoming>) -> Response<Outgoing> {
+        let live = self.current.get();
         let (head, body) = request.into_parts();
         let (method, target, version) = (head.method.clone(), head.uri.clone(), head.version);
         let to_head = method == Method::HEAD;
-        let mut record = Record::begin(&self.ledger, self.ids.next(), peer.address.ip(), method, target, version);
+        let mut record = Record::begin(&live.ledger, self.ids.next(), peer.address.ip(), method, target, version);
         let mut body = Some(body);
-        let answer = match self.answer(peer, head, &mut body, &mut record).await {
+        let answer = match self.answer(&live, peer, head, &mut body, &mut record).await {
             Ok(answer) => answer,
             Err(stop) => {
                 record.stopped(&stop);
-                let mut answer = refuse::answer(&stop, &self.parts.plan, record.id().as_str());
+                let mut answer = refuse::answer(&stop, &live.generation.plan, record.id().as_str());
                 answer.headers_mut().insert(X_REQUEST_ID, record.id().value().clone());
                 let answer = if to_head { refuse::without_body(answer) } else { answer };
                 // Over HTTP/1.1 the connection does so itself.
@@ -176,15 +174,6 @@ impl Handler for Gateway {
         record.status(answer.status());
         answer.map(|body| body.recorded(record))
     }
-}
-
-fn sweep_every_second(pools: Vec<Rc<Pool>>) {
-    tokio::task::spawn_local(async move {
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            pools.iter().for_each(|pool| pool.sweep());
-        }
-    });
 }
 
 /// The settings of `[gateway]` as `config/default.toml` has them, for this floor's tests.

@@ -26,7 +26,6 @@ use tokio::sync::oneshot;
 use super::bell::Bell;
 use super::body::{RequestBody, Upload};
 use super::connect::{Look, Stream, connect};
-use super::plan::Plan;
 use super::service::Service;
 use crate::clock::{BootTime, Clock};
 use crate::telemetry::label::OriginEvent;
@@ -71,14 +70,17 @@ impl OriginError {
 
 /// One worker's connections to one service.
 pub(super) struct Pool {
-    plan: Arc<Plan>,
-    service: usize,
+    service: Arc<Service>,
+    /// The place of its service in the plan.
+    index: usize,
     clock: Clock,
     shard: Rc<Shard>,
     /// Newest last.
     idle: RefCell<Vec<(Box<Link>, BootTime)>>,
     open: Cell<usize>,
     waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
+    /// Whether a reload has left its service out: nothing is kept any more.
+    retired: Cell<bool>,
 }
 
 /// An open connection.
@@ -91,17 +93,31 @@ struct Link {
 }
 
 impl Pool {
-    pub(super) fn new(plan: Arc<Plan>, service: usize, clock: Clock, shard: Rc<Shard>) -> Rc<Self> {
+    pub(super) fn new(service: Arc<Service>, index: usize, clock: Clock, shard: Rc<Shard>) -> Rc<Self> {
         let (idle, open, waiting) = (RefCell::default(), Cell::new(0), RefCell::default());
-        Rc::new(Self { plan, service, clock, shard, idle, open, waiting })
+        Rc::new(Self { service, index, clock, shard, idle, open, waiting, retired: Cell::new(false) })
     }
 
-    fn service(&self) -> &Service {
-        &self.plan.services[self.service]
+    /// Whether its connections are what this service wants.
+    pub(super) fn serves(&self, service: &Service) -> bool {
+        *self.service == *service
     }
 
+    /// Closes what is idle now, and whatever becomes so.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        // Dropping frees slots, which may wake a waiter: not while `idle` is borrowed.
+        drop(self.idle.take());
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.get()
+    }
+
+    /// Counts what happened to a connection to its service.
     pub(super) fn count(&self, event: OriginEvent) {
-        self.shard.origin(self.service, event);
+        self.shard.origin(self.index, event);
     }
 
     /// A connection to use: a kept one that is still alive, else a new one, else the next that comes free. A request that
@@ -119,14 +135,14 @@ impl Pool {
             // One that comes free may be taken by another before we run; the time to wait is one all the same.
             let now = self.clock.boot();
             let waited = now.since(*waits_since.get_or_insert(now));
-            self.wait(self.service().connect.saturating_sub(waited)).await?;
+            self.wait(self.service.connect.saturating_sub(waited)).await?;
         }
     }
 
     /// A new connection, where one more is allowed.
     pub(super) async fn fresh(self: &Rc<Self>) -> Result<Option<Lease>, OriginError> {
         let Some(slot) = Slot::reserve(self) else { return Ok(None) };
-        let service = self.service();
+        let service = &*self.service;
         let opened = match tokio::time::timeout(service.connect, self.open(slot)).await {
             Ok(opened) => opened,
             Err(_) => Err(OriginError::ConnectTimedOut),
@@ -140,7 +156,7 @@ impl Pool {
     }
 
     async fn open(&self, slot: Slot) -> Result<Box<Link>, OriginError> {
-        let service = self.service();
+        let service = &*self.service;
         let stream = connect(service).await.map_err(OriginError::Unreachable)?;
         let look = stream.look();
         let mut builder = Builder::new();
@@ -153,7 +169,7 @@ impl Pool {
         loop {
             let (mut link, since) = self.idle.borrow_mut().pop()?;
             let rested = self.clock.boot().since(since);
-            if rested < self.service().keepalive_idle && link.is_alive(closely) {
+            if rested < self.service.keepalive_idle && link.is_alive(closely) {
                 return Some(link);
             }
         }
@@ -169,6 +185,9 @@ impl Pool {
     }
 
     fn keep(&self, link: Box<Link>) {
+        if self.retired.get() {
+            return;
+        }
         link.bell.rest();
         self.idle.borrow_mut().push((link, self.clock.boot()));
         self.wake_one();
@@ -185,7 +204,7 @@ impl Pool {
     /// Drops kept connections that are too old or that the origin closed. Called every second or so.
     pub(super) fn sweep(&self) {
         let now = self.clock.boot();
-        let limit = self.service().keepalive_idle;
+        let limit = self.service.keepalive_idle;
         let old = {
             let mut idle = self.idle.borrow_mut();
             let dead = |(link, since): &mut (Box<Link>, BootTime)| now.since(*since) >= limit || !link.is_alive(true);
@@ -246,7 +265,7 @@ struct Slot(Rc<Pool>);
 
 impl Slot {
     fn reserve(pool: &Rc<Pool>) -> Option<Self> {
-        if pool.open.get() >= pool.service().connections {
+        if pool.open.get() >= pool.service.connections {
             return None;
         }
         pool.open.set(pool.open.get() + 1);
@@ -284,7 +303,7 @@ impl Lease {
         upload: &Upload,
     ) -> Result<Response<Incoming>, Broken> {
         // Not zero, which would have the loop below never wait.
-        let limit = self.pool.service().response_header.max(Duration::from_millis(1));
+        let limit = self.pool.service.response_header.max(Duration::from_millis(1));
         let Link { sender, connection, bell, .. } = &mut *self.link;
         let mut answer = pin!(sender.try_send_request(request));
         let mut timer = pin!(tokio::time::sleep(limit));

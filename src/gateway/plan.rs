@@ -1,6 +1,7 @@
 //! What the gateway uses, made from what the settings say: services, routes, names, strictness. Immutable once made.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::canon::Strictness;
 use super::config::{Config, Mismatch, OriginConfig, RouteConfig, ServiceConfig, Underscores};
@@ -13,7 +14,7 @@ use crate::flaw::Flaw;
 /// Everything one request is handled by.
 #[derive(Debug)]
 pub struct Plan {
-    pub(super) services: Vec<Service>,
+    pub(super) services: Vec<Arc<Service>>,
     /// In the order written; the first that fits decides.
     pub(super) routes: Vec<Route>,
     /// Every carrier any route names: where no route fits, a key is looked for in all of them.
@@ -60,7 +61,7 @@ impl Plan {
         }
         flaws.extend(unreachable(&routes));
         let routes: Vec<Route> = routes.into_iter().flatten().collect();
-        let services: Vec<Service> = services.into_iter().flatten().collect();
+        let services: Vec<_> = services.into_iter().flatten().map(Arc::new).collect();
         let Some(identity) = identity.filter(|_| flaws.is_empty()) else { return Err(flaws) };
         Ok(Self {
             carriers: every_carrier(&routes),
@@ -90,13 +91,13 @@ impl Plan {
     /// Whether a service is the built-in origin, which then has to be started.
     #[must_use]
     pub fn needs_echo(&self) -> bool {
-        self.services.iter().any(Service::is_echo)
+        self.services.iter().any(|service| service.is_echo())
     }
 
     /// Sends what is for the built-in origin to `address`.
     pub fn echo_at(&mut self, address: std::net::SocketAddr) {
         for service in self.services.iter_mut().filter(|service| service.is_echo()) {
-            service.is_at(address);
+            *service = Arc::new(service.at(address));
         }
     }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::uri::{Scheme, Uri};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::config::{OriginConfig, ServiceConfig};
 use crate::flaw::Flaw;
 
-/// One origin.
-#[derive(Debug)]
+/// One origin. Two are equal where a connection made for the one serves the other just as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Service {
     pub(super) name: String,
     pub(super) target: Target,
@@ -47,7 +47,19 @@ pub(super) enum Target {
 pub(super) struct Tls {
     pub(super) config: Arc<ClientConfig>,
     pub(super) name: ServerName<'static>,
+    /// The roots that were read from a file.
+    roots: Vec<TrustAnchor<'static>>,
 }
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        // The configuration follows from the roots.
+        let Self { config: _, name, roots } = self;
+        *name == other.name && *roots == other.roots
+    }
+}
+
+impl Eq for Tls {}
 
 impl Service {
     /// Reads one of `[services]`; what it does not say holds as `common` says.
@@ -85,9 +97,9 @@ impl Service {
         self.target == Target::Echo
     }
 
-    /// The built-in origin runs here.
-    pub(super) fn is_at(&mut self, address: SocketAddr) {
-        self.target = Target::At(address);
+    /// The same, where the built-in origin runs here.
+    pub(super) fn at(&self, address: SocketAddr) -> Self {
+        Self { target: Target::At(address), ..self.clone() }
     }
 }
 
@@ -115,7 +127,7 @@ fn read_url(url: &str) -> Result<(Target, bool, HeaderValue), String> {
 }
 
 fn tls(host: &str, said: &ServiceConfig) -> Result<Tls, (&'static str, String)> {
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut own) = (RootCertStore::empty(), Vec::new());
     if let Some(file) = &said.ca_file {
         let unreadable = |error: &dyn std::fmt::Display| ("ca_file", format!("{}: {error}", file.display()));
         for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unreadable(&error))? {
@@ -125,6 +137,7 @@ fn tls(host: &str, said: &ServiceConfig) -> Result<Tls, (&'static str, String)> 
         if roots.is_empty() {
             return Err(unreadable(&"there is no certificate in it"));
         }
+        own.clone_from(&roots.roots);
     } else {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
@@ -137,7 +150,7 @@ fn tls(host: &str, said: &ServiceConfig) -> Result<Tls, (&'static str, String)> 
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Tls { config: Arc::new(config), name })
+    Ok(Tls { config: Arc::new(config), name, roots: own })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod body;
 pub mod config;
 pub mod drain;
 pub mod listen;
+pub mod newest;
 pub mod peer;
 pub mod tls;
 pub mod worker;

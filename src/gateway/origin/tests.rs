@@ -3,6 +3,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::gateway::config::{RouteConfig, ServiceConfig};
+use crate::gateway::plan::Plan;
 use crate::telemetry::metrics::{Metrics, Names};
 
 /// The connections to a service at this address.
@@ -12,7 +13,7 @@ fn pool(url: &str) -> Rc<Pool> {
     let route = RouteConfig { path: Some("/**".into()), service: Some("api".into()), ..RouteConfig::default() };
     let plan = Plan::new(&crate::gateway::test_config(), &crate::gateway::test_origin(), &services, &[route]).unwrap();
     let shard = Metrics::new(Names { services: plan.service_names(), ..Names::default() }).shard();
-    Pool::new(Arc::new(plan), 0, Clock::System, shard)
+    Pool::new(Arc::clone(&plan.services[0]), 0, Clock::System, shard)
 }
 
 fn poll<F: Future>(waiter: Pin<&mut F>) -> Poll<F::Output> {

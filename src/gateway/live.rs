@@ -1,0 +1,150 @@
+//! One generation of settings, as a worker uses it.
+//!
+//! ```text
+//!  reload: Generation --Newest--> each worker: Live, swapped whole
+//!                                                '-- Rc --> a request, from its first step to its last
+//! ```
+//!
+//! A request takes what is live when it begins and ends under it, so it never meets half of one generation and half of the
+//! next. Connections to a service whose settings did not change are handed on; those of the others close once idle.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::access::Ledger;
+use super::origin::Pool;
+use super::plan::Plan;
+use super::service::Service;
+use crate::clock::Clock;
+use crate::net::newest::Follower;
+use crate::telemetry::access::LineBuffer;
+use crate::telemetry::metrics::Shard;
+
+/// Everything that requests are handled by and that a reload may change; the same for all workers, and immutable.
+#[derive(Debug)]
+pub struct Generation {
+    /// Routes and services.
+    pub plan: Arc<Plan>,
+    /// Networks whose forwarding headers are believed.
+    pub trusted: Vec<IpNet>,
+    /// A request's head; above it 431.
+    pub header_bytes: usize,
+    /// A request body that does not progress.
+    pub body_idle: Duration,
+    /// Whether the access log tells query strings.
+    pub log_query: bool,
+}
+
+/// One generation on one worker, with the worker's own connections to origins.
+pub(super) struct Live {
+    pub(super) generation: Arc<Generation>,
+    /// In the order of the plan's services.
+    pub(super) pools: Vec<Rc<Pool>>,
+    pub(super) ledger: Rc<Ledger>,
+}
+
+/// What a worker needs to make its own of any generation.
+pub(super) struct Own {
+    pub(super) clock: Clock,
+    pub(super) shard: Rc<Shard>,
+    pub(super) lines: LineBuffer,
+}
+
+impl Live {
+    fn new(own: &Own, generation: Arc<Generation>, before: &[Rc<Pool>]) -> Self {
+        let plan = &generation.plan;
+        let pool = |(at, service): (usize, &Arc<Service>)| match before.iter().find(|pool| pool.serves(service)) {
+            Some(pool) => Rc::clone(pool),
+            None => Pool::new(Arc::clone(service), at, own.clock.clone(), Rc::clone(&own.shard)),
+        };
+        let pools = plan.services.iter().enumerate().map(pool).collect();
+        let ledger = Rc::new(Ledger {
+            plan: Arc::clone(plan),
+            clock: own.clock.clone(),
+            shard: Rc::clone(&own.shard),
+            lines: own.lines.clone(),
+            query: generation.log_query,
+        });
+        Self { generation, pools, ledger }
+    }
+}
+
+/// What a worker's requests begin under.
+#[derive(Clone)]
+pub(super) struct Current(Rc<RefCell<Rc<Live>>>);
+
+impl Current {
+    pub(super) fn new(own: &Own, first: Arc<Generation>) -> Self {
+        Self(Rc::new(RefCell::new(Rc::new(Live::new(own, first, &[])))))
+    }
+
+    pub(super) fn get(&self) -> Rc<Live> {
+        Rc::clone(&self.0.borrow())
+    }
+
+    /// Swaps each newer generation in, for as long as the worker lives.
+    pub(super) async fn follow(self, own: Own, mut newer: Follower<Generation>) {
+        loop {
+            newer.next(|generation| self.swap(&own, generation)).await;
+        }
+    }
+
+    fn swap(&self, own: &Own, generation: Arc<Generation>) {
+        let before = self.get();
+        let live = Rc::new(Live::new(own, generation, &before.pools));
+        for pool in before.pools.iter().filter(|pool| !live.pools.iter().any(|kept| Rc::ptr_eq(kept, pool))) {
+            pool.retire();
+        }
+        self.0.replace(live);
+    }
+
+    /// Once a second, lets go of kept connections that are too old.
+    pub(super) async fn sweep(self) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.get().pools.iter().for_each(|pool| pool.sweep());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::gateway::config::{RouteConfig, ServiceConfig};
+    use crate::telemetry::access::{AccessLog, Sink};
+    use crate::telemetry::metrics::{Metrics, Names};
+
+    fn generation(services: &[(&str, &str)]) -> Arc<Generation> {
+        let said = |url: &str| ServiceConfig { url: Some(url.into()), ..ServiceConfig::default() };
+        let services: BTreeMap<_, _> = services.iter().map(|(name, url)| ((*name).to_owned(), said(url))).collect();
+        let service = services.keys().next().cloned();
+        let route = RouteConfig { path: Some("/**".into()), service, ..RouteConfig::default() };
+        let (config, origin) = (crate::gateway::test_config(), crate::gateway::test_origin());
+        let plan = Arc::new(Plan::new(&config, &origin, &services, &[route]).unwrap());
+        let (header_bytes, body_idle) = (1024, Duration::from_secs(1));
+        Arc::new(Generation { plan, trusted: Vec::new(), header_bytes, body_idle, log_query: false })
+    }
+
+    #[test]
+    fn connections_to_what_did_not_change_are_handed_on_and_what_has_begun_ends_as_it_began() {
+        let metrics = Metrics::new(Names::default());
+        let log = AccessLog::start(false, Sink::Stdout, &metrics).unwrap();
+        let own = Own { clock: Clock::System, shard: metrics.shard(), lines: log.handle().worker() };
+        let first =
+            generation(&[("a", "http://127.0.0.1:1"), ("b", "http://127.0.0.1:2"), ("c", "http://127.0.0.1:3")]);
+        let current = Current::new(&own, first);
+        let begun = current.get();
+        current.swap(&own, generation(&[("b", "http://127.0.0.1:2"), ("c", "http://127.0.0.1:4")]));
+        let next = current.get();
+        assert!(Rc::ptr_eq(&begun.pools[1], &next.pools[0]));
+        assert!(!Rc::ptr_eq(&begun.pools[2], &next.pools[1]));
+        assert_eq!(begun.pools.iter().map(|pool| pool.is_retired()).collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!((begun.generation.plan.services.len(), next.generation.plan.services.len()), (3, 2));
+    }
+}
