@@ -114,11 +114,7 @@ impl App {
         let commands = socket::Listener::bind(&socket::path_beside(keyring.store().path()))
             .map_err(|error| AppError::System("the command socket beside the store cannot be made", error))?;
 
-        let metrics = Metrics::new(Names {
-            routes: plan.route_names(),
-            services: plan.service_names(),
-            reasons: gateway::REASONS.to_vec(),
-        });
+        let metrics = Metrics::new(Names { reasons: gateway::REASONS.to_vec() });
         tell(&metrics, &keyring);
         let access = AccessLog::start(settings.access_log.enabled, Sink::Stdout, &metrics)
             .map_err(|error| AppError::System("the access log cannot start", error))?;
@@ -138,9 +134,10 @@ impl App {
             true => Some(start_echo(&setup("keyward-echo", None, &unread), &mut plan)?),
         };
         let parts = gateway::Parts {
-            newest: Newest::new(generation(settings, plan)),
+            newest: Newest::new(generation(settings, plan, &metrics)),
             keyring: Arc::clone(&keyring),
             clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
         };
         let serving = setup("keyward-worker", tls, &metrics);
         let clients = start_clients(&serving, listeners, parts, &access)?;
@@ -270,9 +267,11 @@ fn admin_tls(settings: &Settings) -> Result<Option<ServerTls>, AppError> {
     ServerTls::load_one(&files, "admin").map(Some).map_err(AppError::Settings)
 }
 
-fn generation(settings: &Settings, plan: Plan) -> Generation {
+fn generation(settings: &Settings, plan: Plan, metrics: &Metrics) -> Generation {
     Generation {
-        plan: Arc::new(plan),
+        routes: metrics.routes(&plan.route_names()),
+        services: metrics.services(&plan.service_names()),
+        plan,
         trusted: settings.server.trusted_proxies.clone(),
         header_bytes: settings.server.limits.header_bytes.as_usize(),
         body_idle: settings.server.timeouts.body_idle.0,
@@ -286,14 +285,14 @@ fn start_clients(
     parts: gateway::Parts,
     access: &AccessLog,
 ) -> Result<Workers, WorkerFailed> {
-    let (lines, metrics) = (access.handle(), Arc::clone(&setup.metrics));
+    let lines = access.handle();
     Workers::start(setup, listeners, move |_| {
         let mut seed = [0; 16];
         // Without randomness ids could repeat across restarts, which confuses nobody but a reader of old logs.
         let _ = getrandom::fill(&mut seed);
         let lines = lines.worker();
         lines.keep_flushing();
-        Gateway::new(parts.clone(), metrics.shard(), lines, seed)
+        Gateway::new(parts.clone(), lines, seed)
     })
 }
 

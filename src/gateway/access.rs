@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
+use super::Generation;
 use super::authorize::Permit;
-use super::plan::Plan;
 use super::refuse::Stop;
 use crate::clock::{BootTime, Clock, Timestamp};
 use crate::key::{AccountId, KeyId, Kind};
@@ -20,14 +20,12 @@ use crate::telemetry::chain;
 use crate::telemetry::label::Decision;
 use crate::telemetry::metrics::Shard;
 
-/// Where a worker's records go.
+/// Where a worker's records of one generation go.
 pub(super) struct Ledger {
-    pub(super) plan: Arc<Plan>,
+    pub(super) generation: Arc<Generation>,
     pub(super) clock: Clock,
     pub(super) shard: Rc<Shard>,
     pub(super) lines: LineBuffer,
-    /// Whether the log tells query strings.
-    pub(super) query: bool,
 }
 
 /// What is known of one request.
@@ -175,7 +173,8 @@ impl Drop for Record {
         };
         let status = self.status.unwrap_or_else(client_left);
         let shard = &self.ledger.shard;
-        shard.request(self.route, &self.method, status, total);
+        let route = self.route.map(|at| self.ledger.generation.routes[at]);
+        shard.request(route, &self.method, status, total);
         shard.overhead(overhead);
         shard.decision(self.decision, self.reason);
         self.ledger.lines.line(|line| {
@@ -197,14 +196,15 @@ impl Record {
         );
         text(line, "host", self.host.as_ref().and_then(|host| host.to_str().ok()).or_else(|| self.target.host()));
         text(line, "path", Some(self.target.path()));
-        if self.ledger.query {
+        if self.ledger.generation.log_query {
             text(line, "query", self.target.query());
         }
         let _ = write!(line, r#","protocol":"{:?}","status":{status},"bytes":{}"#, self.version, self.bytes);
         let _ = write!(line, r#","duration_us":{total},"gateway_us":{overhead},"origin_us":{origin}"#);
-        let route = self.route.map(|at| &self.ledger.plan.routes[at]);
+        let plan = &self.ledger.generation.plan;
+        let route = self.route.map(|at| &plan.routes[at]);
         text(line, "route", route.map(|route| route.name.as_str()));
-        text(line, "service", route.map(|route| self.ledger.plan.services[route.service].name.as_str()));
+        text(line, "service", route.map(|route| plan.services[route.service].name.as_str()));
         text(line, "key", self.key.as_ref().map(|(id, _)| id.as_str()));
         text(line, "kind", self.key.as_ref().map(|(_, kind)| kind.as_str()));
         text(line, "account", self.account.as_ref().map(AccountId::as_str));

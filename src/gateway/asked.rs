@@ -26,7 +26,7 @@ impl Asked {
     /// # Errors
     /// [`Stop::HeadTooLarge`], [`Stop::Malformed`] or [`Stop::Misdirected`].
     pub(super) fn new(mut head: request::Parts, peer: &Peer, live: &Generation) -> Result<Self, Stop> {
-        let plan = &*live.plan;
+        let plan = &live.plan;
         if size_of(&head) > live.header_bytes {
             return Err(Stop::HeadTooLarge);
         }

@@ -22,13 +22,17 @@ use super::service::Service;
 use crate::clock::Clock;
 use crate::net::newest::Follower;
 use crate::telemetry::access::LineBuffer;
-use crate::telemetry::metrics::Shard;
+use crate::telemetry::metrics::{Metrics, RouteSeries, ServiceSeries};
 
 /// Everything that requests are handled by and that a reload may change; the same for all workers, and immutable.
 #[derive(Debug)]
 pub struct Generation {
     /// Routes and services.
-    pub plan: Arc<Plan>,
+    pub plan: Plan,
+    /// Where the requests of each route count.
+    pub routes: Vec<RouteSeries>,
+    /// Where the connections to each service count.
+    pub services: Vec<ServiceSeries>,
     /// Networks whose forwarding headers are believed.
     pub trusted: Vec<IpNet>,
     /// A request's head; above it 431.
@@ -41,7 +45,6 @@ pub struct Generation {
 
 /// One generation on one worker, with the worker's own connections to origins.
 pub(super) struct Live {
-    pub(super) generation: Arc<Generation>,
     /// In the order of the plan's services.
     pub(super) pools: Vec<Rc<Pool>>,
     pub(super) ledger: Rc<Ledger>,
@@ -50,26 +53,25 @@ pub(super) struct Live {
 /// What a worker needs to make its own of any generation.
 pub(super) struct Own {
     pub(super) clock: Clock,
-    pub(super) shard: Rc<Shard>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) lines: LineBuffer,
 }
 
 impl Live {
-    fn new(own: &Own, generation: Arc<Generation>, before: &[Rc<Pool>]) -> Self {
-        let plan = &generation.plan;
-        let pool = |(at, service): (usize, &Arc<Service>)| match before.iter().find(|pool| pool.serves(service)) {
-            Some(pool) => Rc::clone(pool),
-            None => Pool::new(Arc::clone(service), at, own.clock.clone(), Rc::clone(&own.shard)),
+    fn new(own: &Own, generation: Arc<Generation>, before: Option<&Self>) -> Self {
+        let shard = before.map_or_else(|| own.metrics.shard(), |before| own.metrics.renewed(&before.ledger.shard));
+        let kept: &[_] = before.map_or(&[], |before| &before.pools);
+        let pool = |(service, series): (&Arc<Service>, &ServiceSeries)| {
+            let kept = kept.iter().find(|pool| pool.serves(service)).map(Rc::clone);
+            kept.unwrap_or_else(|| Pool::new(Arc::clone(service), *series, own.clock.clone(), Rc::clone(&shard)))
         };
-        let pools = plan.services.iter().enumerate().map(pool).collect();
-        let ledger = Rc::new(Ledger {
-            plan: Arc::clone(plan),
-            clock: own.clock.clone(),
-            shard: Rc::clone(&own.shard),
-            lines: own.lines.clone(),
-            query: generation.log_query,
-        });
-        Self { generation, pools, ledger }
+        let pools = generation.plan.services.iter().zip(&generation.services).map(pool).collect();
+        let (clock, lines) = (own.clock.clone(), own.lines.clone());
+        Self { pools, ledger: Rc::new(Ledger { generation, clock, shard, lines }) }
+    }
+
+    pub(super) fn generation(&self) -> &Generation {
+        &self.ledger.generation
     }
 }
 
@@ -79,7 +81,7 @@ pub(super) struct Current(Rc<RefCell<Rc<Live>>>);
 
 impl Current {
     pub(super) fn new(own: &Own, first: Arc<Generation>) -> Self {
-        Self(Rc::new(RefCell::new(Rc::new(Live::new(own, first, &[])))))
+        Self(Rc::new(RefCell::new(Rc::new(Live::new(own, first, None)))))
     }
 
     pub(super) fn get(&self) -> Rc<Live> {
@@ -95,7 +97,7 @@ impl Current {
 
     fn swap(&self, own: &Own, generation: Arc<Generation>) {
         let before = self.get();
-        let live = Rc::new(Live::new(own, generation, &before.pools));
+        let live = Rc::new(Live::new(own, generation, Some(&before)));
         for pool in before.pools.iter().filter(|pool| !live.pools.iter().any(|kept| Rc::ptr_eq(kept, pool))) {
             pool.retire();
         }
@@ -118,33 +120,43 @@ mod tests {
     use super::*;
     use crate::gateway::config::{RouteConfig, ServiceConfig};
     use crate::telemetry::access::{AccessLog, Sink};
-    use crate::telemetry::metrics::{Metrics, Names};
+    use crate::telemetry::metrics::Names;
 
-    fn generation(services: &[(&str, &str)]) -> Arc<Generation> {
+    fn generation(metrics: &Metrics, services: &[(&str, &str)]) -> Arc<Generation> {
         let said = |url: &str| ServiceConfig { url: Some(url.into()), ..ServiceConfig::default() };
         let services: BTreeMap<_, _> = services.iter().map(|(name, url)| ((*name).to_owned(), said(url))).collect();
         let service = services.keys().next().cloned();
         let route = RouteConfig { path: Some("/**".into()), service, ..RouteConfig::default() };
         let (config, origin) = (crate::gateway::test_config(), crate::gateway::test_origin());
-        let plan = Arc::new(Plan::new(&config, &origin, &services, &[route]).unwrap());
+        let plan = Plan::new(&config, &origin, &services, &[route]).unwrap();
         let (header_bytes, body_idle) = (1024, Duration::from_secs(1));
-        Arc::new(Generation { plan, trusted: Vec::new(), header_bytes, body_idle, log_query: false })
+        Arc::new(Generation {
+            routes: metrics.routes(&plan.route_names()),
+            services: metrics.services(&plan.service_names()),
+            plan,
+            trusted: Vec::new(),
+            header_bytes,
+            body_idle,
+            log_query: false,
+        })
     }
 
     #[test]
     fn connections_to_what_did_not_change_are_handed_on_and_what_has_begun_ends_as_it_began() {
         let metrics = Metrics::new(Names::default());
         let log = AccessLog::start(false, Sink::Stdout, &metrics).unwrap();
-        let own = Own { clock: Clock::System, shard: metrics.shard(), lines: log.handle().worker() };
-        let first =
-            generation(&[("a", "http://127.0.0.1:1"), ("b", "http://127.0.0.1:2"), ("c", "http://127.0.0.1:3")]);
+        let own = Own { clock: Clock::System, metrics: Arc::clone(&metrics), lines: log.handle().worker() };
+        let first = generation(
+            &metrics,
+            &[("a", "http://127.0.0.1:1"), ("b", "http://127.0.0.1:2"), ("c", "http://127.0.0.1:3")],
+        );
         let current = Current::new(&own, first);
         let begun = current.get();
-        current.swap(&own, generation(&[("b", "http://127.0.0.1:2"), ("c", "http://127.0.0.1:4")]));
+        current.swap(&own, generation(&metrics, &[("b", "http://127.0.0.1:2"), ("c", "http://127.0.0.1:4")]));
         let next = current.get();
         assert!(Rc::ptr_eq(&begun.pools[1], &next.pools[0]));
         assert!(!Rc::ptr_eq(&begun.pools[2], &next.pools[1]));
         assert_eq!(begun.pools.iter().map(|pool| pool.is_retired()).collect::<Vec<_>>(), [true, false, true]);
-        assert_eq!((begun.generation.plan.services.len(), next.generation.plan.services.len()), (3, 2));
+        assert_eq!((begun.generation().plan.services.len(), next.generation().plan.services.len()), (3, 2));
     }
 }

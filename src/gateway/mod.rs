@@ -55,7 +55,7 @@ use crate::keyring::Keyring;
 use crate::net::newest::Newest;
 use crate::net::{Handler, Peer};
 use crate::telemetry::access::LineBuffer;
-use crate::telemetry::metrics::Shard;
+use crate::telemetry::metrics::Metrics;
 
 /// What every worker's gateway is made of.
 #[derive(Clone)]
@@ -66,6 +66,8 @@ pub struct Parts {
     pub keyring: Arc<Keyring>,
     /// Where time comes from.
     pub clock: Clock,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
 }
 
 /// One worker's gateway.
@@ -78,9 +80,9 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway for one worker, with connections to the origins of its own. Call it on the worker's `LocalSet`.
     #[must_use]
-    pub fn new(parts: Parts, shard: Rc<Shard>, lines: LineBuffer, seed: [u8; 16]) -> Self {
-        let Parts { newest, keyring, clock } = parts;
-        let own = Own { clock, shard, lines };
+    pub fn new(parts: Parts, lines: LineBuffer, seed: [u8; 16]) -> Self {
+        let Parts { newest, keyring, clock, metrics } = parts;
+        let own = Own { clock, metrics, lines };
         let (first, newer) = newest.follow();
         let current = Current::new(&own, first);
         tokio::task::spawn_local(current.clone().follow(own, newer));
@@ -96,7 +98,8 @@ impl Gateway {
         body: &mut Option<Incoming>,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, Stop> {
-        let (generation, plan) = (&*live.generation, &*live.generation.plan);
+        let generation = live.generation();
+        let plan = &generation.plan;
         let version = head.version;
         let mut asked = Asked::new(head, peer, generation)?;
         record.canonical(&asked.host, asked.client.address, asked.client.request_id.as_ref());
@@ -163,7 +166,7 @@ impl Handler for Gateway {
             Ok(answer) => answer,
             Err(stop) => {
                 record.stopped(&stop);
-                let mut answer = refuse::answer(&stop, &live.generation.plan, record.id().as_str());
+                let mut answer = refuse::answer(&stop, &live.generation().plan, record.id().as_str());
                 answer.headers_mut().insert(X_REQUEST_ID, record.id().value().clone());
                 let answer = if to_head { refuse::without_body(answer) } else { answer };
                 // Over HTTP/1.1 the connection does so itself.

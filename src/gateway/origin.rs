@@ -29,7 +29,7 @@ use super::connect::{Look, Stream, connect};
 use super::service::Service;
 use crate::clock::{BootTime, Clock};
 use crate::telemetry::label::OriginEvent;
-use crate::telemetry::metrics::Shard;
+use crate::telemetry::metrics::{ServiceSeries, Shard};
 
 /// Why an origin gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +71,7 @@ impl OriginError {
 /// One worker's connections to one service.
 pub(super) struct Pool {
     service: Arc<Service>,
-    /// The place of its service in the plan.
-    index: usize,
+    series: ServiceSeries,
     clock: Clock,
     shard: Rc<Shard>,
     /// Newest last.
@@ -93,9 +92,9 @@ struct Link {
 }
 
 impl Pool {
-    pub(super) fn new(service: Arc<Service>, index: usize, clock: Clock, shard: Rc<Shard>) -> Rc<Self> {
+    pub(super) fn new(service: Arc<Service>, series: ServiceSeries, clock: Clock, shard: Rc<Shard>) -> Rc<Self> {
         let (idle, open, waiting) = (RefCell::default(), Cell::new(0), RefCell::default());
-        Rc::new(Self { service, index, clock, shard, idle, open, waiting, retired: Cell::new(false) })
+        Rc::new(Self { service, series, clock, shard, idle, open, waiting, retired: Cell::new(false) })
     }
 
     /// Whether its connections are what this service wants.
@@ -117,7 +116,7 @@ impl Pool {
 
     /// Counts what happened to a connection to its service.
     pub(super) fn count(&self, event: OriginEvent) {
-        self.shard.origin(self.index, event);
+        self.shard.origin(self.series, event);
     }
 
     /// A connection to use: a kept one that is still alive, else a new one, else the next that comes free. A request that

@@ -1,7 +1,7 @@
 //! The numbers of keyward, and how a worker adds to them.
 //!
-//! Every worker has a [`Shard`]: one flat row of counters that only its thread writes, so an add is a load and a store,
-//! without a lock, a hash or another core's cache line. A scrape sums the rows (see `scrape`). prometheus-client's own
+//! Every worker has a [`Shard`]: one flat row of counters (see `row`) that only its thread writes, so an add is a load and a
+//! store, without a lock, a hash or another core's cache line. A scrape sums the rows (see `scrape`). prometheus-client's own
 //! families take a read lock and hash the labels on each use, which is why they are not used (its `metrics/family.rs`).
 //!
 //! ```text
@@ -13,26 +13,22 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use prometheus_client::registry::Registry;
 
 use super::exposition::Form;
-use super::label::{
-    CODE_COUNT, Closed, Decision, HandshakeFailure, METHODS, OriginEvent, ParseError, code_index, method_index,
-};
+use super::label::{CODE_COUNT, Closed, Decision, HandshakeFailure, OriginEvent, ParseError, code_index, method_index};
+use super::row::{Layout, Named, ROUTE_REQUESTS, Row, Rows};
+pub use super::row::{RouteSeries, ServiceSeries};
 use super::scrape::Scrape;
 
-/// What the labels may be called; bounded, and known before the first request.
+/// What labels may be called that no setting names.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    /// Routes, in the order of their index.
-    pub routes: Vec<String>,
-    /// Services, in the order of their index.
-    pub services: Vec<String>,
     /// Reasons a decision may give; any other counts as `other`.
     pub reasons: Vec<&'static str>,
 }
@@ -48,19 +44,39 @@ impl Metrics {
     /// Numbers under these names, all zero.
     #[must_use]
     pub fn new(names: Names) -> Arc<Self> {
-        let layout = Layout::of(&names);
-        let book = Arc::new(Book { names, layout, shards: Mutex::default(), extras: Mutex::default() });
+        let layout = Layout::new(names.reasons.len());
+        let named = Mutex::new(Named::new(&layout));
+        let book = Arc::new(Book { names, layout, named, rows: Rows::default(), extras: Mutex::default() });
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Scrape(Arc::clone(&book))));
         Arc::new(Self { book, registry })
     }
 
+    /// The series of the routes of these names, new ones for new names. Shards that were made before do not count for those.
+    pub fn routes(&self, names: &[String]) -> Vec<RouteSeries> {
+        let mut named = self.book.named();
+        names.iter().map(|name| named.route(name)).collect()
+    }
+
+    /// The series of the services of these names, as [`Self::routes`].
+    pub fn services(&self, names: &[String]) -> Vec<ServiceSeries> {
+        let mut named = self.book.named();
+        names.iter().map(|name| named.service(name)).collect()
+    }
+
     /// A row of counters for the calling thread. It is not `Send`, because only one thread may write it.
     #[must_use]
     pub fn shard(&self) -> Rc<Shard> {
-        let cells: Arc<[AtomicU64]> = (0..self.book.layout.len).map(|_| AtomicU64::new(0)).collect();
-        self.book.shards.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&cells));
+        let cells = self.book.named().row();
+        self.book.rows.add(&cells);
         Rc::new(Shard { cells, book: Arc::clone(&self.book), one_writer: PhantomData })
+    }
+
+    /// The same row where it has every series there is, else a new one.
+    #[must_use]
+    pub fn renewed(&self, shard: &Rc<Shard>) -> Rc<Shard> {
+        let complete = shard.cells.len() == self.book.named().len();
+        if complete { Rc::clone(shard) } else { self.shard() }
     }
 
     /// Adds a counter that somebody else keeps; `name` without its `_total`.
@@ -102,19 +118,18 @@ impl Metrics {
 
 /// One thread's counters.
 pub struct Shard {
-    cells: Arc<[AtomicU64]>,
+    cells: Row,
     book: Arc<Book>,
     one_writer: PhantomData<Rc<()>>,
 }
 
 impl Shard {
-    /// A request was answered: `total` from its head to the end of its answer. `route` is the route's index, or `None`
-    /// where no route was chosen.
-    pub fn request(&self, route: Option<usize>, method: &Method, status: StatusCode, total: Duration) {
-        let layout = &self.book.layout;
-        let route = route.filter(|index| *index < self.book.names.routes.len()).unwrap_or(self.book.names.routes.len());
-        self.add(layout.requests + (route * METHODS.len() + method_index(method)) * CODE_COUNT + code_index(status), 1);
-        self.observe(layout.durations + route * histogram_len(&DURATION_BOUNDS), &DURATION_BOUNDS, total);
+    /// A request was answered: `total` from its head to the end of its answer. `route` is `None` where no route was
+    /// chosen.
+    pub fn request(&self, route: Option<RouteSeries>, method: &Method, status: StatusCode, total: Duration) {
+        let RouteSeries(base) = route.unwrap_or(self.book.layout.unrouted);
+        self.add(base + method_index(method) * CODE_COUNT + code_index(status), 1);
+        self.observe(base + ROUTE_REQUESTS, &DURATION_BOUNDS, total);
     }
 
     /// What keyward itself added to a request.
@@ -129,11 +144,9 @@ impl Shard {
         self.add(self.book.layout.decisions + decision.index() * (reasons.len() + 1) + reason, 1);
     }
 
-    /// Something happened to a connection to the service with this index.
-    pub fn origin(&self, service: usize, event: OriginEvent) {
-        if service < self.book.names.services.len() {
-            self.add(self.book.layout.origins + service * OriginEvent::ALL.len() + event.index(), 1);
-        }
+    /// Something happened to a connection to this service.
+    pub fn origin(&self, ServiceSeries(base): ServiceSeries, event: OriginEvent) {
+        self.add(base + event.index(), 1);
     }
 
     /// A client connected.
@@ -169,9 +182,16 @@ impl Shard {
     }
 
     fn add(&self, index: usize, by: u64) {
-        let cell = &self.cells[index];
+        // Of a name that this row is older than, there is nothing to count in.
+        let Some(cell) = self.cells.get(index) else { return };
         // The only writer, so a load and a store lose nothing, and need no locked instruction.
         cell.store(cell.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.book.rows.end(&self.cells);
     }
 }
 
@@ -186,20 +206,21 @@ impl fmt::Debug for Shard {
 pub(super) struct Book {
     pub(super) names: Names,
     pub(super) layout: Layout,
-    shards: Mutex<Vec<Arc<[AtomicU64]>>>,
+    named: Mutex<Named>,
+    rows: Rows,
     pub(super) extras: Mutex<Vec<Extra>>,
 }
 
 impl Book {
-    /// All rows, summed.
-    pub(super) fn sum(&self) -> Vec<u64> {
-        let mut sums = vec![0_u64; self.layout.len];
-        for cells in self.shards.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            for (sum, cell) in sums.iter_mut().zip(cells.iter()) {
-                *sum = sum.wrapping_add(cell.load(Ordering::Relaxed));
-            }
-        }
-        sums
+    fn named(&self) -> MutexGuard<'_, Named> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The names that have series, and all rows, summed.
+    pub(super) fn sum(&self) -> (Named, Vec<u64>) {
+        let named = self.named().clone();
+        let sums = self.rows.sum(named.len());
+        (named, sums)
     }
 }
 
@@ -222,52 +243,6 @@ impl fmt::Debug for Extra {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
-}
-
-/// Where each series begins in a row.
-#[derive(Debug)]
-pub(super) struct Layout {
-    pub(super) requests: usize,
-    pub(super) durations: usize,
-    pub(super) overheads: usize,
-    pub(super) decisions: usize,
-    pub(super) origins: usize,
-    pub(super) opened: usize,
-    pub(super) closed: usize,
-    pub(super) stalled_streams: usize,
-    pub(super) handshakes: usize,
-    pub(super) parse_errors: usize,
-    len: usize,
-}
-
-impl Layout {
-    fn of(names: &Names) -> Self {
-        let routes = names.routes.len() + 1;
-        let mut end = CACHE_LINES_APART;
-        let mut take = |count: usize| {
-            let start = end;
-            end += count;
-            start
-        };
-        Self {
-            requests: take(routes * METHODS.len() * CODE_COUNT),
-            durations: take(routes * histogram_len(&DURATION_BOUNDS)),
-            overheads: take(histogram_len(&OVERHEAD_BOUNDS)),
-            decisions: take(Decision::ALL.len() * (names.reasons.len() + 1)),
-            origins: take(names.services.len() * OriginEvent::ALL.len()),
-            opened: take(1),
-            closed: take(Closed::ALL.len()),
-            stalled_streams: take(1),
-            handshakes: take(HandshakeFailure::ALL.len()),
-            parse_errors: take(ParseError::ALL.len()),
-            len: take(CACHE_LINES_APART) + CACHE_LINES_APART,
-        }
-    }
-}
-
-/// Cells of one histogram: a bucket for each bound and one above, then the sum of nanoseconds.
-pub(super) const fn histogram_len(bounds: &[u64]) -> usize {
-    bounds.len() + 2
 }
 
 const MICRO: u64 = 1_000;
@@ -309,35 +284,32 @@ pub(super) const OVERHEAD_BOUNDS: [u64; 12] = [
     100 * MILLI,
 ];
 
-/// Unused cells at both ends of a row, so that two rows never share a cache line, nor the pair a prefetcher takes.
-const CACHE_LINES_APART: usize = 16;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn metrics() -> Arc<Metrics> {
-        Metrics::new(Names {
-            routes: vec!["api".to_owned(), "say \"hi\"".to_owned()],
-            services: vec!["origin".to_owned()],
-            reasons: vec!["valid", "revoked"],
-        })
+        Metrics::new(Names { reasons: vec!["valid", "revoked"] })
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn what_two_workers_counted_is_summed() {
         let metrics = metrics();
+        let (routes, services) = (metrics.routes(&names(&["api"])), metrics.services(&names(&["origin"])));
         let (one, two) = (metrics.shard(), metrics.shard());
-        one.request(Some(0), &Method::GET, StatusCode::OK, Duration::from_millis(3));
-        two.request(Some(0), &Method::GET, StatusCode::OK, Duration::from_millis(700));
+        one.request(Some(routes[0]), &Method::GET, StatusCode::OK, Duration::from_millis(3));
+        two.request(Some(routes[0]), &Method::GET, StatusCode::OK, Duration::from_millis(700));
         two.request(None, &Method::GET, StatusCode::UNAUTHORIZED, Duration::ZERO);
         one.decision(Decision::Refused, "revoked");
         two.decision(Decision::Refused, "never heard of");
         one.client_opened();
         one.client_opened();
         one.client_closed(Closed::IdleTimeout);
-        one.origin(0, OriginEvent::Reused);
-        one.origin(7, OriginEvent::Reused);
+        one.origin(services[0], OriginEvent::Reused);
         let text = metrics.render(Form::OpenMetrics);
         for line in [
             r#"keyward_http_requests_total{route="api",method="GET",code="200"} 2"#,
@@ -357,7 +329,8 @@ mod tests {
     #[test]
     fn a_scrape_is_valid_text_and_reads_what_others_keep() {
         let metrics = metrics();
-        metrics.shard().request(Some(1), &Method::POST, StatusCode::CREATED, Duration::from_millis(1));
+        let routes = metrics.routes(&names(&["say \"hi\""]));
+        metrics.shard().request(Some(routes[0]), &Method::POST, StatusCode::CREATED, Duration::from_millis(1));
         metrics.counter("keyward_borrowed", "A number of another part", || 42);
         metrics.gauge("keyward_level", "Another", || 0.5);
         let text = metrics.render(Form::OpenMetrics);
@@ -375,5 +348,47 @@ mod tests {
         for family in ["http_requests", "client_connections", "parse_errors", "tls_handshake_failures", "build_info"] {
             assert!(known.contains(&format!("keyward_{family}").as_str()), "{family} is missing");
         }
+    }
+    #[test]
+    fn no_counter_goes_back_whatever_comes_and_goes() {
+        let metrics = metrics();
+        let counted = |line: &str| metrics.render(Form::OpenMetrics).lines().any(|have| have == line);
+        let ask = |shard: &Shard, route| shard.request(Some(route), &Method::GET, StatusCode::OK, Duration::ZERO);
+        let [old, kept] = metrics.routes(&names(&["old", "kept"]))[..] else { panic!("two routes") };
+        let before = metrics.shard();
+        assert!(Rc::ptr_eq(&before, &metrics.renewed(&before)), "nothing new is no reason for a new row");
+        ask(&before, old);
+        ask(&before, kept);
+        // A reload: one goes, one stays, one comes, in another order. What has begun ends under the old row.
+        let [new, still] = metrics.routes(&names(&["new", "kept"]))[..] else { panic!("two routes") };
+        assert_eq!(still, kept);
+        let after = metrics.renewed(&before);
+        ask(&before, old);
+        ask(&after, kept);
+        ask(&after, new);
+        for _ in 0..2 {
+            for (route, count) in [("old", 2), ("kept", 2), ("new", 1)] {
+                let line = format!(r#"keyward_http_requests_total{{route="{route}",method="GET",code="200"}} {count}"#);
+                assert!(counted(&line), "{line}");
+            }
+        }
+        assert_eq!(metrics.book.rows.live(), 2);
+        drop(before);
+        assert_eq!(metrics.book.rows.live(), 1);
+        assert!(counted(r#"keyward_http_requests_total{route="old",method="GET",code="200"} 2"#));
+        // It comes back, and goes on where it stopped.
+        assert_eq!(metrics.routes(&names(&["old"])), [old]);
+        ask(&after, old);
+        assert!(counted(r#"keyward_http_requests_total{route="old",method="GET",code="200"} 3"#));
+    }
+
+    #[test]
+    fn routes_of_one_name_are_one_series() {
+        let metrics = metrics();
+        let routes = metrics.routes(&names(&["/a", "/a"]));
+        assert_eq!(routes[0], routes[1]);
+        let text = metrics.render(Form::Prometheus);
+        let count = r#"keyward_http_request_duration_seconds_count{route="/a"}"#;
+        assert_eq!(text.matches(count).count(), 1, "{text}");
     }
 }

@@ -11,6 +11,7 @@ pub mod label;
 pub mod logs;
 pub mod metrics;
 
+mod row;
 mod scrape;
 
 /// An error and what is behind it, in one line for a log.

@@ -9,7 +9,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 
 use super::label::{CODE_COUNT, Closed, Decision, HandshakeFailure, METHODS, OriginEvent, ParseError, code_text};
-use super::metrics::{Book, DURATION_BOUNDS, OVERHEAD_BOUNDS, Reading, histogram_len};
+use super::metrics::{Book, DURATION_BOUNDS, OVERHEAD_BOUNDS, Reading};
+use super::row::{ROUTE_CELLS, ROUTE_REQUESTS, RouteSeries, ServiceSeries, histogram_len};
 
 /// Writes a [`Book`] when asked.
 #[derive(Debug)]
@@ -18,28 +19,27 @@ pub(super) struct Scrape(pub(super) Arc<Book>);
 impl Collector for Scrape {
     fn encode(&self, mut out: DescriptorEncoder) -> Result<(), Error> {
         let Book { names, layout, extras, .. } = &*self.0;
-        let sums = self.0.sum();
-        let routes: Vec<&str> = names.routes.iter().map(String::as_str).chain([NO_ROUTE]).collect();
+        let (named, sums) = self.0.sum();
+        let routes = named.routes.iter().map(|(name, series)| (name.as_str(), *series));
+        let routes: Vec<_> = routes.chain([(NO_ROUTE, layout.unrouted)]).collect();
         let reasons: Vec<&str> = names.reasons.iter().copied().chain([OTHER_REASON]).collect();
 
         let mut requests = Vec::new();
-        for (index, count) in
-            sums[layout.requests..layout.durations].iter().enumerate().filter(|(_, count)| **count > 0)
-        {
-            let (route, rest) = (index / (METHODS.len() * CODE_COUNT), index % (METHODS.len() * CODE_COUNT));
-            let labels = [
-                ("route", routes[route].to_owned()),
-                ("method", METHODS[rest / CODE_COUNT].to_owned()),
-                ("code", code_text(rest % CODE_COUNT)),
-            ];
-            requests.push((labels, *count));
+        for (route, RouteSeries(base)) in &routes {
+            let cells = sums[*base..base + ROUTE_REQUESTS].iter().enumerate();
+            for (index, count) in cells.filter(|(_, count)| **count > 0) {
+                let labels = [
+                    ("route", (*route).to_owned()),
+                    ("method", METHODS[index / CODE_COUNT].to_owned()),
+                    ("code", code_text(index % CODE_COUNT)),
+                ];
+                requests.push((labels, *count));
+            }
         }
         counters(&mut out, "keyward_http_requests", "Requests answered", &requests)?;
 
-        let step = histogram_len(&DURATION_BOUNDS);
-        let durations = routes.iter().enumerate().map(|(index, route)| {
-            let base = layout.durations + index * step;
-            ([("route", (*route).to_owned())], &sums[base..base + step])
+        let durations = routes.iter().map(|(route, RouteSeries(base))| {
+            ([("route", (*route).to_owned())], &sums[base + ROUTE_REQUESTS..base + ROUTE_CELLS])
         });
         histograms(
             &mut out,
@@ -64,9 +64,9 @@ impl Collector for Scrape {
         counters(&mut out, "keyward_auth_decisions", "Decisions about requests", &decisions)?;
 
         let mut origins = Vec::new();
-        for (service, name) in names.services.iter().enumerate() {
+        for (name, ServiceSeries(base)) in &named.services {
             for event in OriginEvent::ALL {
-                let count = sums[layout.origins + service * OriginEvent::ALL.len() + event.index()];
+                let count = sums[base + event.index()];
                 origins.push(([("service", name.as_str()), ("result", event.as_str())], count));
             }
         }

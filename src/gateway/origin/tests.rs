@@ -12,8 +12,9 @@ fn pool(url: &str) -> Rc<Pool> {
     let services = BTreeMap::from([("api".to_owned(), service)]);
     let route = RouteConfig { path: Some("/**".into()), service: Some("api".into()), ..RouteConfig::default() };
     let plan = Plan::new(&crate::gateway::test_config(), &crate::gateway::test_origin(), &services, &[route]).unwrap();
-    let shard = Metrics::new(Names { services: plan.service_names(), ..Names::default() }).shard();
-    Pool::new(Arc::clone(&plan.services[0]), 0, Clock::System, shard)
+    let metrics = Metrics::new(Names::default());
+    let series = metrics.services(&plan.service_names())[0];
+    Pool::new(Arc::clone(&plan.services[0]), series, Clock::System, metrics.shard())
 }
 
 fn poll<F: Future>(waiter: Pin<&mut F>) -> Poll<F::Output> {
