@@ -35,6 +35,12 @@ impl Timestamp {
         let later = self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
         Self(later.min(jiff::Timestamp::MAX.as_second() * 1000))
     }
+
+    /// The moment `span` earlier.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
 }
 
 impl fmt::Display for Timestamp {

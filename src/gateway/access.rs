@@ -32,7 +32,6 @@ pub(super) struct Ledger {
 pub(super) struct Record {
     ledger: Rc<Ledger>,
     id: RequestId,
-    at: Timestamp,
     started: BootTime,
     forwarded: Option<BootTime>,
     answered: Option<BootTime>,
@@ -61,9 +60,9 @@ impl Record {
         method: Method,
         target: Uri,
         version: Version,
-    ) -> Self {
-        Self {
-            at: ledger.clock.now(),
+    ) -> Box<Self> {
+        // Boxed: it moves along with the answer, from hand to hand.
+        Box::new(Self {
             started: ledger.clock.boot(),
             ledger: Rc::clone(ledger),
             id,
@@ -82,7 +81,7 @@ impl Record {
             status: None,
             bytes: 0,
             whole: false,
-        }
+        })
     }
 
     /// The request's id, as sent to the origin and to the client.
@@ -178,18 +177,19 @@ impl Drop for Record {
         shard.overhead(overhead);
         shard.decision(self.decision, self.reason);
         self.ledger.lines.line(|line| {
-            self.write(line, status.as_u16(), total.as_micros(), overhead.as_micros(), origin.as_micros())
+            let at = self.ledger.clock.now().minus(total);
+            self.write(line, at, status.as_u16(), total.as_micros(), overhead.as_micros(), origin.as_micros())
         });
     }
 }
 
 impl Record {
-    fn write(&self, line: &mut Vec<u8>, status: u16, total: u128, overhead: u128, origin: u128) {
+    fn write(&self, line: &mut Vec<u8>, at: Timestamp, status: u16, total: u128, overhead: u128, origin: u128) {
         // Writing to a Vec cannot fail.
         let _ = write!(
             line,
             r#"{{"time":"{}","request_id":"{}","client":"{}","method":"{}""#,
-            self.at,
+            at,
             self.id.as_str(),
             self.client,
             self.method

@@ -133,7 +133,7 @@ pub struct Outgoing {
     /// The request's body, where some of it may be left at the end.
     upload: Option<Rc<Upload>>,
     rest: Option<Rest>,
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 /// What the client of an HTTP/2 request still sends when its answer is whole. To end the answer under it means to reset the
@@ -191,7 +191,7 @@ impl Outgoing {
     }
 
     /// With the record to write at its end.
-    pub(super) fn recorded(mut self, mut record: Record) -> Self {
+    pub(super) fn recorded(mut self, mut record: Box<Record>) -> Self {
         record.expects_body(!self.source.is_end_stream());
         self.record = Some(record);
         self

@@ -14,9 +14,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::service::{Service, Target};
+use crate::net::bell::{Bell, Silence};
+use crate::net::gather;
 
-/// Connects to `service`; the caller bounds the time.
-pub(super) async fn connect(service: &Service) -> io::Result<Stream> {
+/// Connects to `service`; the caller bounds the time. The connection is polled where `bell` is attended.
+pub(super) async fn connect(service: &Service, bell: &Bell) -> io::Result<Stream> {
     let tcp = match &service.target {
         Target::At(address) => TcpStream::connect(*address).await?,
         // Each address the name has, in the resolver's order.
@@ -25,7 +27,7 @@ pub(super) async fn connect(service: &Service) -> io::Result<Stream> {
     };
     tcp.set_nodelay(true)?;
     let look = Look::default();
-    let tcp = Tcp { stream: tcp, look: look.clone() };
+    let tcp = Tcp { stream: tcp, silence: Silence::under(bell.clone()), look: look.clone() };
     match &service.tls {
         None => Ok(Stream::new(Socket::Plain(tcp), look)),
         Some(tls) => {
@@ -64,6 +66,7 @@ impl Look {
 
 struct Tcp {
     stream: TcpStream,
+    silence: Silence,
     look: Look,
 }
 
@@ -112,7 +115,8 @@ impl AsyncRead for Tcp {
         {
             return Poll::Ready(read);
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let Self { stream, silence, .. } = &mut *self;
+        silence.or_ask(|| Pin::new(stream).poll_read(cx, buf))
     }
 }
 
@@ -126,7 +130,7 @@ impl AsyncWrite for Tcp {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        gather::poll_write(&mut self.stream, cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -130,10 +130,12 @@ fn from_authorization(headers: &HeaderMap, carriers: &[Carrier]) -> Result<Optio
     }
     match secret {
         b"" => Err(Refusal::KeyRequired),
+        secret if secret.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',') => {
+            Ok(Some(Credential { carrier, secret: Secret::new(secret) }))
+        }
         // One token, no list and no parameters: anything else could be read in two ways.
         secret if secret.iter().any(|byte| matches!(byte, b' ' | b'\t' | b',')) => Err(Refusal::CredentialAmbiguous),
-        secret if !secret.iter().all(u8::is_ascii_graphic) => Err(Refusal::KeyInvalid(Invalid::Malformed)),
-        secret => Ok(Some(Credential { carrier, secret: Secret::new(secret) })),
+        _ => Err(Refusal::KeyInvalid(Invalid::Malformed)),
     }
 }
 

@@ -12,7 +12,6 @@
 mod access;
 mod asked;
 mod authorize;
-mod bell;
 mod body;
 mod canon;
 mod client;

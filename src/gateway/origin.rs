@@ -23,11 +23,11 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
-use super::bell::Bell;
 use super::body::{RequestBody, Upload};
 use super::connect::{Look, Stream, connect};
 use super::service::Service;
 use crate::clock::{BootTime, Clock};
+use crate::net::bell::Bell;
 use crate::telemetry::label::OriginEvent;
 use crate::telemetry::metrics::{ServiceSeries, Shard};
 
@@ -156,12 +156,13 @@ impl Pool {
 
     async fn open(&self, slot: Slot) -> Result<Box<Link>, OriginError> {
         let service = &*self.service;
-        let stream = connect(service).await.map_err(OriginError::Unreachable)?;
+        let bell = Bell::new();
+        let stream = connect(service, &bell).await.map_err(OriginError::Unreachable)?;
         let look = stream.look();
         let mut builder = Builder::new();
         builder.max_buf_size(128 * 1024).max_header_size(service.response_header_bytes);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(OriginError::Broken)?;
-        Ok(Box::new(Link { sender, connection, bell: Bell::new(), look, _slot: slot }))
+        Ok(Box::new(Link { sender, connection, bell, look, _slot: slot }))
     }
 
     fn kept(&self, closely: bool) -> Option<Box<Link>> {
@@ -223,13 +224,16 @@ impl Link {
         }
         if closely || self.bell.has_rung() || !self.sender.is_ready() {
             let nobody = Context::from_waker(Waker::noop());
-            if self.bell.attend(&nobody, |cx| Pin::new(&mut self.connection).poll(cx)).is_ready() {
+            if self.bell.attend(&nobody, ROUNDS, |cx| Pin::new(&mut self.connection).poll(cx)).is_ready() {
                 return false;
             }
         }
         self.sender.is_ready()
     }
 }
+
+/// An exchange rings once or twice in one poll; more would be hyper giving way to other tasks.
+const ROUNDS: usize = 4;
 
 /// A request that waits for a connection. Where its client leaves just as one came free, the next in line is told.
 struct Waiter<'a> {
@@ -308,7 +312,7 @@ impl Lease {
         let mut timer = pin!(tokio::time::sleep(limit));
         let (mut moved, mut open) = (upload.moved(), true);
         poll_fn(|cx| {
-            let answered = bell.attend(cx, |cx| {
+            let answered = bell.attend(cx, ROUNDS, |cx| {
                 if open && Pin::new(&mut *connection).poll(cx).is_ready() {
                     open = false;
                 }
@@ -375,7 +379,7 @@ impl Body for OriginBody {
             None => Pin::new(&mut this.inner).poll_frame(cx),
             Some((lease, _)) => {
                 let Link { connection, bell, .. } = &mut *lease.link;
-                bell.attend(cx, |cx| {
+                bell.attend(cx, ROUNDS, |cx| {
                     let frame = Pin::new(&mut this.inner).poll_frame(cx);
                     if frame.is_ready() || closed {
                         return frame;

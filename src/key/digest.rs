@@ -7,7 +7,7 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use crate::secret::Secret;
@@ -101,7 +101,9 @@ impl Digester {
 
 /// SHA-256 of the plain text.
 pub(super) fn sha256(secret: &Secret) -> [u8; 32] {
-    Sha256::digest(secret.expose()).into()
+    let mut digest = [0; 32];
+    digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.expose()).as_ref());
+    digest
 }
 
 #[allow(clippy::expect_used, reason = "HMAC takes a key of any length")]

@@ -9,19 +9,28 @@ use crate::clock::Timestamp;
 
 /// Proof that a key was alive when it was judged.
 #[derive(Clone, Debug)]
-pub struct Verified(Arc<Standing>);
+pub struct Verified {
+    standing: Arc<Standing>,
+    at: Timestamp,
+}
 
 impl Verified {
     /// Names the key, for logs and the origin.
     #[must_use]
     pub fn key(&self) -> &KeyId {
-        &self.0.id
+        &self.standing.id
     }
 
     /// What was judged.
     #[must_use]
     pub fn standing(&self) -> &Standing {
-        &self.0
+        &self.standing
+    }
+
+    /// When it was judged.
+    #[must_use]
+    pub const fn at(&self) -> Timestamp {
+        self.at
     }
 }
 
@@ -52,7 +61,7 @@ pub fn judge(standing: &Arc<Standing>, now: Timestamp) -> Result<Verified, Refus
     if standing.kind == Kind::Personal && standing.memberships.is_empty() {
         return Err(Refusal::KeyInvalid(Invalid::NotAMember));
     }
-    Ok(Verified(Arc::clone(standing)))
+    Ok(Verified { standing: Arc::clone(standing), at: now })
 }
 
 #[cfg(test)]

@@ -36,9 +36,9 @@ const SHORTEST: Duration = Duration::from_millis(50);
 const GRAIN_MILLIS: i64 = 60_000;
 
 impl Keyring {
-    /// Notes that a key was used now. Cheap, and never waits.
+    /// Notes that a key was used when it was judged. Cheap, and never waits.
     pub fn used(&self, verified: &Verified) {
-        self.shared.uses.note(verified.standing().serial, self.shared.clock.now());
+        self.shared.uses.note(verified.standing().serial, verified.at());
     }
 }
 

@@ -13,11 +13,12 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::bell::Bell;
 use super::reaper::Limits;
 use crate::clock::BootTime;
 use crate::telemetry::label::Closed;
@@ -44,7 +45,8 @@ pub(super) struct Conn {
     /// It leaves because it was idle for too long.
     expired: Cell<bool>,
     verdict: Cell<Option<Closed>>,
-    waker: RefCell<Option<Waker>>,
+    /// What its socket and its task ring.
+    bell: Bell,
     streams: RefCell<Vec<Rc<Stream>>>,
     /// The stream whose task is about to be spawned.
     fresh: RefCell<Option<Rc<Stream>>>,
@@ -85,7 +87,7 @@ impl Conn {
             leaving: Cell::new(false),
             expired: Cell::new(false),
             verdict: Cell::new(None),
-            waker: RefCell::new(None),
+            bell: Bell::new(),
             streams: RefCell::new(Vec::new()),
             fresh: RefCell::new(None),
         })
@@ -164,14 +166,14 @@ impl Conn {
             self.cut(Closed::Drained);
         }
         self.leaving.set(true);
-        self.wake();
+        self.bell.ring();
     }
 
     /// Ends the connection now.
     pub(super) fn cut(&self, why: Closed) {
         if self.verdict.get().is_none() {
             self.verdict.set(Some(why));
-            self.wake();
+            self.bell.ring();
         }
     }
 
@@ -233,8 +235,7 @@ impl Conn {
         leave: impl Fn(Pin<&mut F>),
     ) -> Result<F::Output, Closed> {
         let mut told = false;
-        poll_fn(|cx| {
-            self.listen(cx);
+        let mut poll = |cx: &mut Context<'_>| {
             if let Some(why) = self.verdict.get() {
                 return Poll::Ready(Err(why));
             }
@@ -243,21 +244,13 @@ impl Conn {
                 leave(work.as_mut());
             }
             work.as_mut().poll(cx).map(Ok)
-        })
-        .await
+        };
+        poll_fn(|cx| self.bell.attend(cx, 1, &mut poll)).await
     }
 
-    fn listen(&self, cx: &Context<'_>) {
-        let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = &*self.waker.borrow() {
-            waker.wake_by_ref();
-        }
+    /// What is rung where something happens to it.
+    pub(super) fn bell(&self) -> &Bell {
+        &self.bell
     }
 }
 

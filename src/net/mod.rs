@@ -15,9 +15,11 @@
 //! hyper has no time-out for a handshake, an HTTP/2 preface, an idle HTTP/2 connection, a stalled write or a stalled body,
 //! and its one for an HTTP/1 head costs a timer a request. So the reaper has them all, and [`body`] the last.
 
+pub mod bell;
 pub mod body;
 pub mod config;
 pub mod drain;
+pub mod gather;
 pub mod listen;
 pub mod newest;
 pub mod peer;

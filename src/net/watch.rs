@@ -10,18 +10,22 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::bell::Silence;
 use super::conn::Conn;
+use super::gather;
 
 /// The socket and its connection.
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,
     conn: Rc<Conn>,
+    silence: Silence,
 }
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, conn: Rc<Conn>) -> Self {
-        Self { stream, conn }
+        let silence = Silence::under(conn.bell().clone());
+        Self { stream, conn, silence }
     }
 
     fn mark<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -33,7 +37,8 @@ impl Watched {
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let Self { stream, silence, .. } = &mut *self;
+        let read = silence.or_ask(|| Pin::new(stream).poll_read(cx, buf));
         if let Poll::Ready(Ok(())) = read {
             self.conn.on_read(buf.filled().len() - before);
         }
@@ -52,7 +57,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let written = gather::poll_write(&mut self.stream, cx, slices);
         self.mark(written)
     }
 

@@ -1,0 +1,265 @@
+//! What a connection rings when something happens to it.
+//!
+//! Whoever polls a connection would leave its own waker in three places inside: the socket and two channels of hyper's.
+//! So a connection has a waker of its own, for life. Three things come of that:
+//!
+//! - The channels wake the task that is polling them at this moment, so that each exchange with an origin would run its
+//!   whole task twice more for nothing. A bell that rings from within a poll asks for another round of that poll instead.
+//! - A kept connection changes hands without being polled: rung from outside, the bell wakes whoever listens by now, and
+//!   one that did not ring says that nothing happened.
+//! - hyper asks a socket for more several times in one poll. A socket that had nothing has nothing until the bell rings, so
+//!   it need not be asked again (see [`Silence`]).
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// One connection's bell.
+#[derive(Clone, Debug)]
+pub struct Bell {
+    shared: Arc<Shared>,
+    waker: Waker,
+}
+
+/// A waker may be sent anywhere, so this is made for it; in fact all of it happens on one thread.
+#[derive(Debug, Default)]
+struct Shared {
+    rung: AtomicBool,
+    /// How often it has rung.
+    rings: AtomicU64,
+    /// Somebody is polling, and looks at `rung` before it rests.
+    attended: AtomicBool,
+    listener: Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    /// A bell that nobody listens to yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let shared = Arc::new(Shared::default());
+        let waker = Waker::from(Arc::clone(&shared));
+        Self { shared, waker }
+    }
+
+    /// Polls with this bell as the waker, again where it rings meanwhile, at most `rounds` times; then it rings for `cx`.
+    /// More than one round is for what cannot keep itself busy: hyper gives way to other tasks by ringing.
+    pub fn attend<T>(
+        &self,
+        cx: &Context<'_>,
+        rounds: usize,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let shared = &*self.shared;
+        shared.attended.store(true, Ordering::Relaxed);
+        let mut own = Context::from_waker(&self.waker);
+        let mut left = rounds;
+        let polled = loop {
+            shared.rung.store(false, Ordering::Relaxed);
+            let polled = poll(&mut own);
+            left = left.saturating_sub(1);
+            if polled.is_ready() || left == 0 || !self.has_rung() {
+                break polled;
+            }
+        };
+        shared.attended.store(false, Ordering::Relaxed);
+        if polled.is_pending() {
+            shared.listen(cx.waker());
+            if self.has_rung() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        polled
+    }
+
+    /// Wakes whoever listens.
+    pub fn ring(&self) {
+        self.waker.wake_by_ref();
+    }
+
+    /// Nobody is woken any more, and it is not forgotten that it rang.
+    pub fn rest(&self) {
+        *self.shared.listener() = None;
+    }
+
+    /// Whether it rang since it was last attended.
+    #[must_use]
+    pub fn has_rung(&self) -> bool {
+        self.shared.rung.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A socket under a bell, and when it last had nothing to read.
+#[derive(Debug)]
+pub struct Silence {
+    bell: Bell,
+    since: Option<u64>,
+}
+
+impl Silence {
+    /// Of a socket whose connection has this bell.
+    #[must_use]
+    pub const fn under(bell: Bell) -> Self {
+        Self { bell, since: None }
+    }
+
+    /// Asks by `read`, unless it would be told again that there is nothing.
+    pub fn or_ask<T>(&mut self, read: impl FnOnce() -> Poll<T>) -> Poll<T> {
+        let shared = &*self.bell.shared;
+        // Read first: a ring during the read, such as the runtime's when a task has had its share, is news.
+        let now = shared.rings.load(Ordering::Relaxed);
+        // Elsewhere the runtime would wake, and has been told to wake, somebody else.
+        let attended = shared.attended.load(Ordering::Relaxed);
+        if attended && self.since == Some(now) {
+            return Poll::Pending;
+        }
+        let read = read();
+        self.since = (attended && read.is_pending()).then_some(now);
+        read
+    }
+}
+
+impl Shared {
+    fn listener(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listen(&self, waker: &Waker) {
+        let mut listener = self.listener();
+        if !listener.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *listener = Some(waker.clone());
+        }
+    }
+}
+
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::Relaxed);
+        self.rings.fetch_add(1, Ordering::Relaxed);
+        if !self.attended.load(Ordering::Relaxed)
+            && let Some(listener) = &*self.listener()
+        {
+            listener.wake_by_ref();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn task() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (Arc::clone(&count), Waker::from(count))
+    }
+
+    #[test]
+    fn rung_from_within_it_polls_again_and_wakes_nobody() {
+        let (bell, (woken, waker)) = (Bell::new(), task());
+        let mut rounds = 0;
+        let polled = bell.attend(&Context::from_waker(&waker), 4, |cx| {
+            rounds += 1;
+            if rounds < 3 {
+                cx.waker().wake_by_ref();
+            }
+            Poll::<()>::Pending
+        });
+        assert!(polled.is_pending());
+        assert_eq!((rounds, woken.0.load(Ordering::Relaxed), bell.has_rung()), (3, 0, false));
+    }
+
+    #[test]
+    fn rung_from_outside_it_wakes_who_attended_last() {
+        let (bell, (first, one), (second, two)) = (Bell::new(), task(), task());
+        let mut inner = None;
+        for waker in [&one, &two] {
+            let polled = bell.attend(&Context::from_waker(waker), 4, |cx| {
+                inner = Some(cx.waker().clone());
+                Poll::<()>::Pending
+            });
+            assert!(polled.is_pending());
+        }
+        inner.take().unwrap().wake();
+        assert_eq!((first.0.load(Ordering::Relaxed), second.0.load(Ordering::Relaxed)), (0, 1));
+        assert!(bell.has_rung());
+    }
+
+    #[test]
+    fn at_rest_it_wakes_nobody_and_remembers() {
+        let (bell, (woken, waker)) = (Bell::new(), task());
+        let mut inner = None;
+        let polled = bell.attend(&Context::from_waker(&waker), 4, |cx| {
+            inner = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        });
+        assert!(polled.is_pending());
+        bell.rest();
+        inner.take().unwrap().wake();
+        assert_eq!((woken.0.load(Ordering::Relaxed), bell.has_rung()), (0, true));
+    }
+
+    #[test]
+    fn who_never_stops_ringing_gives_way_to_other_tasks() {
+        let (bell, (woken, waker)) = (Bell::new(), task());
+        let mut rounds = 0;
+        let polled = bell.attend(&Context::from_waker(&waker), 2, |cx| {
+            rounds += 1;
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        assert!(polled.is_pending());
+        assert_eq!((rounds, woken.0.load(Ordering::Relaxed)), (2, 1));
+    }
+
+    /// Whether the socket was really asked, which had nothing, and rang meanwhile or not.
+    fn asked(silence: &mut Silence, rings: bool) -> bool {
+        let bell = silence.bell.clone();
+        let mut asked = false;
+        let polled = silence.or_ask(|| {
+            asked = true;
+            if rings {
+                bell.ring();
+            }
+            Poll::<()>::Pending
+        });
+        assert!(polled.is_pending());
+        asked
+    }
+
+    #[test]
+    fn a_silence_lasts_until_the_bell_rings() {
+        let (bell, (_, waker)) = (Bell::new(), task());
+        let mut silence = Silence::under(bell.clone());
+        let attended = |silence: &mut Silence, rings| {
+            let asked = bell.attend(&Context::from_waker(&waker), 1, |_| Poll::Ready(asked(silence, rings)));
+            matches!(asked, Poll::Ready(true))
+        };
+        assert!(attended(&mut silence, false) && !attended(&mut silence, false));
+        bell.ring();
+        assert!(attended(&mut silence, true), "it rang since");
+        assert!(attended(&mut silence, false), "it rang while it was asked");
+        assert!(!attended(&mut silence, false));
+        assert!(asked(&mut silence, false), "where the bell is not attended, others wait");
+        assert!(attended(&mut silence, false), "and of them this bell knows nothing");
+    }
+}
