@@ -98,6 +98,12 @@ impl BootTime {
         self.0
     }
 
+    /// The moment `span` later.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// How long after `earlier` this is; zero where it is not.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

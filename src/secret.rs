@@ -26,11 +26,23 @@ impl Secret {
         &self.0
     }
 
+    /// Whether all of it is visible ASCII, as of every secret that may be a key.
+    #[must_use]
+    pub fn is_visible(&self) -> bool {
+        is_visible(&self.0)
+    }
+
     /// The plain text where it is ASCII, as every minted secret is.
     #[must_use]
     pub fn expose_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok().filter(|text| text.is_ascii())
     }
+}
+
+/// Whether `bytes` are all visible ASCII. Without an early end, so that sixteen are looked at in one step.
+#[must_use]
+pub fn is_visible(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |so_far, byte| so_far & byte.is_ascii_graphic())
 }
 
 impl From<String> for Secret {

@@ -1,7 +1,6 @@
 //! One canonical request: made once, from here on the only thing that is judged and forwarded.
 
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, request};
+use http::{HeaderValue, Version, request};
 
 use super::Generation;
 use super::canon;
@@ -13,10 +12,9 @@ use crate::net::Peer;
 /// The request as it will be judged and forwarded.
 #[derive(Clone)]
 pub(super) struct Asked {
-    pub(super) method: Method,
+    /// Method, canonical target in origin form, and clean headers.
+    pub(super) head: request::Parts,
     pub(super) host: HeaderValue,
-    pub(super) target: PathAndQuery,
-    pub(super) headers: HeaderMap,
     pub(super) client: Client,
 }
 
@@ -37,7 +35,10 @@ impl Asked {
         canon::framing(&head.headers, head.version)?;
         let client = Client::of(peer, &head.headers, &live.trusted);
         clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
-        let asked = Self { method: head.method, host, target, headers: head.headers, client };
+        head.uri = target.into();
+        head.version = Version::HTTP_11;
+        head.extensions.clear();
+        let asked = Self { head, host, client };
         if peer.tls.as_ref().is_some_and(|tls| !tls.serves(canon::without_port(asked.host()))) {
             return Err(Stop::Misdirected);
         }

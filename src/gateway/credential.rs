@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::key::token::{SHORTEST, Shape, shape};
 use crate::key::{Invalid, Refusal};
-use crate::secret::Secret;
+use crate::secret::{Secret, is_visible};
 
 /// A place a secret may ride in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ fn from_authorization(headers: &HeaderMap, carriers: &[Carrier]) -> Result<Optio
     }
     match secret {
         b"" => Err(Refusal::KeyRequired),
-        secret if secret.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',') => {
+        secret if is_visible(secret) && !secret.contains(&b',') => {
             Ok(Some(Credential { carrier, secret: Secret::new(secret) }))
         }
         // One token, no list and no parameters: anything else could be read in two ways.

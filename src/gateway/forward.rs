@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -82,21 +82,17 @@ pub(super) struct Outbound<'a> {
 impl Outbound<'_> {
     /// The request as the origin gets it: HTTP/1.1, origin form, one Host, our words about who asks.
     fn request(&self, permit: &Permit<'_>, asked: Asked, bodiless: bool, service: &Service) -> Parts {
-        let (mut parts, ()) = Request::new(()).into_parts();
-        let secure = asked.client.secure;
-        parts.method = asked.method;
-        parts.uri = Uri::from(asked.target);
-        parts.headers = asked.headers;
-        let headers = &mut parts.headers;
+        let Asked { mut head, host, client } = asked;
+        let headers = &mut head.headers;
         headers.reserve(OURS);
         if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) {
             // Without either, hyper's client drops the body of a GET.
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        headers.insert(X_FORWARDED_HOST, asked.host.clone());
-        headers.insert(header::HOST, if service.preserve_host { asked.host } else { service.authority.clone() });
-        headers.insert(X_FORWARDED_FOR, asked.client.chain);
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if secure { "https" } else { "http" }));
+        headers.insert(X_FORWARDED_HOST, host.clone());
+        headers.insert(header::HOST, if service.preserve_host { host } else { service.authority.clone() });
+        headers.insert(X_FORWARDED_FOR, client.chain);
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if client.secure { "https" } else { "http" }));
         headers.insert(X_REQUEST_ID, self.request_id.value().clone());
         headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
         if let Some(holder) = permit.holder() {
@@ -119,7 +115,7 @@ impl Outbound<'_> {
                 say(&self.identity.permissions, &holder.grant.permissions.to_string());
             }
         }
-        parts
+        head
     }
 }
 
@@ -133,7 +129,7 @@ async fn exchange(
     body: RequestBody,
     upload: &Rc<Upload>,
 ) -> Result<(Response<Incoming>, Lease), OriginError> {
-    let repeatable = service.retry && upload.is_finished() && is_idempotent(&asked.method);
+    let repeatable = service.retry && upload.is_finished() && is_idempotent(&asked.head.method);
     let mut lease = pool.take(!repeatable).await?;
     let may_retry = service.retry && lease.reused;
     let repeat = (repeatable && lease.reused).then(|| asked.clone());

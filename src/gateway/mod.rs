@@ -10,6 +10,7 @@
 //! nobody: without a valid key every path answers 401.
 
 mod access;
+mod alarm;
 mod asked;
 mod authorize;
 mod body;
@@ -124,22 +125,22 @@ impl Gateway {
         asked: &mut Asked,
         record: &mut Record,
     ) -> Result<(Permit<'a>, Option<Carrier>), Stop> {
-        let path = asked.target.path();
-        let route = plan.routes.iter().find(|route| route.matches(asked.host(), &asked.method, path));
+        let path = asked.head.uri.path();
+        let route = plan.routes.iter().find(|route| route.matches(asked.host(), &asked.head.method, path));
         if let Some(route) = route {
             record.falls_under(route.at);
             if let Some(permit) = Permit::open(route) {
-                credential::strip_own(&mut asked.headers);
+                credential::strip_own(&mut asked.head.headers);
                 return Ok((permit, None));
             }
         }
         let carriers = route.map_or(&plan.carriers, |route| &route.carriers);
-        let credential = credential::take(&mut asked.headers, carriers)?;
-        credential::strip_minted(&mut asked.headers);
+        let credential = credential::take(&mut asked.head.headers, carriers)?;
+        credential::strip_minted(&mut asked.head.headers);
         let verified = self.keyring.verify(&credential.secret).await?;
         record.by(verified.key(), verified.standing().kind);
         let route = route.ok_or(Refusal::RouteNotFound)?;
-        let account = route.account(asked.host(), path, asked.target.query(), &asked.headers)?;
+        let account = route.account(asked.host(), path, asked.head.uri.query(), &asked.head.headers)?;
         let permission = route.permission.as_ref();
         let ask = Ask { client: asked.client.address, account: account.as_deref(), permission };
         let permit = authorize::permit(route, verified, &ask)?;

@@ -23,6 +23,7 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
+use super::alarm::Alarm;
 use super::body::{RequestBody, Upload};
 use super::connect::{Look, Stream, connect};
 use super::service::Service;
@@ -87,6 +88,7 @@ struct Link {
     sender: SendRequest<RequestBody>,
     connection: Connection<TokioIo<Stream>, RequestBody>,
     bell: Bell,
+    alarm: Alarm,
     look: Look,
     _slot: Slot,
 }
@@ -162,7 +164,7 @@ impl Pool {
         let mut builder = Builder::new();
         builder.max_buf_size(128 * 1024).max_header_size(service.response_header_bytes);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(OriginError::Broken)?;
-        Ok(Box::new(Link { sender, connection, bell, look, _slot: slot }))
+        Ok(Box::new(Link { sender, connection, bell, alarm: Alarm::new(self.clock.clone()), look, _slot: slot }))
     }
 
     fn kept(&self, closely: bool) -> Option<Box<Link>> {
@@ -307,28 +309,27 @@ impl Lease {
     ) -> Result<Response<Incoming>, Broken> {
         // Not zero, which would have the loop below never wait.
         let limit = self.pool.service.response_header.max(Duration::from_millis(1));
-        let Link { sender, connection, bell, .. } = &mut *self.link;
+        let Link { sender, connection, bell, alarm, .. } = &mut *self.link;
         let mut answer = pin!(sender.try_send_request(request));
-        let mut timer = pin!(tokio::time::sleep(limit));
+        alarm.set(limit);
         let (mut moved, mut open) = (upload.moved(), true);
         poll_fn(|cx| {
-            let answered = bell.attend(cx, ROUNDS, |cx| {
+            bell.attend(cx, ROUNDS, |cx| {
                 if open && Pin::new(&mut *connection).poll(cx).is_ready() {
                     open = false;
                 }
-                answer.as_mut().poll(cx)
-            });
-            if let Poll::Ready(answer) = answered {
-                return Poll::Ready(answer.map_err(Broken::from));
-            }
-            while timer.as_mut().poll(cx).is_ready() {
-                if upload.moved() == moved && !upload.is_wanting() {
-                    return Poll::Ready(Err(Broken::Sent(OriginError::AnswerTimedOut)));
+                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(answer.map_err(Broken::from));
                 }
-                moved = upload.moved();
-                timer.set(tokio::time::sleep(limit));
-            }
-            Poll::Pending
+                while alarm.poll(cx).is_ready() {
+                    if upload.moved() == moved && !upload.is_wanting() {
+                        return Poll::Ready(Err(Broken::Sent(OriginError::AnswerTimedOut)));
+                    }
+                    moved = upload.moved();
+                    alarm.set(limit);
+                }
+                Poll::Pending
+            })
         })
         .await
     }

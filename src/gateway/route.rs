@@ -153,14 +153,14 @@ impl Route {
             None => Ok(None),
             Some(Place::Segment(at)) => Ok(segments(path).nth(*at).map(decoded)),
             Some(Place::After(name)) => {
-                let read = accounts_after(name, path).map(decoded);
-                match read_otherwise(path) {
-                    None => the_same(read),
-                    Some(other) => {
-                        let other = accounts_after(name, &other).map(|account| decoded(account).into_owned().into());
-                        the_same(read.chain(other))
-                    }
+                if !path.bytes().any(|byte| matches!(byte, b'%' | b';')) {
+                    // It reads in one way only, and as it stands.
+                    return the_same(after(|part| part.eq_ignore_ascii_case(name), path).map(Cow::Borrowed));
                 }
+                let is_named = |part: &str| decoded(part).eq_ignore_ascii_case(name);
+                let other = read_otherwise(path);
+                let otherwise = after(is_named, &other).map(|account| decoded(account).into_owned().into());
+                the_same(after(is_named, path).map(decoded).chain(otherwise))
             }
             Some(Place::Header(name)) => {
                 the_same(headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())))
@@ -244,30 +244,22 @@ fn collect<T>(
     read.collect()
 }
 
-/// Without regard to case: an origin that has none would read `/Accounts/` as `/accounts/`.
-fn accounts_after<'p>(name: &str, path: &'p str) -> impl Iterator<Item = &'p str> {
-    let is_named =
-        |part: &str| part.eq_ignore_ascii_case(name) || (is_escaped(part) && decoded(part).eq_ignore_ascii_case(name));
+/// What follows each segment that is named so. Without regard to case: an origin that has none would read `/Accounts/` as
+/// `/accounts/`.
+fn after<'p>(is_named: impl Fn(&str) -> bool, path: &'p str) -> impl Iterator<Item = &'p str> {
     let mut follows = false;
     segments(path).filter(move |part| std::mem::replace(&mut follows, is_named(part)))
 }
 
-/// How origins read the path that take a kept `%2F` for a slash and cut segments at a kept `;`; none where all read it alike.
-fn read_otherwise(path: &str) -> Option<String> {
-    if !path.bytes().any(|byte| matches!(byte, b'%' | b';')) {
-        return None;
-    }
+/// How origins read the path that take a kept `%2F` for a slash and cut segments at a kept `;`.
+fn read_otherwise(path: &str) -> String {
     let path = path.replace("%2F", "/").replace("%5C", "/");
     let parts: Vec<&str> = path.split('/').map(|part| part.split(';').next().unwrap_or_default()).collect();
-    Some(parts.join("/"))
+    parts.join("/")
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {
-    if is_escaped(text) { percent_decode_str(text).decode_utf8_lossy() } else { Cow::Borrowed(text) }
-}
-
-fn is_escaped(text: &str) -> bool {
-    text.bytes().any(|byte| byte == b'%')
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 /// The values of a query parameter, its name and value decoded as forms are. Some origins still part them at `;` too.

@@ -103,7 +103,7 @@ impl Shared {
     /// What can be told of a secret without knowing any key; else its digest.
     fn admit(&self, secret: &Secret) -> Result<Digest, Refusal> {
         let text = secret.expose();
-        if !LENGTHS.contains(&text.len()) || !text.iter().all(u8::is_ascii_graphic) {
+        if !LENGTHS.contains(&text.len()) || !secret.is_visible() {
             return Err(Refusal::KeyInvalid(Invalid::Malformed));
         }
         // A wrong checksum is proof only where every secret of that prefix has ours.
