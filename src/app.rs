@@ -9,10 +9,11 @@
 //! On the way down the data plane ends first, then what it needs (log, keyring, store), and the management face last, so
 //! that probes are answered to the end.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -22,7 +23,7 @@ use crate::config::Settings;
 use crate::flaw::Flaw;
 use crate::gateway::echo::Echo;
 use crate::gateway::plan::Plan;
-use crate::gateway::{self, Gateway, Generation};
+use crate::gateway::{self, Gateway, Generation, InFlight};
 use crate::key::{Digester, Imprint, Kind};
 use crate::keyring::Keyring;
 use crate::keyring::command::{Command, NewKey, Outcome, Problem};
@@ -116,12 +117,18 @@ impl App {
 
         let metrics = Metrics::new(Names { reasons: gateway::REASONS.to_vec() });
         tell(&metrics, &keyring);
+        let in_flight = Arc::<InFlight>::default();
+        let counted = Arc::clone(&in_flight);
+        metrics.gauge("keyward_requests_in_flight", "Requests whose answers have not ended", move || {
+            counted.count() as f64
+        });
         let access = AccessLog::start(settings.access_log.enabled, Sink::Stdout, &metrics)
             .map_err(|error| AppError::System("the access log cannot start", error))?;
         // The numbers are about clients; the sockets of the other faces count in a book that nobody reads.
         let unread = Metrics::new(Names::default());
         let setup = |name, tls, metrics: &Arc<Metrics>| Setup {
             name,
+            exempt: not_counted(&settings.server.trusted_proxies),
             limits: settings.server.limits.clone(),
             timeouts: settings.server.timeouts.clone(),
             tls,
@@ -131,11 +138,12 @@ impl App {
         };
         let echo = match plan.needs_echo() {
             false => None,
-            true => Some(start_echo(&setup("keyward-echo", None, &unread), &mut plan)?),
+            true => Some(start_echo(setup("keyward-echo", None, &unread), &mut plan)?),
         };
         let parts = gateway::Parts {
             newest: Newest::new(generation(settings, plan, &metrics)),
             keyring: Arc::clone(&keyring),
+            in_flight: Arc::clone(&in_flight),
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
         };
@@ -143,7 +151,7 @@ impl App {
         let clients = start_clients(&serving, listeners, parts, &access)?;
         let ended = CancellationToken::new();
         let socket = Handle::current().spawn(carry_out(commands, Arc::clone(&keyring), ended.clone()));
-        let (limits, timeouts) = manage::limits(&settings.server.timeouts);
+        let (limits, timeouts) = manage::limits(&settings.server.limits, &settings.server.timeouts);
         let admin_setup = Setup { limits, timeouts, ..setup("keyward-admin", admin_tls, &unread) };
         let face = Admin::new(Arc::new(health(&keyring, &serving.drain)), metrics);
         let admin = Workers::start(&admin_setup, admin_listeners, move |_| face.clone())?;
@@ -237,6 +245,13 @@ async fn open_store(settings: &Settings, digester: &Digester) -> Result<Store, S
     Store::open(&settings.store, digester.mark(), Access::Create)
 }
 
+/// Networks where many clients share an address: the proxies that were named, and this machine itself.
+fn not_counted(trusted: &[IpNet]) -> Arc<[IpNet]> {
+    let own =
+        [IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8), IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128)];
+    trusted.iter().copied().chain(own).collect()
+}
+
 fn wanted(settings: &Settings) -> Vec<Wanted> {
     let server = &settings.server;
     let lists = [
@@ -275,6 +290,8 @@ fn generation(settings: &Settings, plan: Plan, metrics: &Metrics) -> Generation 
         trusted: settings.server.trusted_proxies.clone(),
         header_bytes: settings.server.limits.header_bytes.as_usize(),
         body_idle: settings.server.timeouts.body_idle.0,
+        body_rate: settings.server.limits.body_rate.0,
+        requests: settings.server.limits.requests,
         log_query: settings.access_log.query,
     }
 }
@@ -305,12 +322,14 @@ async fn carry_out(commands: socket::Listener, keyring: Arc<Keyring>, ended: Can
     commands.serve(operate, async move { ended.cancelled().await }).await;
 }
 
-fn start_echo(setup: &Setup, plan: &mut Plan) -> Result<Workers, AppError> {
+/// It is ours and meets nobody but us, so what ends clients' connections early is not for it.
+fn start_echo(mut setup: Setup, plan: &mut Plan) -> Result<Workers, AppError> {
+    (setup.limits.connection_requests, setup.timeouts.connection_age) = (0, Span(Duration::ZERO));
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let wanted = Wanted { address, protocol: Protocol::Http1, setting: "services".into() };
     let listeners = Listeners::bind(&[wanted], 1, setup.timeouts.write_stall.0)?;
     plan.echo_at(listeners.bound()[0].address);
-    Ok(Workers::start(setup, listeners, |_| Echo)?)
+    Ok(Workers::start(&setup, listeners, |_| Echo)?)
 }
 
 fn health(keyring: &Arc<Keyring>, drain: &Drain) -> Health {

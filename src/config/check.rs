@@ -102,6 +102,13 @@ fn open_admin(settings: &Settings) -> Option<Flaw> {
 fn numbers(settings: &Settings) -> Vec<Flaw> {
     let must_be_positive = [
         ("server.limits.connections", settings.server.limits.connections),
+        ("server.limits.handshakes", settings.server.limits.handshakes),
+        ("server.limits.requests", settings.server.limits.requests),
+        ("server.limits.streams", settings.server.limits.streams as usize),
+        ("server.limits.pending_resets", settings.server.limits.pending_resets),
+        ("server.limits.error_resets", settings.server.limits.error_resets),
+        ("server.limits.stream_resets", settings.server.limits.stream_resets as usize),
+        ("server.limits.control_frames", settings.server.limits.control_frames as usize),
         ("server.limits.header_bytes", settings.server.limits.header_bytes.as_usize()),
         ("store.readers", settings.store.readers),
         ("keyring.loads", settings.keyring.loads),

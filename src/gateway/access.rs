@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::Generation;
 use super::authorize::Permit;
+use super::in_flight::InFlight;
 use super::refuse::Stop;
 use crate::clock::{BootTime, Clock, Timestamp};
 use crate::key::{AccountId, KeyId, Kind};
@@ -26,6 +27,7 @@ pub(super) struct Ledger {
     pub(super) clock: Clock,
     pub(super) shard: Rc<Shard>,
     pub(super) lines: LineBuffer,
+    pub(super) in_flight: Arc<InFlight>,
 }
 
 /// What is known of one request.
@@ -50,6 +52,8 @@ pub(super) struct Record {
     bytes: u64,
     /// Whether all of the answer was handed over.
     whole: bool,
+    /// Whether it counts among the requests in flight: there was room for it.
+    admitted: bool,
 }
 
 impl Record {
@@ -81,7 +85,13 @@ impl Record {
             status: None,
             bytes: 0,
             whole: false,
+            admitted: ledger.in_flight.enter(ledger.generation.requests),
         })
+    }
+
+    /// Whether there was room for it among the requests in flight.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.admitted
     }
 
     /// The request's id, as sent to the origin and to the client.
@@ -125,9 +135,9 @@ impl Record {
     pub(super) fn stopped(&mut self, stop: &Stop) {
         self.reason = stop.reason();
         self.decision = match stop {
-            Stop::Failed(_) => Decision::Failed,
+            Stop::Failed(_) | Stop::Overloaded => Decision::Failed,
             // The verdict was given before; what went wrong after it is the reason.
-            Stop::Origin(_) | Stop::TooLarge | Stop::Stalled => self.decision,
+            Stop::Origin(_) | Stop::TooLarge | Stop::Stalled | Stop::TooSlow => self.decision,
             Stop::Malformed(_) if self.forwarded.is_some() => self.decision,
             Stop::Malformed(_) | Stop::HeadTooLarge | Stop::Misdirected | Stop::Refused(_) => Decision::Refused,
         };
@@ -152,16 +162,19 @@ impl Record {
         self.whole |= last;
     }
 
-    /// The origin broke its answer off.
-    pub(super) fn broken(&mut self) {
-        self.reason = "origin_broke_off";
+    /// The origin broke its answer off, or, where it `stalled`, sent no more of it.
+    pub(super) fn broken(&mut self, stalled: bool) {
+        self.reason = if stalled { "origin_stalled" } else { "origin_broke_off" };
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         let now = self.ledger.clock.boot();
-        if !self.whole && self.reason != "origin_broke_off" {
+        if self.admitted {
+            self.ledger.in_flight.leave();
+        }
+        if !self.whole && !matches!(self.reason, "origin_broke_off" | "origin_stalled") {
             self.reason = "client_left";
         }
         let total = now.since(self.started);

@@ -43,6 +43,7 @@ pub(super) struct Upload {
 pub(super) enum UploadFailure {
     TooLarge,
     Stalled,
+    TooSlow,
     Broken,
 }
 
@@ -112,6 +113,7 @@ impl Body for RequestBody {
             Some(Err(error)) => upload.failure.set(Some(match error {
                 BodyError::TooLarge(_) => UploadFailure::TooLarge,
                 BodyError::Stalled(_) => UploadFailure::Stalled,
+                BodyError::TooSlow(_) => UploadFailure::TooSlow,
                 BodyError::Broken(_) => UploadFailure::Broken,
             })),
         }
@@ -206,14 +208,12 @@ impl Body for Outgoing {
         let this = &mut *self;
         let frame = match &mut this.source {
             Source::Whole(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))),
-            Source::Origin(body) => {
-                std::task::ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
-            }
+            Source::Origin(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
         };
         if let Some(record) = &mut this.record {
             match &frame {
                 Some(Ok(frame)) => record.sent(frame.data_ref().map_or(0, Bytes::len), this.source.is_end_stream()),
-                Some(Err(_)) => record.broken(),
+                Some(Err(error)) => record.broken(matches!(error, BodyError::Stalled(_))),
                 None => record.sent(0, true),
             }
         }
@@ -228,7 +228,7 @@ impl Body for Outgoing {
                 this.rest = None;
             }
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {

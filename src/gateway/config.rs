@@ -91,6 +91,8 @@ pub struct OriginConfig {
     pub keepalive_idle: Span,
     /// To one service, a worker.
     pub connections: usize,
+    /// Requests that wait for one of those.
+    pub waiting: usize,
     /// An answer's head.
     pub response_header_bytes: Size,
     /// The client's `Host` goes on to the origin.
@@ -117,6 +119,8 @@ pub struct ServiceConfig {
     pub keepalive_idle: Option<Span>,
     /// See [`OriginConfig::connections`].
     pub connections: Option<usize>,
+    /// See [`OriginConfig::waiting`].
+    pub waiting: Option<usize>,
     /// See [`OriginConfig::response_header_bytes`].
     pub response_header_bytes: Option<Size>,
     /// See [`OriginConfig::preserve_host`].

@@ -18,6 +18,7 @@ use super::headers::{Identity, clean_answer};
 use super::origin::{Broken, Lease, OriginError, Pool};
 use super::refuse::Stop;
 use super::service::Service;
+use crate::clock::Clock;
 use crate::net::body::{Paced, fits};
 use crate::telemetry::label::OriginEvent;
 
@@ -37,13 +38,15 @@ pub(super) async fn forward(
     let limit = permit.route().body_limit;
     let Some(sent) = body.take_if(|body| fits(body, limit)) else { return Err(Stop::TooLarge) };
     let bodiless = sent.is_end_stream();
-    let (sent, upload) = RequestBody::new(Paced::new(sent, outbound.body_idle, limit), outbound.http2);
+    let sent = Paced::new(sent, outbound.body_idle, limit).at_least(outbound.body_rate, outbound.clock);
+    let (sent, upload) = RequestBody::new(sent, outbound.http2);
     let head = |asked| outbound.request(permit, asked, bodiless, service);
     let (answer, lease) = exchange(pool, service, asked, head, sent, &upload).await.map_err(|error| {
         *body = upload.rest();
         match upload.failure() {
             Some(UploadFailure::TooLarge) => Stop::TooLarge,
             Some(UploadFailure::Stalled) => Stop::Stalled,
+            Some(UploadFailure::TooSlow) => Stop::TooSlow,
             Some(UploadFailure::Broken) => Stop::Malformed(Malformed::Body),
             None => Stop::Origin(error),
         }
@@ -75,6 +78,8 @@ pub(super) struct Outbound<'a> {
     /// Where the key rode.
     pub(super) carrier: Option<&'a Carrier>,
     pub(super) body_idle: std::time::Duration,
+    pub(super) body_rate: u64,
+    pub(super) clock: &'a Clock,
     /// Whether the request came over HTTP/2.
     pub(super) http2: bool,
 }

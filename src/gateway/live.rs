@@ -16,6 +16,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::access::Ledger;
+use super::in_flight::InFlight;
 use super::origin::Pool;
 use super::plan::Plan;
 use super::service::Service;
@@ -39,6 +40,10 @@ pub struct Generation {
     pub header_bytes: usize,
     /// A request body that does not progress.
     pub body_idle: Duration,
+    /// A request body that progresses too slowly: bytes a second; 0 is any pace.
+    pub body_rate: u64,
+    /// Requests in flight, of all workers; above it 503.
+    pub requests: usize,
     /// Whether the access log tells query strings.
     pub log_query: bool,
 }
@@ -55,6 +60,7 @@ pub(super) struct Own {
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) lines: LineBuffer,
+    pub(super) in_flight: Arc<InFlight>,
 }
 
 impl Live {
@@ -66,8 +72,8 @@ impl Live {
             kept.unwrap_or_else(|| Pool::new(Arc::clone(service), *series, own.clock.clone(), Rc::clone(&shard)))
         };
         let pools = generation.plan.services.iter().zip(&generation.services).map(pool).collect();
-        let (clock, lines) = (own.clock.clone(), own.lines.clone());
-        Self { pools, ledger: Rc::new(Ledger { generation, clock, shard, lines }) }
+        let (clock, lines, in_flight) = (own.clock.clone(), own.lines.clone(), Arc::clone(&own.in_flight));
+        Self { pools, ledger: Rc::new(Ledger { generation, clock, shard, lines, in_flight }) }
     }
 
     pub(super) fn generation(&self) -> &Generation {
@@ -137,6 +143,8 @@ mod tests {
             trusted: Vec::new(),
             header_bytes,
             body_idle,
+            body_rate: 0,
+            requests: 1,
             log_query: false,
         })
     }
@@ -145,7 +153,12 @@ mod tests {
     fn connections_to_what_did_not_change_are_handed_on_and_what_has_begun_ends_as_it_began() {
         let metrics = Metrics::new(Names::default());
         let log = AccessLog::start(false, Sink::Stdout, &metrics).unwrap();
-        let own = Own { clock: Clock::System, metrics: Arc::clone(&metrics), lines: log.handle().worker() };
+        let own = Own {
+            clock: Clock::System,
+            metrics: Arc::clone(&metrics),
+            lines: log.handle().worker(),
+            in_flight: Arc::default(),
+        };
         let first = generation(
             &metrics,
             &[("a", "http://127.0.0.1:1"), ("b", "http://127.0.0.1:2"), ("c", "http://127.0.0.1:3")],

@@ -22,6 +22,7 @@ mod credential;
 pub mod echo;
 mod forward;
 mod headers;
+mod in_flight;
 mod live;
 mod origin;
 pub mod plan;
@@ -30,6 +31,7 @@ mod route;
 mod service;
 mod template;
 
+pub use self::in_flight::InFlight;
 pub use self::live::Generation;
 pub use self::refuse::REASONS;
 
@@ -64,6 +66,8 @@ pub struct Parts {
     pub newest: Newest<Generation>,
     /// The keys.
     pub keyring: Arc<Keyring>,
+    /// All requests in flight.
+    pub in_flight: Arc<InFlight>,
     /// Where time comes from.
     pub clock: Clock,
     /// Where to count.
@@ -81,8 +85,8 @@ impl Gateway {
     /// A gateway for one worker, with connections to the origins of its own. Call it on the worker's `LocalSet`.
     #[must_use]
     pub fn new(parts: Parts, lines: LineBuffer, seed: [u8; 16]) -> Self {
-        let Parts { newest, keyring, clock, metrics } = parts;
-        let own = Own { clock, metrics, lines };
+        let Parts { newest, keyring, in_flight, clock, metrics } = parts;
+        let own = Own { clock, metrics, lines, in_flight };
         let (first, newer) = newest.follow();
         let current = Current::new(&own, first);
         tokio::task::spawn_local(current.clone().follow(own, newer));
@@ -98,6 +102,9 @@ impl Gateway {
         body: &mut Option<Incoming>,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, Stop> {
+        if !record.is_admitted() {
+            return Err(Stop::Overloaded);
+        }
         let generation = live.generation();
         let plan = &generation.plan;
         let version = head.version;
@@ -111,6 +118,8 @@ impl Gateway {
             request_id: &record.id().clone(),
             carrier: carrier.as_ref(),
             body_idle: generation.body_idle,
+            body_rate: generation.body_rate,
+            clock: &live.ledger.clock,
             http2: version == Version::HTTP_2,
         };
         let answer = forward(&permit, asked, body, &plan.services[service], &live.pools[service], &outbound).await?;

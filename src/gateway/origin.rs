@@ -43,6 +43,10 @@ pub(super) enum OriginError {
     AnswerTimedOut,
     #[error("every connection to the origin is in use")]
     Busy,
+    #[error("as many requests as may wait for a connection to the origin do")]
+    QueueFull,
+    #[error("the head of the origin's answer is too large")]
+    HeadTooLarge,
     #[error("the exchange with the origin broke off")]
     Broken(#[source] hyper::Error),
     #[error("the origin closed the connection without an answer")]
@@ -61,6 +65,8 @@ impl OriginError {
             Self::ConnectTimedOut => "origin_connect_timed_out",
             Self::AnswerTimedOut => "origin_answer_timed_out",
             Self::Busy => "origin_busy",
+            Self::QueueFull => "origin_queue_full",
+            Self::HeadTooLarge => "origin_head_too_large",
             Self::Broken(_) => "origin_broken",
             Self::NotAnswered => "origin_not_answered",
             Self::Unasked => "origin_unasked",
@@ -81,6 +87,8 @@ pub(super) struct Pool {
     waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
     /// Whether a reload has left its service out: nothing is kept any more.
     retired: Cell<bool>,
+    /// How many requests wait; some of `waiting` have left.
+    queued: Cell<usize>,
 }
 
 /// An open connection.
@@ -90,13 +98,13 @@ struct Link {
     bell: Bell,
     alarm: Alarm,
     look: Look,
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Pool {
     pub(super) fn new(service: Arc<Service>, series: ServiceSeries, clock: Clock, shard: Rc<Shard>) -> Rc<Self> {
-        let (idle, open, waiting) = (RefCell::default(), Cell::new(0), RefCell::default());
-        Rc::new(Self { service, series, clock, shard, idle, open, waiting, retired: Cell::new(false) })
+        let (idle, open, waiting, queued) = (RefCell::default(), Cell::new(0), RefCell::default(), Cell::new(0));
+        Rc::new(Self { service, series, clock, shard, idle, open, waiting, queued, retired: Cell::new(false) })
     }
 
     /// Whether its connections are what this service wants.
@@ -135,6 +143,9 @@ impl Pool {
             }
             // One that comes free may be taken by another before we run; the time to wait is one all the same.
             let now = self.clock.boot();
+            if waits_since.is_none() {
+                self.count(OriginEvent::Waited);
+            }
             let waited = now.since(*waits_since.get_or_insert(now));
             self.wait(self.service.connect.saturating_sub(waited)).await?;
         }
@@ -149,7 +160,10 @@ impl Pool {
             Err(_) => Err(OriginError::ConnectTimedOut),
         };
         self.count(match &opened {
-            Ok(_) => OriginEvent::Opened,
+            Ok(link) => {
+                link.slot.opened.set(true);
+                OriginEvent::Opened
+            }
             Err(OriginError::ConnectTimedOut) => OriginEvent::TimedOut,
             Err(_) => OriginEvent::Failed,
         });
@@ -164,7 +178,7 @@ impl Pool {
         let mut builder = Builder::new();
         builder.max_buf_size(128 * 1024).max_header_size(service.response_header_bytes);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(OriginError::Broken)?;
-        Ok(Box::new(Link { sender, connection, bell, alarm: Alarm::new(self.clock.clone()), look, _slot: slot }))
+        Ok(Box::new(Link { sender, connection, bell, alarm: Alarm::new(self.clock.clone()), look, slot }))
     }
 
     fn kept(&self, closely: bool) -> Option<Box<Link>> {
@@ -179,7 +193,7 @@ impl Pool {
 
     /// Waits until a connection comes free.
     async fn wait(&self, at_most: Duration) -> Result<(), OriginError> {
-        let mut waiter = Waiter::queued(self);
+        let mut waiter = Waiter::queued(self)?;
         match tokio::time::timeout(at_most, &mut waiter.freed).await {
             Ok(_) => Ok(()),
             Err(_) => Err(OriginError::Busy),
@@ -244,7 +258,11 @@ struct Waiter<'a> {
 }
 
 impl<'a> Waiter<'a> {
-    fn queued(pool: &'a Pool) -> Self {
+    fn queued(pool: &'a Pool) -> Result<Self, OriginError> {
+        if pool.queued.get() >= pool.service.waiting {
+            return Err(OriginError::QueueFull);
+        }
+        pool.queued.set(pool.queued.get() + 1);
         let (free, freed) = oneshot::channel();
         let mut waiting = pool.waiting.borrow_mut();
         // All wait equally long, so those who gave up stand in front. Where no connection comes free for hours, nobody
@@ -253,12 +271,13 @@ impl<'a> Waiter<'a> {
             waiting.pop_front();
         }
         waiting.push_back(free);
-        Self { pool, freed }
+        Ok(Self { pool, freed })
     }
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
+        self.pool.queued.set(self.pool.queued.get() - 1);
         if self.freed.try_recv().is_ok() {
             self.pool.wake_one();
         }
@@ -266,7 +285,11 @@ impl Drop for Waiter<'_> {
 }
 
 /// One of the connections a service may have.
-struct Slot(Rc<Pool>);
+struct Slot {
+    pool: Rc<Pool>,
+    /// It was counted as opened.
+    opened: Cell<bool>,
+}
 
 impl Slot {
     fn reserve(pool: &Rc<Pool>) -> Option<Self> {
@@ -274,14 +297,17 @@ impl Slot {
             return None;
         }
         pool.open.set(pool.open.get() + 1);
-        Some(Self(Rc::clone(pool)))
+        Some(Self { pool: Rc::clone(pool), opened: Cell::new(false) })
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-        self.0.wake_one();
+        if self.opened.get() {
+            self.pool.count(OriginEvent::Closed);
+        }
+        self.pool.open.set(self.pool.open.get() - 1);
+        self.pool.wake_one();
     }
 }
 
@@ -346,6 +372,8 @@ impl From<TrySendError<Request<RequestBody>>> for Broken {
         let error = error.into_error();
         let cause = if error.is_closed() || error.is_canceled() || error.is_incomplete_message() || is_reset(&error) {
             OriginError::NotAnswered
+        } else if error.is_parse_too_large() {
+            OriginError::HeadTooLarge
         } else {
             OriginError::Broken(error)
         };

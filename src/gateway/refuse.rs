@@ -28,10 +28,14 @@ pub(super) enum Stop {
     Refused(Refusal),
     /// Our matter.
     Failed(Failure),
+    /// Our matter too: there are as many requests in flight as may be.
+    Overloaded,
     /// Its body is larger than the route allows.
     TooLarge,
     /// Its body stopped coming.
     Stalled,
+    /// Its body came too slowly.
+    TooSlow,
     /// The origin's matter.
     Origin(OriginError),
 }
@@ -66,8 +70,10 @@ impl Stop {
             Self::Misdirected => "misdirected",
             Self::Refused(refusal) => refusal.reason(),
             Self::Failed(failure) => failure.reason(),
+            Self::Overloaded => "overloaded",
             Self::TooLarge => "body_too_large",
             Self::Stalled => "body_stalled",
+            Self::TooSlow => "body_too_slow",
             Self::Origin(error) => error.reason(),
         }
     }
@@ -79,11 +85,14 @@ pub const REASONS: &[&str] = &[
     "open",
     "client_left",
     "origin_broke_off",
+    "origin_stalled",
+    "overloaded",
     "malformed",
     "head_too_large",
     "misdirected",
     "body_too_large",
     "body_stalled",
+    "body_too_slow",
     "credential_ambiguous",
     "key_required",
     "key_malformed",
@@ -106,10 +115,12 @@ pub const REASONS: &[&str] = &[
     "origin_connect_timed_out",
     "origin_answer_timed_out",
     "origin_busy",
+    "origin_queue_full",
     "origin_broken",
     "origin_not_answered",
     "origin_unasked",
     "origin_ambiguous",
+    "origin_head_too_large",
 ];
 
 /// What a cause looks like from outside.
@@ -151,18 +162,26 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
         ),
         Stop::TooLarge => face(S::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The request body is too large."),
         Stop::Stalled => face(S::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The request body stopped coming."),
+        Stop::TooSlow => face(S::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The request body came too slowly."),
+        Stop::Overloaded => {
+            face(S::SERVICE_UNAVAILABLE, "OVERLOADED", "More requests than can be served are on their way.")
+        }
         Stop::Failed(_) => face(S::SERVICE_UNAVAILABLE, "AUTH_UNAVAILABLE", "The key cannot be checked at the moment."),
         Stop::Origin(error) => match error {
             OriginError::Unreachable(_) => {
                 face(S::BAD_GATEWAY, "UPSTREAM_UNREACHABLE", "The service behind cannot be reached.")
             }
-            OriginError::Broken(_) | OriginError::NotAnswered | OriginError::Unasked | OriginError::Ambiguous => {
+            OriginError::Broken(_)
+            | OriginError::NotAnswered
+            | OriginError::Unasked
+            | OriginError::Ambiguous
+            | OriginError::HeadTooLarge => {
                 face(S::BAD_GATEWAY, "UPSTREAM_BROKEN", "The service behind gave no valid answer.")
             }
             OriginError::ConnectTimedOut | OriginError::AnswerTimedOut => {
                 face(S::GATEWAY_TIMEOUT, "UPSTREAM_TIMEOUT", "The service behind did not answer in time.")
             }
-            OriginError::Busy => {
+            OriginError::Busy | OriginError::QueueFull => {
                 face(S::SERVICE_UNAVAILABLE, "UPSTREAM_BUSY", "Too many requests wait for the service behind.")
             }
         },
@@ -296,8 +315,10 @@ const fn advice(stop: &Stop) -> &'static str {
         Stop::Misdirected => "Open another connection for this host.",
         Stop::TooLarge => "Send less.",
         Stop::Stalled => "Send the body without a long pause.",
+        Stop::TooSlow => "Send the body faster.",
+        Stop::Overloaded => "Nothing was done about this request; try again in a moment.",
         Stop::Failed(_) => "Nothing is wrong with the key as far as is known; try again.",
-        Stop::Origin(OriginError::Busy) => "Try again in a moment.",
+        Stop::Origin(OriginError::Busy | OriginError::QueueFull) => "Try again in a moment.",
         Stop::Origin(_) => "The key was accepted; what failed is the service behind.",
         Stop::Refused(refusal) => match refusal {
             Refusal::CredentialAmbiguous => "Send one key, in one place.",
@@ -344,7 +365,11 @@ mod tests {
             Stop::Misdirected,
             Stop::TooLarge,
             Stop::Stalled,
+            Stop::TooSlow,
+            Stop::Overloaded,
             Stop::Origin(OriginError::Busy),
+            Stop::Origin(OriginError::QueueFull),
+            Stop::Origin(OriginError::HeadTooLarge),
         ]);
         stops
     }

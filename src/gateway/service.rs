@@ -28,6 +28,7 @@ pub(super) struct Service {
     pub(super) body_idle: Duration,
     pub(super) keepalive_idle: Duration,
     pub(super) connections: usize,
+    pub(super) waiting: usize,
     pub(super) response_header_bytes: usize,
     pub(super) retry: bool,
 }
@@ -88,6 +89,7 @@ impl Service {
             body_idle: said.body_idle.unwrap_or(common.body_idle).0,
             keepalive_idle: said.keepalive_idle.unwrap_or(common.keepalive_idle).0,
             connections: said.connections.unwrap_or(common.connections).max(1),
+            waiting: said.waiting.unwrap_or(common.waiting),
             response_header_bytes: said.response_header_bytes.unwrap_or(common.response_header_bytes).as_usize(),
             retry: said.retry.unwrap_or(common.retry),
         })

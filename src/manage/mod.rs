@@ -12,6 +12,7 @@ mod routes;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
@@ -22,7 +23,7 @@ use hyper::body::Incoming;
 use self::health::Health;
 use self::problem::Problem;
 use self::routes::Row;
-use crate::measure::Size;
+use crate::measure::{Size, Span};
 use crate::net::config::{Limits, Timeouts};
 use crate::net::{Handler, Peer};
 use crate::telemetry::exposition::Form;
@@ -83,11 +84,21 @@ impl Handler for Admin {
     }
 }
 
-/// How much of anything the management listener takes: few connections, short requests. Times are the data plane's.
+/// How much of anything the management listener takes: few connections, short requests. All else is the data
+/// plane's.
 #[must_use]
-pub fn limits(timeouts: &Timeouts) -> (Limits, Timeouts) {
-    let limits = Limits { connections: 128, header_bytes: Size(16 * 1024), buffer_bytes: Size(16 * 1024), streams: 16 };
-    (limits, timeouts.clone())
+pub fn limits(limits: &Limits, timeouts: &Timeouts) -> (Limits, Timeouts) {
+    let limits = Limits {
+        connections: 128,
+        connections_per_address: 0,
+        handshakes: 32,
+        connection_requests: 0,
+        header_bytes: Size(16 * 1024),
+        buffer_bytes: Size(16 * 1024),
+        streams: 16,
+        ..limits.clone()
+    };
+    (limits, Timeouts { connection_age: Span(Duration::ZERO), ..timeouts.clone() })
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

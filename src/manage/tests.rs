@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use super::routes::ROUTES;
 use super::*;
 use crate::clock::Clock;
-use crate::measure::Span;
+use crate::net::config::Config;
 use crate::net::drain::Drain;
 use crate::net::listen::{Listeners, Protocol, Wanted};
 use crate::net::worker::{Setup, Workers};
@@ -84,21 +84,14 @@ fn the_face_answers_on_a_worker_of_its_own() {
     };
     let listeners = Listeners::bind(&[wanted], 1, Duration::from_secs(30)).unwrap();
     let address = listeners.bound()[0].address;
-    let span = Span(Duration::from_secs(60));
-    let (limits, timeouts) = limits(&Timeouts {
-        tls_handshake: span,
-        header: span,
-        idle: span,
-        body_idle: span,
-        write_stall: span,
-        drain_min: span,
-        drain_max: span,
-    });
+    let server = Config::of_reference();
+    let (limits, timeouts) = limits(&server.limits, &server.timeouts);
     let (admin, _) = admin();
     let setup = Setup {
         name: "keyward-admin",
         limits,
         timeouts,
+        exempt: Arc::default(),
         tls: None,
         metrics: Arc::clone(&admin.metrics),
         clock: Clock::System,

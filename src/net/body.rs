@@ -12,8 +12,9 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 use super::BoxError;
+use crate::clock::{BootTime, Clock};
 
-/// `body`, ended with an error where nothing comes for `idle` or more than `limit` bytes do.
+/// `body`, ended with an error where nothing comes for `idle`, more than `limit` bytes do, or they come too slowly.
 #[derive(Debug)]
 pub struct Paced<B> {
     body: B,
@@ -24,6 +25,17 @@ pub struct Paced<B> {
     limit: u64,
     passed: u64,
     state: State,
+    rate: Option<Rate>,
+}
+
+/// How fast a body must come, and how long it kept us waiting so far. A byte now and then is progress, so without this
+/// a client could hold a request open for as long as it likes.
+#[derive(Debug)]
+struct Rate {
+    bytes_per_second: u64,
+    clock: Clock,
+    since: BootTime,
+    waited: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +48,17 @@ enum State {
 impl<B: Body<Data = Bytes>> Paced<B> {
     /// Holds `body` to a pace and a length; `u64::MAX` for any length.
     pub fn new(body: B, idle: Duration, limit: u64) -> Self {
-        Self { body, idle, timer: None, waiting: false, limit, passed: 0, state: State::Flowing }
+        Self { body, idle, timer: None, waiting: false, limit, passed: 0, state: State::Flowing, rate: None }
+    }
+
+    /// Holds `body` to bring so many bytes a second on average too, once it kept us waiting for `idle` in all; 0 for any.
+    /// The time in which nobody asks for more is not the sender's.
+    #[must_use]
+    pub fn at_least(mut self, bytes_per_second: u64, clock: &Clock) -> Self {
+        let since = BootTime::from_nanos(0);
+        let rate = || Rate { bytes_per_second, clock: clock.clone(), since, waited: Duration::ZERO };
+        self.rate = (bytes_per_second > 0).then(rate);
+        self
     }
 
     /// How many bytes have passed.
@@ -78,6 +100,9 @@ pub enum BodyError {
     /// More came than is allowed.
     #[error("the body is longer than {0} bytes")]
     TooLarge(u64),
+    /// It came, but too slowly.
+    #[error("the body came slower than {0} bytes a second")]
+    TooSlow(u64),
     /// Its sender left, or did not keep to its framing.
     #[error("the body broke off")]
     Broken(#[source] BoxError),
@@ -107,10 +132,10 @@ where
                 }
                 Poll::Ready(Some(Err(error))) => break Err(BodyError::Broken(error.into())),
                 Poll::Ready(Some(Ok(frame))) => {
-                    this.waiting = false;
+                    this.stop_waiting();
                     let Ok(data) = frame.into_data() else { continue };
                     this.passed = this.passed.saturating_add(data.len() as u64);
-                    break if this.passed > this.limit { Err(BodyError::TooLarge(this.limit)) } else { Ok(data) };
+                    break this.judged().map(|()| data);
                 }
             }
         };
@@ -133,15 +158,37 @@ impl<B> Paced<B> {
     /// Most bodies are here when they are asked for, so a timer is made only once one is not; after that it is set anew
     /// in its place, without an allocation.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| {
-            self.waiting = true;
-            Box::pin(sleep(self.idle))
-        });
-        if !self.waiting {
-            self.waiting = true;
-            timer.set(sleep(self.idle));
+        let begins = !std::mem::replace(&mut self.waiting, true);
+        if let (true, Some(rate)) = (begins, &mut self.rate) {
+            rate.since = rate.clock.boot();
         }
-        timer.as_mut().poll(cx)
+        match &mut self.timer {
+            Some(timer) if begins => timer.set(sleep(self.idle)),
+            Some(_) => {}
+            None => self.timer = Some(Box::pin(sleep(self.idle))),
+        }
+        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+    }
+
+    fn stop_waiting(&mut self) {
+        if let (true, Some(rate)) = (std::mem::take(&mut self.waiting), &mut self.rate) {
+            rate.waited = rate.waited.saturating_add(rate.clock.boot().since(rate.since));
+        }
+    }
+
+    fn judged(&self) -> Result<(), BodyError> {
+        if self.passed > self.limit {
+            return Err(BodyError::TooLarge(self.limit));
+        }
+        match &self.rate {
+            Some(Rate { bytes_per_second, waited, .. })
+                if *waited > self.idle
+                    && u128::from(self.passed) * 1000 < waited.as_millis() * u128::from(*bytes_per_second) =>
+            {
+                Err(BodyError::TooSlow(*bytes_per_second))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -153,6 +200,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::clock::{ManualClock, Timestamp};
 
     /// What a test's body does when polled.
     enum Step {
@@ -228,6 +276,21 @@ mod tests {
         }
         assert!(body.finished());
         assert_eq!(body.passed(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_comes_too_slowly_is_ended_and_a_quick_one_is_not() {
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        for (told, too_slow) in [("a", true), ("abcdefghij", false)] {
+            let steps = [Step::Pause(IDLE / 20), Step::Data(told), Step::Pause(IDLE / 20), Step::Data(told)];
+            let mut body = Paced::new(script(steps), IDLE, 99).at_least(5, &Clock::Manual(clock.clone()));
+            let mut first = std::pin::pin!(body.frame());
+            assert!(std::future::poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx).is_pending())).await);
+            // The clock is told how long that took; the timer has its own.
+            clock.advance(Duration::from_secs(2));
+            let first = first.await.unwrap();
+            assert_eq!(matches!(first, Err(BodyError::TooSlow(5))), too_slow, "{first:?}");
+        }
     }
 
     #[tokio::test]

@@ -31,6 +31,16 @@ pub struct Config {
     pub timeouts: Timeouts,
 }
 
+#[cfg(test)]
+impl Config {
+    /// As `config/default.toml` has it.
+    pub(crate) fn of_reference() -> Self {
+        use figment::providers::{Format, Toml};
+        let reference = Toml::string(include_str!("../../config/default.toml"));
+        figment::Figment::from(reference).extract_inner("server").unwrap()
+    }
+}
+
 /// One of `[[server.certificates]]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -47,12 +57,30 @@ pub struct CertificateFiles {
 pub struct Limits {
     /// Open client connections in all.
     pub connections: usize,
+    /// Those of one address (IPv6: one /64); 0 for as many as there are in all.
+    pub connections_per_address: usize,
+    /// TLS handshakes at one time, in all.
+    pub handshakes: usize,
+    /// Requests at one time, in all, each to the end of its answer.
+    pub requests: usize,
+    /// Requests of one connection, after which it ends; 0 for any number.
+    pub connection_requests: u64,
     /// A request's head.
     pub header_bytes: Size,
     /// Read buffer of one HTTP/1.1 connection.
     pub buffer_bytes: Size,
+    /// What a request's body brings in a second, on average, once it kept us waiting for `body_idle` in all; 0 for any.
+    pub body_rate: Size,
     /// Concurrent HTTP/2 streams of one connection.
     pub streams: u32,
+    /// HTTP/2 streams of one connection that were reset before they could be looked at.
+    pub pending_resets: usize,
+    /// HTTP/2 streams of one connection that its client made us reset, in its whole life.
+    pub error_resets: usize,
+    /// HTTP/2 streams of one connection that its client resets in half a minute.
+    pub stream_resets: u32,
+    /// HTTP/2 frames of one connection that neither ask nor carry anything, in half a minute.
+    pub control_frames: u32,
 }
 
 /// `[server.timeouts]`.
@@ -61,7 +89,9 @@ pub struct Limits {
 pub struct Timeouts {
     /// Accept to the end of the handshake.
     pub tls_handshake: Span,
-    /// First byte to the end of a head; accept to first byte.
+    /// Accept, or the end of the handshake, to the first byte of the first request.
+    pub first_byte: Span,
+    /// First byte to the end of a head; over HTTP/2 the client's preface.
     pub header: Span,
     /// A kept connection without a request.
     pub idle: Span,
@@ -69,6 +99,8 @@ pub struct Timeouts {
     pub body_idle: Span,
     /// A client that takes no byte.
     pub write_stall: Span,
+    /// A connection's whole life, after which it ends once its answers are given; zero for any.
+    pub connection_age: Span,
     /// Accepting goes on for so long after SIGTERM.
     pub drain_min: Span,
     /// Requests in flight are waited for at most so long.

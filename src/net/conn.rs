@@ -30,8 +30,10 @@ pub(super) type CoarseTime = Rc<Cell<BootTime>>;
 #[derive(Debug)]
 pub(super) struct Conn {
     time: CoarseTime,
+    born: BootTime,
     phase: Cell<Phase>,
     since: Cell<BootTime>,
+    requests: Cell<u64>,
     http2: Cell<bool>,
     preface: Cell<usize>,
     in_flight: Cell<usize>,
@@ -42,8 +44,8 @@ pub(super) struct Conn {
     /// The last request had a body, of which some may still be on its way.
     body: Cell<bool>,
     leaving: Cell<bool>,
-    /// It leaves because it was idle for too long.
-    expired: Cell<bool>,
+    /// Why it leaves, where that is our wish.
+    leaves_for: Cell<Option<Closed>>,
     verdict: Cell<Option<Closed>>,
     /// What its socket and its task ring.
     bell: Bell,
@@ -73,11 +75,13 @@ pub(super) enum Phase {
 
 impl Conn {
     pub(super) fn new(time: CoarseTime) -> Rc<Self> {
-        let since = Cell::new(time.get());
+        let born = time.get();
         Rc::new(Self {
             time,
+            born,
             phase: Cell::new(Phase::Handshake),
-            since,
+            since: Cell::new(born),
+            requests: Cell::new(0),
             http2: Cell::new(false),
             preface: Cell::new(0),
             in_flight: Cell::new(0),
@@ -85,12 +89,27 @@ impl Conn {
             ended: Cell::new(false),
             body: Cell::new(false),
             leaving: Cell::new(false),
-            expired: Cell::new(false),
+            leaves_for: Cell::new(None),
             verdict: Cell::new(None),
             bell: Bell::new(),
             streams: RefCell::new(Vec::new()),
             fresh: RefCell::new(None),
         })
+    }
+
+    /// The time of the worker's last sweep.
+    pub(super) fn now(&self) -> BootTime {
+        self.time.get()
+    }
+
+    /// What its end was decided to be, if it was.
+    pub(super) fn verdict(&self) -> Option<Closed> {
+        self.verdict.get()
+    }
+
+    /// Whether it takes no further request.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.get()
     }
 
     /// Goes on to `phase`, as of now.
@@ -136,6 +155,7 @@ impl Conn {
     /// A request began; it is in flight until what this returns is dropped.
     pub(super) fn begin(self: &Rc<Self>, body: bool) -> InFlight {
         self.in_flight.set(self.in_flight.get() + 1);
+        self.requests.set(self.requests.get() + 1);
         self.body.set(body);
         self.enter(Phase::Busy);
         let stream = self.http2.get().then(|| {
@@ -169,6 +189,21 @@ impl Conn {
         self.bell.ring();
     }
 
+    /// Ends the connection once its answers are given, where it has begun `most` requests; 0 is any number.
+    pub(super) fn leave_after(&self, most: u64) {
+        if most > 0 && self.requests.get() >= most {
+            self.leave_for(Closed::Requests);
+        }
+    }
+
+    /// As [`Self::leave`], for a reason that is told where the connection ends in order.
+    fn leave_for(&self, why: Closed) {
+        if self.leaves_for.get().is_none() {
+            self.leaves_for.set(Some(why));
+            self.leave();
+        }
+    }
+
     /// Ends the connection now.
     pub(super) fn cut(&self, why: Closed) {
         if self.verdict.get().is_none() {
@@ -178,10 +213,14 @@ impl Conn {
     }
 
     /// Something took too long. An idle HTTP/2 connection is told first (GOAWAY): a request that crosses an abrupt end
-    /// would be lost, and its client could not know whether it may ask again (RFC 9113 6.8).
+    /// would be lost, and its client could not know whether it may ask again (RFC 9113 6.8). One that is too old may
+    /// still answer what it was asked.
     pub(super) fn expire(&self, why: Closed) {
-        if why == Closed::IdleTimeout && self.http2.get() && !self.expired.replace(true) {
+        if why == Closed::Age {
+            self.leave_for(why);
+        } else if why == Closed::IdleTimeout && self.http2.get() && self.leaves_for.get() != Some(why) {
             self.enter(Phase::Linger);
+            self.leaves_for.set(Some(why));
             self.leave();
         } else {
             self.cut(why);
@@ -197,7 +236,7 @@ impl Conn {
             Err(Closed::Broken) if at_rest => {}
             Err(why) => return why,
         }
-        if self.expired.get() { Closed::IdleTimeout } else { Closed::Done }
+        self.leaves_for.get().unwrap_or(Closed::Done)
     }
 
     /// What is overdue, if anything.
@@ -208,12 +247,23 @@ impl Conn {
         }
         let (limit, why) = match self.phase.get() {
             Phase::Handshake => (limits.tls_handshake, Closed::HandshakeTimeout),
-            Phase::First | Phase::Head | Phase::Preface => (limits.header, Closed::HeaderTimeout),
+            Phase::First => (limits.first_byte, Closed::FirstByteTimeout),
+            Phase::Head | Phase::Preface => (limits.header, Closed::HeaderTimeout),
             Phase::Idle => (limits.idle, Closed::IdleTimeout),
             Phase::Linger => (LINGER, Closed::Done),
-            Phase::Busy => return None,
+            Phase::Busy => (Duration::MAX, Closed::Done),
         };
-        (now.since(self.since.get()) >= limit).then_some(why)
+        if now.since(self.since.get()) >= limit {
+            return Some(why);
+        }
+        let old = limits.age.is_some_and(|age| now.since(self.born) >= age);
+        let may_leave = self.phase.get() != Phase::Handshake && self.leaves_for.get().is_none();
+        (old && may_leave).then_some(Closed::Age)
+    }
+
+    /// How long its handshake has taken so far, where it is at that.
+    pub(super) fn handshaking_for(&self) -> Option<Duration> {
+        (self.phase.get() == Phase::Handshake).then(|| self.time.get().since(self.since.get()))
     }
 
     /// Ends the HTTP/2 streams whose client takes none of their bytes, and returns how many: the socket is not blocked
@@ -262,6 +312,11 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    /// Whether its connection takes no further request.
+    pub(super) fn is_last(&self) -> bool {
+        self.conn.is_leaving()
+    }
+
     /// The answer has bytes for the client, which takes them or lets them wait.
     pub(super) fn offered(&self, waits: bool) {
         if let Some(stream) = &self.stream {

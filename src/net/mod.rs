@@ -5,9 +5,9 @@
 //!     |
 //!  worker: a thread, a runtime, its own listeners, handler and reaper; nothing is handed to another thread
 //!     |
-//!  accept -> tls -> serve (HTTP/1.1, or what ALPN chose) -> Handler::handle
-//!               \      |
-//!                conn, watch: what a connection is doing, and since when
+//!  accept -> door -> tls -> serve (HTTP/1.1, or what ALPN chose) -> Handler::handle
+//!                       \      |
+//!                conn, watch: what a connection is doing, and since when; frames: what an HTTP/2 client sends
 //!                      |
 //!  reaper: once a second, ends what took too long; drain: ends everything, in order
 //! ```
@@ -27,6 +27,8 @@ pub mod tls;
 pub mod worker;
 
 mod conn;
+mod door;
+mod frames;
 mod reaper;
 mod serve;
 mod watch;

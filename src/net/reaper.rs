@@ -13,25 +13,31 @@ use tokio::sync::Notify;
 use super::config::Timeouts;
 use super::conn::{CoarseTime, Conn};
 use crate::clock::Clock;
+use crate::telemetry::label::{Closed, StreamReset};
 use crate::telemetry::metrics::Shard;
 
 /// How long each thing may take, with the sweep allowed for.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     pub(super) tls_handshake: Duration,
+    pub(super) first_byte: Duration,
     pub(super) header: Duration,
     pub(super) idle: Duration,
     pub(super) write_stall: Duration,
+    /// None where a connection may live for any time.
+    pub(super) age: Option<Duration>,
     sweep: Duration,
 }
 
 impl Limits {
     pub(super) fn new(timeouts: &Timeouts) -> Self {
-        let all = [timeouts.tls_handshake, timeouts.header, timeouts.idle, timeouts.write_stall];
-        let shortest = all.iter().map(|span| span.0).min().unwrap_or(LONGEST_SWEEP);
+        let Timeouts { tls_handshake, first_byte, header, idle, write_stall, connection_age, .. } = timeouts;
+        let all = [tls_handshake, first_byte, header, idle, write_stall];
+        let age = Some(connection_age.0).filter(|age| !age.is_zero());
+        let shortest = all.iter().map(|span| span.0).chain(age).min().unwrap_or(LONGEST_SWEEP);
         let sweep = (shortest / 4).clamp(SHORTEST_SWEEP, LONGEST_SWEEP);
-        let [tls_handshake, header, idle, write_stall] = all.map(|span| span.0.saturating_add(sweep));
-        Self { tls_handshake, header, idle, write_stall, sweep }
+        let [tls_handshake, first_byte, header, idle, write_stall] = all.map(|span| span.0.saturating_add(sweep));
+        Self { tls_handshake, first_byte, header, idle, write_stall, age, sweep }
     }
 }
 
@@ -65,6 +71,17 @@ impl Connections {
 
     pub(super) fn each(&self, act: impl FnMut(&Conn)) {
         self.live.borrow().iter().map(Rc::as_ref).for_each(act);
+    }
+
+    /// Ends the handshake that has taken longest, where it has had time enough for an honest client's.
+    pub(super) fn end_slow_handshake(&self) {
+        let live = self.live.borrow();
+        let slow = live.iter().filter_map(|conn| Some((conn.handshaking_for()?, conn)));
+        if let Some((taken, conn)) = slow.max_by_key(|(taken, _)| *taken)
+            && taken >= FOR_A_HANDSHAKE
+        {
+            conn.cut(Closed::HandshakeTimeout);
+        }
     }
 
     /// Waits until there is none.
@@ -107,7 +124,7 @@ pub(super) async fn sweep(
         time.set(clock.boot());
         connections.each(|conn| {
             for _ in 0..conn.end_stalled_streams(&limits) {
-                metrics.stream_stalled();
+                metrics.stream_reset(StreamReset::WriteStall);
             }
             if let Some(why) = conn.overdue(&limits) {
                 conn.expire(why);
@@ -115,6 +132,9 @@ pub(super) async fn sweep(
         });
     }
 }
+
+/// While others wait to begin theirs.
+const FOR_A_HANDSHAKE: Duration = Duration::from_secs(1);
 
 const LONGEST_SWEEP: Duration = Duration::from_secs(1);
 

@@ -14,7 +14,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::{self, HeaderValue};
+use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -22,12 +23,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Handler;
 use super::config::Limits;
 use super::conn::{Conn, InFlight, Phase};
+use super::frames::Counted;
 use super::peer::{Peer, TlsPeer};
 use super::tls::{ALPN_HTTP2, ServerTls};
 use super::watch::Watched;
@@ -56,16 +59,18 @@ impl<H: Handler> Serving<H> {
         Rc::new(Self { handler, limits, http1, metrics })
     }
 
-    /// Serves one client until either side is done, and tells why it ended.
+    /// Serves one client until either side is done, and tells why it ended. Its place among the `handshake`s is given back
+    /// once that ended.
     pub(super) async fn connection(
         self: &Rc<Self>,
         stream: TcpStream,
         address: SocketAddr,
         conn: &Rc<Conn>,
         transport: &Transport,
+        handshake: Option<OwnedSemaphorePermit>,
     ) -> Closed {
         let ended = match stream.local_addr() {
-            Ok(local) => self.spoken(stream, address, local, conn, transport).await,
+            Ok(local) => self.spoken(stream, address, local, conn, transport, handshake).await,
             Err(_) => Err(Closed::Broken),
         };
         conn.finished(ended)
@@ -78,6 +83,7 @@ impl<H: Handler> Serving<H> {
         local: SocketAddr,
         conn: &Rc<Conn>,
         transport: &Transport,
+        handshake: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Closed> {
         let stream = Watched::new(stream, Rc::clone(conn));
         let Transport::Tls(tls) = transport else {
@@ -91,6 +97,7 @@ impl<H: Handler> Serving<H> {
             return linger(stream, conn, ended).await;
         };
         let stream = self.handshake(stream, conn, tls).await?;
+        drop(handshake);
         let (_, session) = stream.get_ref();
         let (name, http2) = (session.server_name().map(Into::into), session.alpn_protocol() == Some(ALPN_HTTP2));
         let secured = TlsPeer { server_name: name, server: tls.clone() };
@@ -137,9 +144,10 @@ impl<H: Handler> Serving<H> {
     {
         let service = service_fn(|request| self.answer(conn, &peer, request));
         let builder = http2(&self.limits, LocalExec(Rc::clone(conn)));
+        let io = Counted::new(io, Rc::clone(conn), Rc::clone(&self.metrics), &self.limits);
         let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
         let ended = conn.run(connection, http2::Connection::graceful_shutdown).await;
-        ended.and_then(|result| result.map_err(|error| self.failed(&error)))
+        ended.and_then(|result| result.map_err(|error| conn.verdict().unwrap_or_else(|| self.failed(&error))))
     }
 
     /// The request counts as in flight from here, not from the first poll.
@@ -150,10 +158,16 @@ impl<H: Handler> Serving<H> {
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Answer<H::Body>>, Infallible>> + use<H> {
         let in_flight = conn.begin(!request.body().is_end_stream());
+        conn.leave_after(self.limits.connection_requests);
         let (serving, peer) = (Rc::clone(self), Rc::clone(peer));
         async move {
-            let response = serving.handler.handle(&peer, request).await;
+            let http1 = request.version() != Version::HTTP_2;
+            let mut response = serving.handler.handle(&peer, request).await;
             in_flight.offered(true);
+            if http1 && in_flight.is_last() {
+                // hyper says so by itself only where it learned of it before it wrote the head.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(response.map(|body| Answer { body, in_flight }))
         }
     }
@@ -162,7 +176,7 @@ impl<H: Handler> Serving<H> {
         match parse_error(error) {
             Some(why) => {
                 self.metrics.parse_error(why);
-                Closed::Malformed
+                if why == ParseError::Http2Flood { Closed::Flood } else { Closed::Malformed }
             }
             None => Closed::Broken,
         }
@@ -254,8 +268,8 @@ fn http2(limits: &Limits, exec: LocalExec) -> http2::Builder<LocalExec> {
         // The default of 400 KiB a stream is 40 MiB a connection.
         .max_send_buf_size(64 * 1024)
         .max_frame_size(16 * 1024)
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(1024)
+        .max_pending_accept_reset_streams(limits.pending_resets)
+        .max_local_error_reset_streams(limits.error_resets)
         .auto_date_header(true);
     builder
 }
@@ -292,6 +306,10 @@ fn parse_error(error: &hyper::Error) -> Option<ParseError> {
         return Some(if error.is_parse_too_large() { ParseError::TooLarge } else { ParseError::Malformed });
     }
     let error = error.source()?.downcast_ref::<h2::Error>()?;
+    // What the client says when it goes is its own matter.
+    if error.is_remote() {
+        return None;
+    }
     match error.reason()? {
         h2::Reason::ENHANCE_YOUR_CALM => Some(ParseError::Http2Flood),
         h2::Reason::NO_ERROR => None,

@@ -2,6 +2,8 @@
 
 mod clear;
 mod drain;
+mod floods;
+mod limits;
 mod stages;
 mod tls;
 
@@ -19,14 +21,14 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
-use super::config::{Limits, Timeouts};
+use super::config::{Config, Limits, Timeouts};
 use super::drain::Drain;
 use super::listen::{Listeners, Protocol, Wanted};
 use super::tls::ServerTls;
 use super::worker::{Drained, Setup, WorkerFailed, Workers};
 use super::*;
 use crate::clock::Clock;
-use crate::measure::{Size, Span};
+use crate::measure::Span;
 use crate::telemetry::exposition::Form;
 use crate::telemetry::metrics::{Metrics, Names};
 
@@ -107,8 +109,9 @@ struct Face {
 /// What differs from test to test.
 struct Case {
     workers: usize,
-    connections: usize,
+    limits: Limits,
     timeouts: Timeouts,
+    exempt: Vec<ipnet::IpNet>,
     tls: Option<ServerTls>,
     /// HTTP/2 where there is no TLS.
     clear_http2: bool,
@@ -120,14 +123,18 @@ impl Default for Case {
         let long = Span(Duration::from_secs(600));
         let timeouts = Timeouts {
             tls_handshake: long,
+            first_byte: long,
             header: long,
             idle: long,
             body_idle: long,
             write_stall: long,
+            connection_age: Span(Duration::ZERO),
             drain_min: long,
             drain_max: long,
         };
-        Self { workers: 1, connections: 1_000, timeouts, tls: None, clear_http2: false, clock: Clock::System }
+        let limits = Config::of_reference().limits;
+        let (exempt, clock) = (Vec::new(), Clock::System);
+        Self { workers: 1, limits, timeouts, exempt, tls: None, clear_http2: false, clock }
     }
 }
 
@@ -147,16 +154,11 @@ impl Case {
         let listeners = Listeners::bind(&[wanted], self.workers, Duration::from_secs(600)).unwrap();
         let address = listeners.bound()[0].address;
         let (metrics, drain) = (Metrics::new(Names::default()), Drain::new());
-        let limits = Limits {
-            connections: self.connections,
-            header_bytes: Size(32 * 1024),
-            buffer_bytes: Size(64 * 1024),
-            streams: 100,
-        };
         let setup = Setup {
             name: "keyward-test",
-            limits,
+            limits: self.limits,
             timeouts: self.timeouts,
+            exempt: self.exempt.into(),
             tls: self.tls,
             metrics: Arc::clone(&metrics),
             clock: self.clock,

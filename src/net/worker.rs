@@ -6,27 +6,31 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::io;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc as sync};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::Handler;
 use super::config::{Limits, Timeouts};
 use super::conn::{CoarseTime, Conn};
+use super::door::{Door, Entered};
 use super::drain::{Drain, Stage};
 use super::listen::{AcceptError, Listener, Listeners, Protocol, back_off};
 use super::reaper::{self, Connections};
 use super::serve::{Serving, Transport};
 use super::tls::ServerTls;
-use crate::clock::Clock;
+use crate::clock::{BootTime, Clock};
 use crate::telemetry::chain;
-use crate::telemetry::label::Closed;
+use crate::telemetry::label::{self, Closed};
 use crate::telemetry::metrics::{Metrics, Shard};
 
 /// What the workers of one face have in common.
@@ -38,6 +42,8 @@ pub struct Setup {
     pub limits: Limits,
     /// How long anything may take.
     pub timeouts: Timeouts,
+    /// Networks whose connections are not counted by address: there stand proxies, with many clients behind one.
+    pub exempt: Arc<[IpNet]>,
     /// For the listeners that speak TLS.
     pub tls: Option<ServerTls>,
     /// Where to count. A face whose connections are no clients' gets numbers of its own.
@@ -72,14 +78,14 @@ impl Workers {
     {
         let (tell, ended) = mpsc::unbounded_channel();
         let (ready, started) = sync::channel();
-        let open = Arc::new(Semaphore::new(setup.limits.connections.min(Semaphore::MAX_PERMITS)));
+        let door = Arc::new(Door::new(&setup.limits, Arc::clone(&setup.exempt)));
         let mut workers = Self { threads: Vec::new(), ended, drain: setup.drain.clone() };
         for (number, listeners) in listeners.into_workers().into_iter().enumerate() {
             let name = format!("{}-{number}", setup.name);
-            let (setup, make, open) = (setup.clone(), make.clone(), Arc::clone(&open));
+            let (setup, make, door) = (setup.clone(), make.clone(), Arc::clone(&door));
             let (tell, mut ready) = (tell.clone(), Some(ready.clone()));
             let work = move || {
-                let work = AssertUnwindSafe(|| run(&setup, listeners, &open, &mut ready, || make(number)));
+                let work = AssertUnwindSafe(|| run(&setup, listeners, &door, &mut ready, || make(number)));
                 let ended = catch_unwind(work).unwrap_or_else(|panic| Err(WorkerError::Panicked(text_of(&*panic))));
                 if let Err(error) = &ended {
                     tracing::error!(worker = number, error = %chain(error), "a worker ended; keyward cannot go on");
@@ -185,7 +191,7 @@ pub fn count(asked: usize) -> usize {
 fn run<H: Handler>(
     setup: &Setup,
     listeners: Vec<Listener>,
-    open: &Arc<Semaphore>,
+    door: &Arc<Door>,
     ready: &mut Option<Ready>,
     make: impl FnOnce() -> H,
 ) -> Result<usize, WorkerError> {
@@ -197,10 +203,11 @@ fn run<H: Handler>(
         let worker = Rc::new(Worker {
             serving: Serving::new(make(), setup.limits.clone(), Rc::clone(&metrics)),
             connections: Rc::new(Connections::default()),
-            open: Arc::clone(open),
+            door: Arc::clone(door),
             clock: setup.clock.clone(),
             time: Rc::clone(&time),
             metrics: Rc::clone(&metrics),
+            warned: Cell::new(None),
         });
         let mut accepting = JoinSet::new();
         for Listener { socket, protocol } in listeners {
@@ -227,11 +234,13 @@ fn run<H: Handler>(
 struct Worker<H> {
     serving: Rc<Serving<H>>,
     connections: Rc<Connections>,
-    /// What is left of the number of connections that all workers together may have.
-    open: Arc<Semaphore>,
+    /// What all workers together may have.
+    door: Arc<Door>,
     clock: Clock,
     time: CoarseTime,
     metrics: Rc<Shard>,
+    /// When the log was last told of an address that has too many connections.
+    warned: Cell<Option<BootTime>>,
 }
 
 impl<H: Handler> Worker<H> {
@@ -255,7 +264,8 @@ impl<H: Handler> Worker<H> {
         Ok(cut)
     }
 
-    /// Accepts until the socket breaks. At the limit one connection is held back and no other accepted, until one ends.
+    /// Accepts until the socket breaks. At a limit one connection is held back and no other accepted, until there is room;
+    /// at that of its address it is closed.
     async fn accept(self: Rc<Self>, socket: TcpListener, transport: Transport) -> io::Error {
         loop {
             let (stream, address) = match socket.accept().await {
@@ -270,21 +280,63 @@ impl<H: Handler> Worker<H> {
                     }
                 },
             };
-            let Ok(permit) = Arc::clone(&self.open).acquire_owned().await else {
-                return io::Error::other("the count of open connections was closed");
-            };
             self.time.set(self.clock.boot());
+            let Some(from) = self.door.address(address.ip()) else {
+                self.turned_away(address.ip());
+                continue;
+            };
+            let connection = self.room(self.door.connections(), label::Door::Connections).await;
+            let handshake = match &transport {
+                Transport::Tls(_) => self.room(self.door.handshakes(), label::Door::Handshakes).await,
+                Transport::Http1 | Transport::Http2 => None,
+            };
             let (worker, transport) = (Rc::clone(&self), transport.clone());
             tokio::task::spawn_local(async move {
-                let _permit = permit;
+                let _entered = Entered { _address: from, _connection: connection };
                 let conn = Conn::new(Rc::clone(&worker.time));
                 let _listed = worker.connections.add(&conn);
                 let mut count = Count::open(&worker.metrics);
-                count.why = worker.serving.connection(stream, address, &conn, &transport).await;
+                count.why = worker.serving.connection(stream, address, &conn, &transport, handshake).await;
             });
         }
     }
+
+    /// A place under this limit; where there is none it is counted, and waited for. Handshakes that take long make way, so
+    /// that those who begin one and are silent keep nobody out.
+    async fn room(&self, places: &Arc<Semaphore>, limit: label::Door) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            return Some(place);
+        }
+        self.metrics.limited(limit);
+        let mut place = pin!(Arc::clone(places).acquire_owned());
+        loop {
+            self.time.set(self.clock.boot());
+            if limit == label::Door::Handshakes {
+                self.connections.end_slow_handshake();
+            }
+            tokio::select! {
+                // Never closed; if it were, there would be no limit.
+                place = &mut place => break place.ok(),
+                () = tokio::time::sleep(MAKES_WAY_EVERY) => {}
+            }
+        }
+    }
+
+    fn turned_away(&self, address: IpAddr) {
+        self.metrics.limited(label::Door::PerAddress);
+        let now = self.time.get();
+        // Nobody should be able to fill the log by knocking.
+        if self.warned.get().is_none_or(|last| now.since(last) >= WARNS_EVERY) {
+            self.warned.set(Some(now));
+            tracing::warn!(client = %address, "an address has all the connections it may have; more are closed");
+        }
+    }
 }
+
+/// While a handshake has to wait for its place, a slow one is looked for so often.
+const MAKES_WAY_EVERY: Duration = Duration::from_millis(100);
+
+const WARNS_EVERY: Duration = Duration::from_secs(60);
 
 /// Counts a connection's end, also where its task panics.
 struct Count<'a> {

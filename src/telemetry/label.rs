@@ -53,6 +53,10 @@ labels! {
         TimedOut = "timed_out",
         /// A request was sent again on a fresh one.
         Retried = "retried",
+        /// A request had to wait for one, since all that are allowed were in use.
+        Waited = "waited",
+        /// One that was made has ended.
+        Closed = "closed",
     }
 }
 
@@ -69,14 +73,46 @@ labels! {
         Handshake = "handshake",
         /// The TLS handshake took too long.
         HandshakeTimeout = "handshake_timeout",
-        /// A request's head, or its first byte, took too long.
+        /// The first byte of the first request took too long.
+        FirstByteTimeout = "first_byte_timeout",
+        /// A request's head took too long.
         HeaderTimeout = "header_timeout",
         /// No request came on a kept connection.
         IdleTimeout = "idle_timeout",
         /// The client took none of the bytes that waited for it.
         WriteStall = "write_stall",
+        /// An HTTP/2 client overdid resets or frames that ask nothing.
+        Flood = "flood",
+        /// It had lived as long as the settings allow.
+        Age = "age",
+        /// It had served as many requests as the settings allow.
+        Requests = "requests",
         /// keyward stops, and this one was still busy when time was up.
         Drained = "drained",
+    }
+}
+
+labels! {
+    /// Which limit a client's connection met before it was served.
+    Door {
+        /// The connections of its address; it was closed at once.
+        PerAddress = "connections_per_address",
+        /// The connections in all; it waited.
+        Connections = "connections",
+        /// The handshakes at one time; it waited.
+        Handshakes = "handshakes",
+    }
+}
+
+labels! {
+    /// Why keyward reset one HTTP/2 stream of a connection that lives on.
+    StreamReset {
+        /// The client took none of its bytes.
+        WriteStall = "write_stall",
+        /// It was one more than a connection may have at one time.
+        Refused = "refused",
+        /// What came on it was not allowed there.
+        Error = "error",
     }
 }
 

@@ -21,7 +21,10 @@ use http::{Method, StatusCode};
 use prometheus_client::registry::Registry;
 
 use super::exposition::Form;
-use super::label::{CODE_COUNT, Closed, Decision, HandshakeFailure, OriginEvent, ParseError, code_index, method_index};
+use super::label::{
+    CODE_COUNT, Closed, Decision, Door, HandshakeFailure, OriginEvent, ParseError, StreamReset, code_index,
+    method_index,
+};
 use super::row::{Layout, Named, ROUTE_REQUESTS, Row, Rows};
 pub use super::row::{RouteSeries, ServiceSeries};
 use super::scrape::Scrape;
@@ -159,9 +162,14 @@ impl Shard {
         self.add(self.book.layout.closed + why.index(), 1);
     }
 
-    /// One HTTP/2 stream was ended because its client took none of its bytes; its connection lives on.
-    pub fn stream_stalled(&self) {
-        self.add(self.book.layout.stalled_streams, 1);
+    /// A client's connection met a limit before it was served.
+    pub fn limited(&self, by: Door) {
+        self.add(self.book.layout.limited + by.index(), 1);
+    }
+
+    /// keyward reset one HTTP/2 stream; its connection lives on.
+    pub fn stream_reset(&self, why: StreamReset) {
+        self.add(self.book.layout.stream_resets + why.index(), 1);
     }
 
     /// A TLS handshake failed.

@@ -12,7 +12,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::label::{CODE_COUNT, Closed, Decision, HandshakeFailure, METHODS, OriginEvent, ParseError};
+use super::label::{
+    CODE_COUNT, Closed, Decision, Door, HandshakeFailure, METHODS, OriginEvent, ParseError, StreamReset,
+};
 use super::metrics::{DURATION_BOUNDS, OVERHEAD_BOUNDS};
 
 /// Where the series of one route begin.
@@ -32,7 +34,8 @@ pub(super) struct Layout {
     pub(super) decisions: usize,
     pub(super) opened: usize,
     pub(super) closed: usize,
-    pub(super) stalled_streams: usize,
+    pub(super) limited: usize,
+    pub(super) stream_resets: usize,
     pub(super) handshakes: usize,
     pub(super) parse_errors: usize,
     /// Where they end.
@@ -53,7 +56,8 @@ impl Layout {
             decisions: take(Decision::ALL.len() * (reasons + 1)),
             opened: take(1),
             closed: take(Closed::ALL.len()),
-            stalled_streams: take(1),
+            limited: take(Door::ALL.len()),
+            stream_resets: take(StreamReset::ALL.len()),
             handshakes: take(HandshakeFailure::ALL.len()),
             parse_errors: take(ParseError::ALL.len()),
             end: take(0),

@@ -8,7 +8,9 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use super::label::{CODE_COUNT, Closed, Decision, HandshakeFailure, METHODS, OriginEvent, ParseError, code_text};
+use super::label::{
+    CODE_COUNT, Closed, Decision, Door, HandshakeFailure, METHODS, OriginEvent, ParseError, StreamReset, code_text,
+};
 use super::metrics::{Book, DURATION_BOUNDS, OVERHEAD_BOUNDS, Reading};
 use super::row::{ROUTE_CELLS, ROUTE_REQUESTS, RouteSeries, ServiceSeries, histogram_len};
 
@@ -71,6 +73,13 @@ impl Collector for Scrape {
             }
         }
         counters(&mut out, "keyward_origin_connections", "Connections to origins", &origins)?;
+        let (name, help) = ("keyward_origin_connections_open", "Open connections to origins");
+        let mut open = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (name, ServiceSeries(base)) in &named.services {
+            let count = |event: OriginEvent| sums[base + event.index()];
+            let level = count(OriginEvent::Opened).saturating_sub(count(OriginEvent::Closed));
+            open.encode_family(&[("service", name.as_str())])?.encode_gauge(&level)?;
+        }
 
         let closed: Vec<_> =
             Closed::ALL.iter().map(|each| ([("reason", each.as_str())], sums[layout.closed + each.index()])).collect();
@@ -78,8 +87,14 @@ impl Collector for Scrape {
         out.encode_descriptor("keyward_client_connections", "Open client connections", None, MetricType::Gauge)?
             .encode_gauge(&open)?;
         counters(&mut out, "keyward_client_connections_closed", "Client connections that ended", &closed)?;
-        let stalled = [([("reason", Closed::WriteStall.as_str())], sums[layout.stalled_streams])];
-        counters(&mut out, "keyward_client_streams_reset", "HTTP/2 streams ended by keyward", &stalled)?;
+        let limited = Door::ALL.iter().map(|each| ([("limit", each.as_str())], sums[layout.limited + each.index()]));
+        let help = "Client connections that met a limit before they were served: closed where it is their address's, else held";
+        counters(&mut out, "keyward_client_connections_limited", help, &limited.collect::<Vec<_>>())?;
+        let resets = StreamReset::ALL
+            .iter()
+            .map(|each| ([("reason", each.as_str())], sums[layout.stream_resets + each.index()]));
+        let help = "HTTP/2 streams reset by keyward";
+        counters(&mut out, "keyward_client_streams_reset", help, &resets.collect::<Vec<_>>())?;
 
         let handshakes = HandshakeFailure::ALL
             .iter()

@@ -11,9 +11,9 @@ fn with(change: impl FnOnce(&mut Timeouts)) -> Face {
 
 #[test]
 fn a_silent_client_is_freed() {
-    let face = with(|timeouts| timeouts.header = SHORT);
+    let face = with(|timeouts| timeouts.first_byte = SHORT);
     assert!(read_to_close(&mut face.connect()).is_empty());
-    face.wait_for_closed("header_timeout");
+    face.wait_for_closed("first_byte_timeout");
 }
 
 #[test]
@@ -119,22 +119,6 @@ fn a_refused_upload_may_go_on_for_a_while_and_meets_no_reset() {
     }
     drop(client);
     face.wait_for_closed("done");
-}
-
-#[test]
-fn above_the_cap_a_connection_waits_until_another_ends() {
-    let face = Case { connections: 1, workers: 2, ..Case::default() }.start();
-    let mut first = face.connect();
-    ask(&mut first, "/");
-    let mut second = face.connect();
-    second.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
-    // Still the first one's turn, request after request.
-    for requests in 2..20 {
-        ask(&mut first, "/");
-        assert_eq!(face.begun.load(Ordering::SeqCst), requests);
-    }
-    drop(first);
-    assert!(read_answer(&mut second).starts_with("HTTP/1.1 200 OK\r\n"));
 }
 
 #[test]

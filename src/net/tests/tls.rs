@@ -18,13 +18,13 @@ use super::*;
 use crate::net::config::CertificateFiles;
 
 /// Two certificates, and clients that trust both.
-struct Pki {
+pub(super) struct Pki {
     _folder: tempfile::TempDir,
     server: ServerTls,
     roots: Arc<RootCertStore>,
 }
 
-fn pki() -> Pki {
+pub(super) fn pki() -> Pki {
     let folder = tempfile::tempdir().unwrap();
     let mut roots = RootCertStore::empty();
     let files = ["one.test", "two.test"].map(|name| certificate(folder.path(), name, &mut roots));
@@ -42,11 +42,11 @@ fn certificate(folder: &Path, name: &str, roots: &mut RootCertStore) -> Certific
 }
 
 impl Pki {
-    fn case(&self) -> Case {
+    pub(super) fn case(&self) -> Case {
         Case { tls: Some(self.server.clone()), ..Case::default() }
     }
 
-    async fn connect(&self, face: &Face, name: &str, alpn: &[&[u8]]) -> TlsStream<tokio::net::TcpStream> {
+    pub(super) async fn connect(&self, face: &Face, name: &str, alpn: &[&[u8]]) -> TlsStream<tokio::net::TcpStream> {
         let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -58,7 +58,7 @@ impl Pki {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 
-    async fn http2(&self, face: &Face, name: &str) -> http2::SendRequest<Full<Bytes>> {
+    pub(super) async fn http2(&self, face: &Face, name: &str) -> http2::SendRequest<Full<Bytes>> {
         self.http2_with_end(face, name).await.0
     }
 
@@ -83,7 +83,7 @@ fn get(path: &str) -> Request<Full<Bytes>> {
     Request::get(format!("https://one.test{path}")).body(Full::default()).unwrap()
 }
 
-async fn text(sender: &mut http2::SendRequest<Full<Bytes>>, path: &str) -> String {
+pub(super) async fn text(sender: &mut http2::SendRequest<Full<Bytes>>, path: &str) -> String {
     let answer = sender.send_request(get(path)).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
@@ -172,6 +172,25 @@ fn a_client_that_does_not_shake_hands_is_freed() {
     face.wait_for_line(r#"keyward_tls_handshake_failures_total{reason="timeout"} 1"#);
 }
 
+#[tokio::test]
+async fn a_slow_handshake_makes_way_where_there_is_no_room_for_another() {
+    let pki = pki();
+    let mut case = pki.case();
+    case.limits.handshakes = 1;
+    let face = case.start();
+    let mut silent = face.connect();
+    face.wait_for_line("keyward_client_connections 1");
+    let mut client = pki.http2(&face, "one.test").await;
+    assert_eq!(text(&mut client, "/worker").await, "0");
+    assert!(read_to_close(&mut silent).is_empty());
+    face.wait_for_line(r#"keyward_client_connections_limited_total{limit="handshakes"} 1"#);
+    face.wait_for_line(r#"keyward_client_connections_closed_total{reason="handshake_timeout"} 1"#);
+    // Those that are done take no place.
+    let mut other = pki.http2(&face, "two.test").await;
+    assert_eq!(text(&mut other, "/worker").await, "0");
+    assert_eq!(text(&mut client, "/worker").await, "0");
+}
+
 #[test]
 fn plain_http_on_a_tls_port_is_counted_as_such() {
     let pki = pki();
@@ -215,8 +234,9 @@ fn a_tls_listener_without_a_certificate_does_not_start() {
     let plain = Case::default();
     let setup = Setup {
         name: "keyward-test",
-        limits: Limits { connections: 1, header_bytes: Size(8192), buffer_bytes: Size(8192), streams: 1 },
+        limits: plain.limits,
         timeouts: plain.timeouts,
+        exempt: Arc::default(),
         tls: None,
         metrics: Metrics::new(Names::default()),
         clock: Clock::System,

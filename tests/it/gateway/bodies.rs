@@ -242,7 +242,7 @@ fn an_answer_that_stops_coming_is_broken_off() {
     assert_eq!(wire.chunk().unwrap(), b"half");
     assert!(wire.is_ended());
     origin.expect_ended(1);
-    assert_eq!(keyward.logged("/stalled", 1)[0]["reason"], "origin_broke_off");
+    assert_eq!(keyward.logged("/stalled", 1)[0]["reason"], "origin_stalled");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod canonical;
 mod carriers;
 mod headers;
 mod life;
+mod limits;
 mod origins;
 mod routes;
 mod scopes;

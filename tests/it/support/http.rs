@@ -57,6 +57,16 @@ impl Wire {
 }
 
 impl Wire {
+    /// Another hold of the same connection, to send by.
+    pub(crate) fn another(&self) -> Self {
+        Self::over(self.stream.try_clone().unwrap())
+    }
+
+    /// Sends bytes; whether the other side still takes any.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
     /// Sends bytes while the answer is read, as far as the other side takes them.
     pub(crate) fn send_meanwhile(&self, bytes: Vec<u8>) {
         let mut stream = self.stream.try_clone().unwrap();
