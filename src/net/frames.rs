@@ -52,6 +52,9 @@ impl<S> Counted<S> {
         let (budget, metrics) = (&mut self.budget, &self.metrics);
         self.sent.read(bytes, |frame| {
             budget.sent(frame);
+            if frame.is_a_lone_status() {
+                metrics.parse_error(ParseError::TooLarge);
+            }
             if let Some(why) = frame.reset_by_us() {
                 metrics.stream_reset(why);
             }
@@ -159,11 +162,20 @@ impl Budget {
 /// A frame, as far as its head tells; of RST_STREAM its error code too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Frame {
+    length: usize,
     kind: u8,
+    flags: u8,
     code: u32,
 }
 
 impl Frame {
+    /// Where this frame is sent by us: whether it is h2's own answer to a head that is too large, 431 and nothing else, of
+    /// which it tells nobody. It takes five bytes, or one once the client remembers it (RFC 7541, 6.1 and 6.2.1); what we
+    /// answer has a date too, and so is never as short.
+    fn is_a_lone_status(self) -> bool {
+        self.kind == HEADERS && self.flags & END_STREAM != 0 && matches!(self.length, 1 | 5)
+    }
+
     /// Where this frame is sent by us: why it resets a stream, if it is not the ordinary end of one that was left.
     fn reset_by_us(self) -> Option<StreamReset> {
         match (self.kind, self.code) {
@@ -200,11 +212,12 @@ impl Frames {
             self.have += taken;
             bytes = &bytes[taken..];
             if self.have == self.wanted() {
-                let [_, _, _, kind, ..] = self.begun;
+                let [_, _, _, kind, flags, ..] = self.begun;
+                let length = self.length();
                 let code = if self.have > HEAD { number(&self.begun[HEAD..]) } else { 0 };
-                self.skip = self.length() - (self.have - HEAD);
+                self.skip = length - (self.have - HEAD);
                 self.have = 0;
-                each(Frame { kind, code });
+                each(Frame { length, kind, flags, code });
             }
         }
     }
@@ -240,6 +253,8 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
 
 const NO_ERROR: u32 = 0;
 const REFUSED_STREAM: u32 = 7;
@@ -284,7 +299,7 @@ mod tests {
     #[test]
     fn what_asks_nothing_is_fine_beside_what_does() {
         let (mut budget, now) = (budget(1, 5), BootTime::from_nanos(1));
-        let of = |kind| Frame { kind, code: 0 };
+        let of = |kind| Frame { length: 0, kind, flags: 0, code: 0 };
         for _ in 0..1000 {
             budget.sent(of(DATA));
             for _ in 0..FOR_EACH_USEFUL {

@@ -31,6 +31,7 @@ mod door;
 mod frames;
 mod reaper;
 mod serve;
+mod turn;
 mod watch;
 
 use std::rc::Rc;

@@ -33,6 +33,7 @@ use super::conn::{Conn, InFlight, Phase};
 use super::frames::Counted;
 use super::peer::{Peer, TlsPeer};
 use super::tls::{ALPN_HTTP2, ServerTls};
+use super::turn::Turns;
 use super::watch::Watched;
 use crate::telemetry::label::{Closed, HandshakeFailure, ParseError};
 use crate::telemetry::metrics::Shard;
@@ -50,13 +51,14 @@ pub(super) struct Serving<H> {
     handler: H,
     limits: Limits,
     http1: http1::Builder,
+    handshakes: Turns,
     metrics: Rc<Shard>,
 }
 
 impl<H: Handler> Serving<H> {
     pub(super) fn new(handler: H, limits: Limits, metrics: Rc<Shard>) -> Rc<Self> {
         let http1 = http1(&limits);
-        Rc::new(Self { handler, limits, http1, metrics })
+        Rc::new(Self { handler, limits, http1, handshakes: Turns::default(), metrics })
     }
 
     /// Serves one client until either side is done, and tells why it ended. Its place among the `handshake`s is given back
@@ -112,6 +114,7 @@ impl<H: Handler> Serving<H> {
 
     async fn handshake(&self, stream: Watched, conn: &Conn, tls: &ServerTls) -> Result<TlsStream<Watched>, Closed> {
         let accept = pin!(TlsAcceptor::from(tls.config()).accept(stream));
+        let accept = pin!(self.handshakes.take(accept));
         match conn.run(accept, |_| {}).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {

@@ -10,6 +10,7 @@ mod demo;
 mod floors;
 mod gateway;
 mod httpbin;
+mod limits_page;
 mod memory;
 mod readme;
 mod settings;

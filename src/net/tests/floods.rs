@@ -128,6 +128,30 @@ async fn a_header_block_that_goes_on_without_end() {
     assert_eq!(face.begun.load(Ordering::SeqCst), 2);
 }
 
+/// A head of a byte for each of its `fields`, which all the same counts for 60 once unpacked (RFC 7541, 4.1).
+fn short_and_large(stream: u32, fields: usize) -> Vec<u8> {
+    let block = [&b"\x82\x87\x84\x41\x08one.test"[..], &vec![0x90; fields]].concat();
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)
+}
+
+#[tokio::test]
+async fn a_head_that_grows_when_it_is_unpacked() {
+    let pki = pki();
+    let face = pki.case().start();
+    // Twice what is allowed is parsed, so that the handler can refuse it; four times that is a bomb.
+    let mut raw = Raw::connect(&pki, &face).await;
+    for (stream, count) in streams(3).zip(1..) {
+        raw.send(&short_and_large(stream, 1500)).await;
+        face.wait_for_line(&format!(r#"keyward_parse_errors_total{{reason="too_large"}} {count}"#));
+    }
+    face.wait_for_line("keyward_client_connections 1");
+    drop(raw);
+    face.wait_for_line("keyward_client_connections 0");
+    ends(&face, &pki, &short_and_large(1, 6000)).await;
+    assert_eq!(face.begun.load(Ordering::SeqCst), 2);
+    face.wait_for_line(r#"keyward_parse_errors_total{reason="too_large"} 3"#);
+}
+
 #[tokio::test]
 async fn data_frames_without_data() {
     let pki = pki();

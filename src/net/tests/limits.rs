@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use socket2::{Domain, Socket, Type};
 
 use super::*;
+use crate::clock::{ManualClock, Timestamp};
 
 /// A client from this address of the loopback network.
 fn connect_from(face: &Face, address: [u8; 4]) -> TcpStream {
@@ -90,15 +91,19 @@ fn a_connection_ends_after_as_many_requests_as_it_may_have() {
 
 #[test]
 fn an_old_connection_ends_once_its_answer_is_given() {
-    let face = with(|case| case.timeouts.connection_age = SHORT);
+    let clock = ManualClock::at(Timestamp::from_millis(0));
+    let face = with(|case| {
+        case.timeouts.connection_age = SHORT;
+        case.clock = Clock::Manual(clock.clone());
+    });
     let mut idle = face.connect();
     ask(&mut idle, "/");
     let mut busy = face.connect();
     busy.write_all(b"GET /wait HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
     face.wait_for_begun(2);
+    clock.advance(SHORT.0);
     assert!(read_to_close(&mut idle).is_empty());
     face.wait_for_line(r#"keyward_client_connections_closed_total{reason="age"} 1"#);
-    thread::sleep(SHORT.0 * 2);
     face.gate.add_permits(1);
     let answer = read_answer(&mut busy);
     assert!(answer.contains("connection: close") && answer.contains("waited"), "{answer}");

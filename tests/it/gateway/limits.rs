@@ -68,7 +68,7 @@ fn a_request_too_many_is_told_to_come_back_before_anything_is_done_for_it() {
     let (keyward, key) = before(&origin.url(), "server.limits.requests = 2");
     let mut held: Vec<_> = ["/one", "/two"].iter().map(|path| ask(&keyward, &key, path)).collect();
     eventually("both are asked", || origin.seen().heads.len() == 2);
-    expect_line(&keyward, "keyward_requests_in_flight 2");
+    expect_line(&keyward, "keyward_requests_in_flight 2.0");
     // A wrong key is not told so either: it was not looked at.
     for secret in [key.secret.as_str(), "an-opaque-secret-that-nobody-has"] {
         let answer = keyward.get("/three", secret);
@@ -80,7 +80,7 @@ fn a_request_too_many_is_told_to_come_back_before_anything_is_done_for_it() {
     expect_decision(&keyward, "failed", "overloaded", 2);
     (0..2).for_each(|_| open.send(()).unwrap());
     assert!(held.iter_mut().all(|wire| wire.answer("GET").status == 200));
-    expect_line(&keyward, "keyward_requests_in_flight 0");
+    expect_line(&keyward, "keyward_requests_in_flight 0.0");
     open.send(()).unwrap();
     assert_eq!(keyward.get("/four", &key.secret).status, 200);
     assert_eq!(origin.seen().heads.len(), 3);
@@ -107,16 +107,16 @@ fn the_streams_of_http_2_count_among_the_requests_in_flight() {
     let load = ["-n", "10", "-c", "1", "-m", "10", "-H", &token, &url];
     let mut load = Command::new("h2load").args(load).stdout(std::process::Stdio::piped()).spawn().unwrap();
     expect_decision(&keyward, "failed", "overloaded", 8);
-    expect_line(&keyward, "keyward_requests_in_flight 2");
+    expect_line(&keyward, "keyward_requests_in_flight 2.0");
     (0..2).for_each(|_| open.send(()).unwrap());
     assert!(load.wait().unwrap().success());
-    expect_line(&keyward, "keyward_requests_in_flight 0");
+    expect_line(&keyward, "keyward_requests_in_flight 0.0");
 }
 
 #[test]
 fn a_body_that_comes_a_byte_at_a_time_is_broken_off() {
     let origin = Origin::plain();
-    let limits = "server.timeouts.body_idle = \"1s\"\nserver.limits.body_rate = \"10KiB\"";
+    let limits = "server.timeouts.body_idle = \"3s\"\nserver.limits.body_rate = \"10KiB\"";
     let (keyward, key) = before(&origin.url(), limits);
     let mut wire = keyward.wire();
     wire.send(post(&key, "Content-Length: 1000000"));
@@ -142,13 +142,13 @@ fn a_body_that_stops_or_is_too_long_is_counted_as_such() {
     wire.send(post(&key, "Content-Length: 10") + "half");
     assert_eq!(status_and_code(&wire.answer("POST")), (408, "REQUEST_TIMEOUT".to_owned()));
     expect_decision(&keyward, "allowed", "body_stalled", 1);
-    for (sent, framing) in
+    for (sent, count) in
         [("Content-Length: 11\r\n\r\nhello world", 1), ("Transfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n", 2)]
     {
         let mut wire = keyward.wire();
         wire.send(format!("POST /a HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n{sent}", key.secret));
         assert_eq!(status_and_code(&wire.answer("POST")), (413, "PAYLOAD_TOO_LARGE".to_owned()));
-        expect_decision(&keyward, "allowed", "body_too_large", framing);
+        expect_decision(&keyward, "allowed", "body_too_large", count);
     }
 }
 
@@ -156,7 +156,7 @@ fn a_body_that_stops_or_is_too_long_is_counted_as_such() {
 fn a_head_that_is_too_large_is_counted_whoever_refuses_it() {
     let origin = Origin::plain();
     let (keyward, key) = before(&origin.url(), "server.limits.header_bytes = \"8KiB\"");
-    let mut ask = |bytes: usize| {
+    let ask = |bytes: usize| {
         keyward.wire().ask(
             "GET",
             "/",
@@ -228,7 +228,7 @@ fn an_answers_head_that_is_too_large_is_no_answer() {
 #[test]
 fn who_waits_for_an_origin_is_bounded_in_number_and_in_time() {
     let (origin, open) = gated();
-    let limits = "origin.connections = 1\norigin.waiting = 1\norigin.connect = \"3s\"";
+    let limits = "origin.connections = 1\norigin.waiting = 1\norigin.connect = \"5s\"";
     let (keyward, key) = before(&origin.url(), limits);
     let mut first = ask(&keyward, &key, "/first");
     eventually("the origin is asked", || origin.seen().heads.len() == 1);
