@@ -312,6 +312,11 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    /// Whether it came over HTTP/2.
+    pub(super) fn is_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
     /// Whether its connection takes no further request.
     pub(super) fn is_last(&self) -> bool {
         self.conn.is_leaving()

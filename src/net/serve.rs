@@ -171,7 +171,7 @@ impl<H: Handler> Serving<H> {
                 // hyper says so by itself only where it learned of it before it wrote the head.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Answer { body, in_flight }))
+            Ok(response.map(|body| Answer { body, in_flight, held: None }))
         }
     }
 
@@ -190,6 +190,20 @@ impl<H: Handler> Serving<H> {
 struct Answer<B> {
     body: B,
     in_flight: InFlight,
+    /// The end of what the body gave last.
+    held: Option<Bytes>,
+}
+
+impl<B> Answer<B> {
+    /// What is handed over of `data` now. h2 takes whatever it is given and keeps it until the client takes it, and hyper
+    /// drops an answer whose end was handed over: a stream could then keep all of its last bytes waiting without being seen
+    /// to. So HTTP/2 gets no more than the last frame ahead of what the client has room for.
+    fn cut(&mut self, mut data: Bytes) -> Bytes {
+        if self.in_flight.is_stream() && data.len() > FRAME {
+            self.held = Some(data.split_off((data.len() - 1) / FRAME * FRAME));
+        }
+        data
+    }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Answer<B> {
@@ -197,14 +211,20 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Answer<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let frame = match self.held.take() {
+            Some(held) => Poll::Ready(Some(Ok(Frame::data(held)))),
+            None => Pin::new(&mut self.body).poll_frame(cx),
+        };
         // hyper asks for more only once the client has room for it.
         self.in_flight.offered(frame.is_ready());
-        frame
+        frame.map_ok(|frame| match frame.into_data() {
+            Ok(data) => Frame::data(self.cut(data)),
+            Err(other) => other,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.held.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -270,12 +290,15 @@ fn http2(limits: &Limits, exec: LocalExec) -> http2::Builder<LocalExec> {
         .max_header_list_size(u32::try_from(parsed(limits)).unwrap_or(u32::MAX))
         // The default of 400 KiB a stream is 40 MiB a connection.
         .max_send_buf_size(64 * 1024)
-        .max_frame_size(16 * 1024)
+        .max_frame_size(u32::try_from(FRAME).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(limits.pending_resets)
         .max_local_error_reset_streams(limits.error_resets)
         .auto_date_header(true);
     builder
 }
+
+/// An HTTP/2 frame's payload, at most.
+const FRAME: usize = 16 * 1024;
 
 /// Throws away what the client still sends, for a while, where closing at once could lose the answer.
 async fn linger(mut stream: Watched, conn: &Conn, ended: Result<(), Closed>) -> Result<(), Closed> {

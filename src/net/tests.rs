@@ -68,6 +68,7 @@ impl Handler for Scripted {
                 *response.status_mut() = StatusCode::UNAUTHORIZED;
                 response
             }
+            "/large" => Response::new(Text::Once(Some(vec![b'.'; 100 * 1024].into()))),
             "/endless" => Response::new(Text::Endless),
             "/panic" => panic!("asked to"),
             _ => {

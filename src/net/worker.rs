@@ -239,7 +239,7 @@ struct Worker<H> {
     clock: Clock,
     time: CoarseTime,
     metrics: Rc<Shard>,
-    /// When the log was last told of an address that has too many connections.
+    /// When the log was last told of a client that wants too much.
     warned: Cell<Option<BootTime>>,
 }
 
@@ -297,6 +297,9 @@ impl<H: Handler> Worker<H> {
                 let _listed = worker.connections.add(&conn);
                 let mut count = Count::open(&worker.metrics);
                 count.why = worker.serving.connection(stream, address, &conn, &transport, handshake).await;
+                if count.why == Closed::Flood && worker.may_warn() {
+                    tracing::warn!(client = %address.ip(), "an HTTP/2 client overdid resets or frames that ask nothing");
+                }
             });
         }
     }
@@ -324,12 +327,19 @@ impl<H: Handler> Worker<H> {
 
     fn turned_away(&self, address: IpAddr) {
         self.metrics.limited(label::Door::PerAddress);
-        let now = self.time.get();
-        // Nobody should be able to fill the log by knocking.
-        if self.warned.get().is_none_or(|last| now.since(last) >= WARNS_EVERY) {
-            self.warned.set(Some(now));
+        if self.may_warn() {
             tracing::warn!(client = %address, "an address has all the connections it may have; more are closed");
         }
+    }
+
+    /// Whether the log was not told of a client for a while. Nobody should be able to fill it by knocking.
+    fn may_warn(&self) -> bool {
+        let now = self.time.get();
+        let may = self.warned.get().is_none_or(|last| now.since(last) >= WARNS_EVERY);
+        if may {
+            self.warned.set(Some(now));
+        }
+        may
     }
 }
 

@@ -215,6 +215,20 @@ async fn a_stream_more_than_may_be_is_refused_and_the_others_are_answered() {
     assert_eq!(face.begun.load(Ordering::SeqCst), 2);
 }
 
+#[tokio::test]
+async fn a_stream_whose_last_bytes_are_not_taken_is_ended_too() {
+    let pki = pki();
+    let mut case = pki.case();
+    case.timeouts.write_stall = SHORT;
+    let face = case.start();
+    let mut raw = Raw::connect(&pki, &face).await;
+    // A window of one byte for each stream (RFC 9113, 6.5.2), and an answer that comes all at once.
+    let one_byte = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]);
+    raw.send(&[one_byte, request(1, "/large", true)].concat()).await;
+    face.wait_for_line(r#"keyward_client_streams_reset_total{reason="write_stall"} 1"#);
+    face.wait_for_line("keyward_client_connections 1");
+}
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;

@@ -147,6 +147,20 @@ async fn an_idle_http2_connection_is_told_and_freed() {
 }
 
 #[tokio::test]
+async fn a_connection_that_has_had_its_requests_is_told_and_ends() {
+    let pki = pki();
+    let mut case = pki.case();
+    case.limits.connection_requests = 2;
+    let face = case.start();
+    let (mut client, end) = pki.http2_with_end(&face, "one.test").await;
+    for _ in 0..2 {
+        assert_eq!(text(&mut client, "/worker").await, "0");
+    }
+    tokio::time::timeout(BOUND, end).await.unwrap().unwrap().unwrap();
+    face.wait_for_closed("requests");
+}
+
+#[tokio::test]
 async fn one_stream_that_is_not_read_is_ended_and_its_connection_lives_on() {
     let pki = pki();
     let mut case = pki.case();
