@@ -116,7 +116,7 @@ impl AsyncRead for Tcp {
             return Poll::Ready(read);
         }
         let Self { stream, silence, .. } = &mut *self;
-        silence.or_ask(|| Pin::new(stream).poll_read(cx, buf))
+        silence.or_ask(cx, |cx| Pin::new(stream).poll_read(cx, buf))
     }
 }
 

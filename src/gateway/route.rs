@@ -246,7 +246,7 @@ fn collect<T>(
 
 /// What follows each segment that is named so. Without regard to case: an origin that has none would read `/Accounts/` as
 /// `/accounts/`.
-fn after<'p>(is_named: impl Fn(&str) -> bool, path: &'p str) -> impl Iterator<Item = &'p str> {
+fn after(is_named: impl Fn(&str) -> bool, path: &str) -> impl Iterator<Item = &str> {
     let mut follows = false;
     segments(path).filter(move |part| std::mem::replace(&mut follows, is_named(part)))
 }

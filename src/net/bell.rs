@@ -109,17 +109,16 @@ impl Silence {
     }
 
     /// Asks by `read`, unless it would be told again that there is nothing.
-    pub fn or_ask<T>(&mut self, read: impl FnOnce() -> Poll<T>) -> Poll<T> {
-        let shared = &*self.bell.shared;
+    pub fn or_ask<T>(&mut self, cx: &mut Context<'_>, read: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         // Read first: a ring during the read, such as the runtime's when a task has had its share, is news.
-        let now = shared.rings.load(Ordering::Relaxed);
-        // Elsewhere the runtime would wake, and has been told to wake, somebody else.
-        let attended = shared.attended.load(Ordering::Relaxed);
-        if attended && self.since == Some(now) {
+        let now = self.bell.shared.rings.load(Ordering::Relaxed);
+        // For anybody else the runtime rings no bell.
+        let ours = cx.waker().will_wake(&self.bell.waker);
+        if ours && self.since == Some(now) {
             return Poll::Pending;
         }
-        let read = read();
-        self.since = (attended && read.is_pending()).then_some(now);
+        let read = read(cx);
+        self.since = (ours && read.is_pending()).then_some(now);
         read
     }
 }
@@ -232,10 +231,10 @@ mod tests {
     }
 
     /// Whether the socket was really asked, which had nothing, and rang meanwhile or not.
-    fn asked(silence: &mut Silence, rings: bool) -> bool {
+    fn asked(silence: &mut Silence, cx: &mut Context<'_>, rings: bool) -> bool {
         let bell = silence.bell.clone();
         let mut asked = false;
-        let polled = silence.or_ask(|| {
+        let polled = silence.or_ask(cx, |_| {
             asked = true;
             if rings {
                 bell.ring();
@@ -251,7 +250,7 @@ mod tests {
         let (bell, (_, waker)) = (Bell::new(), task());
         let mut silence = Silence::under(bell.clone());
         let attended = |silence: &mut Silence, rings| {
-            let asked = bell.attend(&Context::from_waker(&waker), 1, |_| Poll::Ready(asked(silence, rings)));
+            let asked = bell.attend(&Context::from_waker(&waker), 1, |cx| Poll::Ready(asked(silence, cx, rings)));
             matches!(asked, Poll::Ready(true))
         };
         assert!(attended(&mut silence, false) && !attended(&mut silence, false));
@@ -259,7 +258,7 @@ mod tests {
         assert!(attended(&mut silence, true), "it rang since");
         assert!(attended(&mut silence, false), "it rang while it was asked");
         assert!(!attended(&mut silence, false));
-        assert!(asked(&mut silence, false), "where the bell is not attended, others wait");
+        assert!(asked(&mut silence, &mut Context::from_waker(&waker), false), "somebody else waits");
         assert!(attended(&mut silence, false), "and of them this bell knows nothing");
     }
 }

@@ -38,7 +38,7 @@ impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let Self { stream, silence, .. } = &mut *self;
-        let read = silence.or_ask(|| Pin::new(stream).poll_read(cx, buf));
+        let read = silence.or_ask(cx, |cx| Pin::new(stream).poll_read(cx, buf));
         if let Poll::Ready(Ok(())) = read {
             self.conn.on_read(buf.filled().len() - before);
         }
