@@ -47,6 +47,8 @@ pub(super) struct Conn {
     /// Why it leaves, where that is our wish.
     leaves_for: Cell<Option<Closed>>,
     verdict: Cell<Option<Closed>>,
+    /// A sweep found it idle, and so did the one before.
+    rests: Cell<bool>,
     /// What its socket and its task ring.
     bell: Bell,
     streams: RefCell<Vec<Rc<Stream>>>,
@@ -91,6 +93,7 @@ impl Conn {
             leaving: Cell::new(false),
             leaves_for: Cell::new(None),
             verdict: Cell::new(None),
+            rests: Cell::new(false),
             bell: Bell::new(),
             streams: RefCell::new(Vec::new()),
             fresh: RefCell::new(None),
@@ -105,6 +108,23 @@ impl Conn {
     /// What its end was decided to be, if it was.
     pub(super) fn verdict(&self) -> Option<Closed> {
         self.verdict.get()
+    }
+
+    /// Asks an HTTP/1.1 connection that has had nothing to do since the sweep before to come to rest.
+    pub(super) fn send_to_rest(&self) {
+        if self.is_at_rest() && self.since.get() < self.time.get() && !self.rests.replace(true) {
+            self.bell.ring();
+        }
+    }
+
+    /// Whether it was asked to, and has still nothing to do. Asked once.
+    pub(super) fn may_rest(&self) -> bool {
+        self.rests.get() && self.rests.replace(false) && self.is_at_rest()
+    }
+
+    /// Whether everything was answered and every byte of it taken.
+    fn is_at_rest(&self) -> bool {
+        self.phase.get() == Phase::Idle && !self.http2.get() && self.blocked.get().is_none() && !self.leaving.get()
     }
 
     /// Whether it takes no further request.

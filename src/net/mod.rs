@@ -30,6 +30,7 @@ mod conn;
 mod door;
 mod frames;
 mod reaper;
+mod rest;
 mod serve;
 mod turn;
 mod watch;

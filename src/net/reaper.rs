@@ -126,8 +126,9 @@ pub(super) async fn sweep(
             for _ in 0..conn.end_stalled_streams(&limits) {
                 metrics.stream_reset(StreamReset::WriteStall);
             }
-            if let Some(why) = conn.overdue(&limits) {
-                conn.expire(why);
+            match conn.overdue(&limits) {
+                Some(why) => conn.expire(why),
+                None => conn.send_to_rest(),
             }
         });
     }

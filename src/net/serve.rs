@@ -32,6 +32,7 @@ use super::config::Limits;
 use super::conn::{Conn, InFlight, Phase};
 use super::frames::Counted;
 use super::peer::{Peer, TlsPeer};
+use super::rest::{Active, Readable, Rewound, Step, rest};
 use super::tls::{ALPN_HTTP2, ServerTls};
 use super::turn::Turns;
 use super::watch::Watched;
@@ -93,12 +94,12 @@ impl<H: Handler> Serving<H> {
             conn.speak(http2);
             let peer = Rc::new(Peer::new(address, local, None, Rc::clone(conn)));
             if http2 {
-                return self.http2(stream, conn, peer).await;
+                return Box::pin(self.http2(stream, conn, peer)).await;
             }
             let (stream, ended) = self.http1(stream, conn, peer).await;
             return linger(stream, conn, ended).await;
         };
-        let stream = self.handshake(stream, conn, tls).await?;
+        let stream = Box::pin(self.handshake(stream, conn, tls)).await?;
         drop(handshake);
         let (_, session) = stream.get_ref();
         let (name, http2) = (session.server_name().map(Into::into), session.alpn_protocol() == Some(ALPN_HTTP2));
@@ -106,7 +107,7 @@ impl<H: Handler> Serving<H> {
         let peer = Rc::new(Peer::new(address, local, Some(secured), Rc::clone(conn)));
         conn.speak(http2);
         if http2 {
-            return self.http2(stream, conn, peer).await;
+            return Box::pin(self.http2(stream, conn, peer)).await;
         }
         let (stream, ended) = self.http1(stream, conn, peer).await;
         linger(stream.into_inner().0, conn, ended).await
@@ -130,15 +131,50 @@ impl<H: Handler> Serving<H> {
         }
     }
 
-    async fn http1<I>(self: &Rc<Self>, io: I, conn: &Rc<Conn>, peer: Rc<Peer>) -> (I, Result<(), Closed>)
+    async fn http1<I>(self: &Rc<Self>, stream: I, conn: &Rc<Conn>, peer: Rc<Peer>) -> (I, Result<(), Closed>)
+    where
+        I: Readable + AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let mut io = Rewound { ahead: Bytes::new(), stream };
+        loop {
+            // Boxed, for its memory is given back while the connection rests.
+            let (back, step) = Box::pin(self.http1_until_idle(io, conn, &peer)).await;
+            io = back;
+            match step {
+                Ok(Step::Ended(ended)) => return (io.stream, ended.map_err(|error| self.failed(&error))),
+                Err(why) => return (io.stream, Err(why)),
+                // A head has begun, right behind the request before.
+                Ok(Step::Idle) if !io.ahead.is_empty() => conn.enter(Phase::Head),
+                Ok(Step::Idle) => {
+                    self.metrics.client_rests();
+                    let rested = conn.run(pin!(rest(&io.stream, conn)), |_| {}).await;
+                    if let Err(why) = rested {
+                        return (io.stream, Err(why));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn http1_until_idle<I>(
+        self: &Rc<Self>,
+        io: Rewound<I>,
+        conn: &Rc<Conn>,
+        peer: &Rc<Peer>,
+    ) -> (Rewound<I>, Result<Step<hyper::Result<()>>, Closed>)
     where
         I: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let service = service_fn(|request| self.answer(conn, &peer, request));
-        let mut connection = self.http1.serve_connection(TokioIo::new(io), service);
-        let ended = conn.run(Pin::new(&mut connection), http1::Connection::graceful_shutdown).await;
-        let ended = ended.and_then(|result| result.map_err(|error| self.failed(&error)));
-        (connection.into_parts().io.into_inner(), ended)
+        let service = service_fn(|request| self.answer(conn, peer, request));
+        let connection = self.http1.serve_connection(TokioIo::new(io), service);
+        let mut active = Active { connection, conn };
+        let step = conn
+            .run(Pin::new(&mut active), |active| Pin::new(&mut active.get_mut().connection).graceful_shutdown())
+            .await;
+        let parts = active.connection.into_parts();
+        // Empty, it would still hold the whole buffer.
+        let ahead = if parts.read_buf.is_empty() { Bytes::new() } else { parts.read_buf };
+        (Rewound { ahead, stream: parts.io.into_inner().stream }, step)
     }
 
     async fn http2<I>(self: &Rc<Self>, io: I, conn: &Rc<Conn>, peer: Rc<Peer>) -> Result<(), Closed>

@@ -4,6 +4,7 @@ mod clear;
 mod drain;
 mod floods;
 mod limits;
+mod rest;
 mod stages;
 mod tls;
 

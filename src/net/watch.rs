@@ -28,6 +28,11 @@ impl Watched {
         Self { stream, conn, silence }
     }
 
+    /// Ready once the socket may have something to read.
+    pub(super) fn poll_socket(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_read_ready(cx).map(drop)
+    }
+
     fn mark<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.conn.on_write(written.is_ready());
         written

@@ -157,6 +157,11 @@ impl Shard {
         self.add(self.book.layout.opened, 1);
     }
 
+    /// A client's idle connection came to rest: it holds little more than its socket.
+    pub fn client_rests(&self) {
+        self.add(self.book.layout.rests, 1);
+    }
+
     /// A client's connection ended.
     pub fn client_closed(&self, why: Closed) {
         self.add(self.book.layout.closed + why.index(), 1);

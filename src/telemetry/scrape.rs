@@ -83,6 +83,9 @@ impl Collector for Scrape {
 
         let closed: Vec<_> =
             Closed::ALL.iter().map(|each| ([("reason", each.as_str())], sums[layout.closed + each.index()])).collect();
+        let help = "Times an idle connection was reduced to its socket";
+        out.encode_descriptor("keyward_client_connection_rests", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&sums[layout.rests], None)?;
         let open = sums[layout.opened].saturating_sub(closed.iter().map(|(_, count)| count).sum());
         out.encode_descriptor("keyward_client_connections", "Open client connections", None, MetricType::Gauge)?
             .encode_gauge(&open)?;

@@ -1,0 +1,110 @@
+//! An idle HTTP/1.1 connection, reduced to its socket.
+//!
+//! hyper keeps the buffers of a connection for as long as it lives, and the future of its last request with them: some 30
+//! KiB, which most connections of a busy server hold for nothing most of the time. So a connection that has nothing to do
+//! for a moment is taken apart; what is left waits for the socket to become readable, and is put together again then.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
+
+use super::conn::Conn;
+use super::watch::Watched;
+
+/// A stream that can tell when its socket has something.
+pub(super) trait Readable {
+    /// Ready once something may be read, the end or an error included.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl Readable for Watched {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_socket(cx)
+    }
+}
+
+impl Readable for TlsStream<Watched> {
+    /// Nothing decrypted waits: the last read of it found nothing.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_ref().0.poll_socket(cx)
+    }
+}
+
+/// Ready once the socket has something or the connection is to leave; either is for hyper to see to.
+pub(super) async fn rest(stream: &impl Readable, conn: &Conn) {
+    std::future::poll_fn(|cx| if conn.is_leaving() { Poll::Ready(()) } else { stream.poll_readable(cx) }).await;
+}
+
+/// What becomes of a connection that is polled.
+pub(super) enum Step<T> {
+    Ended(T),
+    /// It has nothing to do, for a while already.
+    Idle,
+}
+
+/// A connection until it ends or may rest.
+pub(super) struct Active<'a, C> {
+    pub(super) connection: C,
+    pub(super) conn: &'a Conn,
+}
+
+impl<C: Future + Unpin> Future for Active<'_, C> {
+    type Output = Step<C::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.conn.may_rest() {
+            return Poll::Ready(Step::Idle);
+        }
+        Pin::new(&mut self.connection).poll(cx).map(Step::Ended)
+    }
+}
+
+/// A stream and what of it was read too far.
+#[derive(Debug)]
+pub(super) struct Rewound<S> {
+    pub(super) ahead: Bytes,
+    pub(super) stream: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.ahead.is_empty() {
+            return Pin::new(&mut this.stream).poll_read(cx, buf);
+        }
+        let now = this.ahead.len().min(buf.remaining());
+        buf.put_slice(&this.ahead[..now]);
+        this.ahead.advance(now);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
