@@ -6,5 +6,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // The allocator would take memory by two megabytes at a time, and a small server would seem a large one. Where the
+    // kernel knows no such pages there is nothing to switch off.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     keyward::cli::main()
 }

@@ -95,6 +95,8 @@ pub struct OriginConfig {
     pub waiting: usize,
     /// An answer's head.
     pub response_header_bytes: Size,
+    /// What is read of an answer at once, at most.
+    pub buffer_bytes: Size,
     /// The client's `Host` goes on to the origin.
     pub preserve_host: bool,
     /// Once, on a fresh connection, where nothing can happen twice.
@@ -123,6 +125,8 @@ pub struct ServiceConfig {
     pub waiting: Option<usize>,
     /// See [`OriginConfig::response_header_bytes`].
     pub response_header_bytes: Option<Size>,
+    /// See [`OriginConfig::buffer_bytes`].
+    pub buffer_bytes: Option<Size>,
     /// See [`OriginConfig::preserve_host`].
     pub preserve_host: Option<bool>,
     /// See [`OriginConfig::retry`].

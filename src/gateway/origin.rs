@@ -176,7 +176,9 @@ impl Pool {
         let stream = connect(service, &bell).await.map_err(OriginError::Unreachable)?;
         let look = stream.look();
         let mut builder = Builder::new();
-        builder.max_buf_size(128 * 1024).max_header_size(service.response_header_bytes);
+        // Below 8 KiB hyper panics; and a head that is allowed must fit.
+        let buffer = service.buffer_bytes.max(service.response_header_bytes).max(8 * 1024);
+        builder.max_buf_size(buffer).max_header_size(service.response_header_bytes);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(OriginError::Broken)?;
         Ok(Box::new(Link { sender, connection, bell, alarm: Alarm::new(self.clock.clone()), look, slot }))
     }

@@ -30,6 +30,7 @@ pub(super) struct Service {
     pub(super) connections: usize,
     pub(super) waiting: usize,
     pub(super) response_header_bytes: usize,
+    pub(super) buffer_bytes: usize,
     pub(super) retry: bool,
 }
 
@@ -90,6 +91,7 @@ impl Service {
             keepalive_idle: said.keepalive_idle.unwrap_or(common.keepalive_idle).0,
             connections: said.connections.unwrap_or(common.connections).max(1),
             waiting: said.waiting.unwrap_or(common.waiting),
+            buffer_bytes: said.buffer_bytes.unwrap_or(common.buffer_bytes).as_usize(),
             response_header_bytes: said.response_header_bytes.unwrap_or(common.response_header_bytes).as_usize(),
             retry: said.retry.unwrap_or(common.retry),
         })

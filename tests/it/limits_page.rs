@@ -45,7 +45,13 @@ fn every_setting_is_there_with_its_default_and_none_is_left_out() {
         assert_eq!(value, row.default, "{}", row.setting);
     }
     // What is no limit, or is told in words.
-    let others = ["server.limits.buffer_bytes", "server.timeouts.drain_min", "origin.preserve_host", "origin.retry"];
+    let others = [
+        "server.limits.buffer_bytes",
+        "server.timeouts.drain_min",
+        "origin.buffer_bytes",
+        "origin.preserve_host",
+        "origin.retry",
+    ];
     for table in ["server.limits", "server.timeouts", "origin"] {
         let values = table.split('.').fold(reference.as_item(), |item, part| &item[part]);
         for (name, _) in values.as_table().unwrap() {
