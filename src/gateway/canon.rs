@@ -5,6 +5,7 @@
 //! need none (`%41` is `A`), and the case of the other escapes.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
@@ -47,8 +48,8 @@ pub(super) enum Malformed {
     /// It names a header that must not be removed.
     #[error("Connection names a header that is not the connection's")]
     Connection,
-    /// A header name with `_`, where settings refuse it.
-    #[error("header names with an underscore are not accepted")]
+    /// A header name with `_` or another sign, where settings refuse it.
+    #[error("header names of anything but letters, digits and hyphens are not accepted")]
     Underscore,
     /// The account stands in two places that differ.
     #[error("the request names two accounts")]
@@ -124,9 +125,10 @@ fn canonical_host(raw: &[u8], secure: bool) -> Result<Cow<'_, str>, Malformed> {
     }
     let authority: Authority = text.parse().map_err(|_| Malformed::Host)?;
     let (name, port) = (authority.host(), authority.port());
-    let literal = name.starts_with('[');
-    let spelled =
-        name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b) || (literal && b"[]:".contains(&b)));
+    let spelled = match name.strip_prefix('[') {
+        Some(literal) => literal.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+    };
     let name = name.strip_suffix('.').unwrap_or(name);
     // `host:` and `host:0x50` parse as an authority without a port.
     let whole =
@@ -194,11 +196,11 @@ pub(super) fn path(raw: &str, strictness: Strictness) -> Result<Cow<'_, str>, Ma
     Ok(canonical)
 }
 
-/// Whether a segment is `.` or `..`, or is one to an origin that reads a kept `%2F` as a slash or cuts at a kept `;`.
+/// Whether a segment is `.` or `..`, or is one to an origin that reads a kept `%2F` as a slash or cuts at `;`, escaped or kept.
 fn is_dots(segment: &str) -> bool {
     let suspect = segment.starts_with('.') || segment.contains('%');
     let mut parts = segment.split("%2F").flat_map(|part| part.split("%5C"));
-    suspect && parts.any(|part| matches!(part.split(';').next(), Some("." | "..")))
+    suspect && parts.any(|part| [";", "%3B"].iter().any(|mark| matches!(part.split(mark).next(), Some("." | ".."))))
 }
 
 /// Rewrites escapes to their one canonical spelling, and refuses those that hide something.
@@ -319,6 +321,8 @@ mod tests {
             ("/a/../b", Malformed::Dots),
             ("/a/.", Malformed::Dots),
             ("/a/%2e%2e/b", Malformed::Dots),
+            ("/a/..%3b/b", Malformed::Dots),
+            ("/a/.%3Bc=d", Malformed::Dots),
             ("/a%2Eb", Malformed::Dots),
             ("//a", Malformed::EmptySegment),
             ("/a//b", Malformed::EmptySegment),
@@ -380,7 +384,20 @@ mod tests {
 
     #[test]
     fn no_host_two_hosts_and_no_hosts_are_refused() {
-        for lines in [&[][..], &["a", "a"], &[""], &["a b"], &["a/b"], &["u@a"], &["a:"], &["a:x"], &["a%00"], &["."]] {
+        for lines in [
+            &[][..],
+            &["a", "a"],
+            &[""],
+            &["a b"],
+            &["a/b"],
+            &["u@a"],
+            &["a:"],
+            &["a:x"],
+            &["a%00"],
+            &["."],
+            &["[a]"],
+            &["[v1.a]"],
+        ] {
             let (uri, headers) = request(lines, "/");
             assert_eq!(host(&uri, &headers, false), Err(Malformed::Host), "{lines:?}");
         }

@@ -23,7 +23,7 @@ pub struct Config {
     pub semicolons: Leniency,
     /// `%2F` and `%5C` in a path.
     pub escaped_slashes: Leniency,
-    /// Header names with `_`.
+    /// Header names with `_` or another sign.
     pub underscore_headers: Underscores,
     /// Tell in a 401 why the key is invalid, where its secret was right.
     pub verbose_refusals: bool,

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
+use super::headers::{is_plain, is_reserved};
 use crate::key::token::{SHORTEST, Shape, shape};
 use crate::key::{Invalid, Refusal};
 use crate::secret::{Secret, is_visible};
@@ -31,7 +32,7 @@ impl FromStr for Carrier {
             "bearer" => Ok(Self::Bearer),
             _ => {
                 let name = text.strip_prefix("header:").and_then(|name| name.parse().ok());
-                let name = name.filter(|name| !super::headers::is_reserved(name) && !name.as_str().contains('_'));
+                let name = name.filter(|name| !is_reserved(name) && is_plain(name));
                 name.map(Self::Header).ok_or(BadCarrier)
             }
         }
@@ -41,7 +42,7 @@ impl FromStr for Carrier {
 /// The text is no carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a carrier is \"token\", \"bearer\" or \"header:NAME\", with a name that has no meaning of its own and no underscore"
+    "a carrier is \"token\", \"bearer\" or \"header:NAME\", with a name of letters, digits and hyphens that has no meaning of its own"
 )]
 pub(super) struct BadCarrier;
 

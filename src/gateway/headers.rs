@@ -27,11 +27,9 @@ impl Identity {
         let mut taken: Vec<HeaderName> = Vec::new();
         let mut read = |field: &str, text: &str| {
             let key = format!("gateway.identity.{field}");
-            let name = HeaderName::from_bytes(text.as_bytes()).ok().filter(|name| !name.as_str().contains('_'));
+            let name = HeaderName::from_bytes(text.as_bytes()).ok().filter(is_plain);
             match name {
-                None => {
-                    flaws.push(Flaw::new(key, format!("{text:?} is no header name (underscores are not forwarded)")))
-                }
+                None => flaws.push(Flaw::new(key, format!("{text:?} is no name of letters, digits and hyphens"))),
                 Some(name) if is_reserved(&name) => {
                     flaws.push(Flaw::new(key, format!("{text:?} has a meaning of its own in HTTP")));
                 }
@@ -81,19 +79,12 @@ pub(super) fn clean_request(
         }
     }
     for name in headers.keys() {
-        let text = name.as_str();
-        let doom = if text.bytes().all(is_plain) {
-            is_ours(name, identity)
-        } else if text.contains('_') {
-            // `_` reaches CGI-like origins as `-`, so such a name may alias ours.
+        if !is_plain(name) {
             if underscores == Underscores::Refuse {
                 return Err(Malformed::Underscore);
             }
-            true
-        } else {
-            alias(text).is_some_and(|alias| is_ours(&alias, identity))
-        };
-        if doom {
+            doomed.push(name.clone());
+        } else if is_ours(name, identity) {
             doomed.push(name.clone());
         }
     }
@@ -134,14 +125,10 @@ fn is_ours(name: &HeaderName, identity: &Identity) -> bool {
     is_of_connection(text) || is_forwarding(text) || text == "expect" || identity.contains(name)
 }
 
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-'
-}
-
-/// What some CGI-like origins read a name as: to them every character but letters and digits is the same.
-fn alias(name: &str) -> Option<HeaderName> {
-    let plain: Vec<u8> = name.bytes().map(|byte| if is_plain(byte) { byte } else { b'-' }).collect();
-    HeaderName::from_bytes(&plain).ok()
+/// Whether a name can be read in one way only. To CGI-like origins `_` is `-`, to some every other sign is, so such a name may
+/// alias one of ours, a route's account, or a framing.
+pub(super) fn is_plain(name: &HeaderName) -> bool {
+    name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn options(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -229,6 +216,8 @@ mod tests {
             "X.Keyward.Account",
             "X-Keyward!Account",
             "X-Forwarded.For",
+            "Content.Length",
+            "Content|Length",
             "X-Forwarded-For",
             "X-Forwarded-Anything",
             "Forwarded",

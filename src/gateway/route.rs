@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use super::canon::{Malformed, without_port};
 use super::config::{AccountPlace, Config, RouteConfig};
 use super::credential::Carrier;
+use super::headers::{is_plain, is_reserved};
 use super::template::{Template, segments};
 use crate::flaw::Flaw;
 use crate::key::Permission;
@@ -185,9 +186,7 @@ impl Place {
             }
             Some(AccountPlace::After(name)) => Some(Self::After(name.clone())),
             Some(AccountPlace::Header(name)) => match name.parse::<HeaderName>() {
-                Ok(name) if !super::headers::is_reserved(&name) && !name.as_str().contains('_') => {
-                    Some(Self::Header(name))
-                }
+                Ok(name) if !is_reserved(&name) && is_plain(&name) => Some(Self::Header(name)),
                 _ => return Err(format!("{name:?} is no header that can carry an account")),
             },
             Some(AccountPlace::Query(name)) => Some(Self::Query(name.clone())),
