@@ -6,6 +6,7 @@ mod admin;
 mod clients;
 mod command_line;
 mod demo;
+mod desync;
 
 mod floors;
 mod gateway;

@@ -101,22 +101,29 @@ pub(crate) struct Minted {
 impl Keyward {
     /// Where clients connect without TLS.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.listening("face=\"clients\" url=\"http://")
+        self.listening("face=\"clients\" url=\"http://", 0)
+    }
+
+    /// Where clients connect with HTTP/2 and without TLS; [`Self::address`] has to be there too.
+    pub(crate) fn http2_address(&self) -> SocketAddr {
+        self.listening("face=\"clients\" url=\"http://", 1)
     }
 
     /// Where clients connect with TLS.
     pub(crate) fn tls_address(&self) -> SocketAddr {
-        self.listening("face=\"clients\" url=\"https://")
+        self.listening("face=\"clients\" url=\"https://", 0)
     }
 
     /// Where `/readyz` and `/metrics` are.
     pub(crate) fn admin(&self) -> SocketAddr {
-        self.listening("face=\"admin\" url=\"http://")
+        self.listening("face=\"admin\" url=\"http://", 0)
     }
 
-    fn listening(&self, mark: &str) -> SocketAddr {
+    /// The address in the line with this mark, the `at`th of them.
+    fn listening(&self, mark: &str, at: usize) -> SocketAddr {
         let said = self.stderr.all();
-        let line = said.iter().find_map(|line| line.split_once(mark)).unwrap_or_else(|| panic!("no {mark}: {said:#?}"));
+        let mut marked = said.iter().filter_map(|line| line.split_once(mark));
+        let line = marked.nth(at).unwrap_or_else(|| panic!("no {mark}: {said:#?}"));
         line.1.split('"').next().unwrap().parse().unwrap()
     }
 
