@@ -119,7 +119,7 @@ pub(super) const CASES: &[Case] = &[
     .closed(),
     case(
         "a WebSocket's frames behind",
-        raw(b"GET /a <keyed>Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x05hello"),
+        raw(b"GET /a <keyed>Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x05hello\r\n\r\n"),
         &["200", "400"],
         A,
     )

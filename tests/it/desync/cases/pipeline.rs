@@ -172,8 +172,8 @@ pub(super) const CASES: &[Case] = &[
         &["GET /a"],
     )
     .closed(),
-    case("a good request, then a CR", raw(b"GET /a <keyed>\r\n\rX"), &["200", "400"], &["GET /a"]).closed(),
-    case("a good request, then a NUL", raw(b"GET /a <keyed>\r\n\0"), &["200", "400"], &["GET /a"]).closed(),
+    case("a good request, then a CR", raw(b"GET /a <keyed>\r\n\rX\r\n\r\n"), &["200", "400"], &["GET /a"]).closed(),
+    case("a good request, then a NUL", raw(b"GET /a <keyed>\r\n\0\r\n\r\n"), &["200", "400"], &["GET /a"]).closed(),
     case(
         "a body longer than its length",
         raw(b"POST /a <keyed>Content-Length: 5\r\n\r\nhello, world\r\n\r\n"),
