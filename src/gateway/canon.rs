@@ -275,7 +275,10 @@ const HEX: &[u8; 16] = b"0123456789ABCDEF";
 pub(super) fn framing(headers: &HeaderMap, version: Version) -> Result<(), Malformed> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     if let Some(length) = lengths.next() {
-        let number = length.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        // A leading zero means octal to some origins.
+        let is_decimal =
+            |text: &&str| text.bytes().all(|b| b.is_ascii_digit()) && (*text == "0" || !text.starts_with('0'));
+        let number = length.to_str().ok().filter(is_decimal);
         let fits = number.and_then(|text| text.parse::<u64>().ok()).is_some_and(|number| number < 1 << 63);
         if !fits || lengths.next().is_some() {
             return Err(Malformed::ContentLength);
@@ -414,8 +417,9 @@ mod tests {
             framing(&headers.collect(), Version::HTTP_11)
         };
         assert_eq!(framed(&[("content-length", "10")]), Ok(()));
+        assert_eq!(framed(&[("content-length", "0")]), Ok(()));
         assert_eq!(framed(&[("transfer-encoding", "chunked")]), Ok(()));
-        for value in ["+5", "-1", "", "5, 5", "0x10", "9223372036854775808", "1 "] {
+        for value in ["+5", "-1", "", "5, 5", "0x10", "010", "00", "9223372036854775808", "1 "] {
             assert_eq!(framed(&[("content-length", value)]), Err(Malformed::ContentLength), "{value}");
         }
         let chunked = HeaderMap::from_iter([(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))]);

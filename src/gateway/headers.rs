@@ -165,6 +165,9 @@ fn is_forwarding(name: &str) -> bool {
                         | "original-url"
                         | "original-uri"
                         | "original-host"
+                        | "original-method"
+                        | "host"
+                        | "http-host-override"
                         | "rewrite-url"
                         | "http-method-override"
                         | "http-method"
@@ -172,7 +175,8 @@ fn is_forwarding(name: &str) -> bool {
                         | "request-id"
                 )
         }
-        None => matches!(name, "forwarded" | "true-client-ip" | "cf-connecting-ip" | "fastly-client-ip"),
+        // `Proxy` becomes HTTP_PROXY in CGI-like origins, which their own clients then use (CVE-2016-5385).
+        None => matches!(name, "forwarded" | "true-client-ip" | "cf-connecting-ip" | "fastly-client-ip" | "proxy"),
     }
 }
 
@@ -223,6 +227,8 @@ mod tests {
             "Forwarded",
             "X-Real-IP",
             "X-Original-URL",
+            "X-Host",
+            "Proxy",
             "X-HTTP-Method-Override",
             "Transfer_Encoding",
             "HTTP2-Settings",
