@@ -9,8 +9,8 @@ pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) sent: Sent,
     /// The client's answers, in order: a status, then the code of a refusal or, where the origin lies, the whole body;
-    /// `cut` is one that breaks off. Over HTTP/2 the streams' in the order of their numbers, where `reset` and `goaway`
-    /// are answers too.
+    /// `cut` is one that breaks off, and one with a question mark may be missing. Over HTTP/2 the streams' in the order of
+    /// their numbers, where `reset` and `goaway` are answers too.
     pub(super) answers: &'static [&'static str],
     pub(super) after: After,
     /// What must have reached the origin, in order: the request line without its version, the field lines that are the

@@ -91,6 +91,8 @@ impl Recorder {
                 line.send(bytes);
             }
         }
+        // A local socket has them at once, unless the kernel is behind.
+        thread::sleep(Duration::from_millis(5));
     }
 
     /// Takes what came since the last time, a connection each; waits until what was sent has come.

@@ -39,7 +39,7 @@ pub(super) const CASES: &[Case] = &[
     unreadable("http/1.1", raw(b"GET /a http/1.1\r\n<host><key>\r\n")),
     unreadable("HTTPS/1.1", raw(b"GET /a HTTPS/1.1\r\n<host><key>\r\n")),
     unreadable("HTTP/4294967297.1", raw(b"GET /a HTTP/4294967297.1\r\n<host><key>\r\n")),
-    refused("the preface of HTTP/2", raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), &[]).closed(),
+    refused("the preface of HTTP/2", raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), &["400?"]).closed(),
     passed("HTTP/1.0", raw(b"GET /a HTTP/1.0\r\n<host><key>\r\n"), A).closed(),
     passed("HTTP/1.0 that stays", raw(b"GET /a HTTP/1.0\r\n<host><key>Connection: keep-alive\r\n\r\n"), A),
     // Ends of lines. A lone LF is an end (RFC 9112, 2.2), and goes on as CR LF.
