@@ -13,6 +13,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::strict::{self, Message};
+use crate::support::PATIENCE;
 /// The origin.
 pub(super) struct Recorder {
     pub(super) address: SocketAddr,
@@ -103,8 +104,10 @@ impl Recorder {
         let all_came = |lines: &[Arc<Line>]| {
             lines.iter().any(|line| line.peer == marked) && lines.iter().all(|line| line.is_quiet())
         };
+        let (mut left, pause) = (PATIENCE, Duration::from_micros(100));
         while !all_came(&lines()) {
-            thread::sleep(Duration::from_micros(100));
+            left = left.checked_sub(pause).expect("what was sent to the origin comes");
+            thread::sleep(pause);
         }
         drop(mark);
         let taken = lines().iter().map(|line| std::mem::take(&mut line.tape.lock().unwrap().bytes)).collect::<Vec<_>>();
