@@ -5,17 +5,24 @@
 //! Nothing has to be removed anywhere for that, so it does not matter in which order a cache is filled and a change
 //! arrives: a slow load that read the old state is dead the moment it is put away.
 //!
-//! The order of reading is load-bearing. Whoever uses a remembered look-up reads [`Fence::deadline`], then the look-up,
-//! then [`Fence::changed`], then the clock, last. Whoever applies the log raises stripes, then `applied`, then the deadline.
-//! Reading the deadline after the stripes would let an old stripe pass under a new lease.
+//! The order of reading is load-bearing, so [`Fence::judge`] is the only way to ask. Whoever applies the log raises stripes,
+//! then `applied`, then the deadline. Reading the deadline after the stripes would let an old stripe pass under a new lease.
+//! A model checker runs these very functions, and shows that it would find that (`cargo xtask loom`, `fence/model.rs`).
+
+#[cfg(all(test, keyward_loom))]
+mod model;
 
 use std::hash::BuildHasher;
-// The only line that names the atomics: a model checker puts its own in their stead.
+use std::sync::Arc;
+#[cfg(not(all(test, keyward_loom)))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::quality::RandomState;
+#[cfg(all(test, keyward_loom))]
+use loom::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
+use super::cache::{Entry, Shelf};
 use crate::clock::BootTime;
 use crate::key::{Digest, Standing};
 use crate::store::log::{News, Subject, Tail};
@@ -43,9 +50,20 @@ pub(super) struct Stripes {
     owners: SmallVec<[u16; 6]>,
 }
 
-/// Two megabytes: with a million keys remembered, one change makes about four of them be read again.
-const SECRETS: usize = 1 << 18;
-const OWNERS: usize = 1 << 14;
+/// A remembered look-up, and what it is worth now.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) entry: Arc<Entry>,
+    /// Where it is kept.
+    pub(super) shelf: Shelf,
+    /// Whether it may still be believed.
+    pub(super) counts: bool,
+}
+
+/// Two megabytes: with a million keys remembered, one change makes about four of them be read again. The model checker
+/// follows each of them, and gets no more than it needs.
+const SECRETS: usize = if cfg!(all(test, keyward_loom)) { 2 } else { 1 << 18 };
+const OWNERS: usize = if cfg!(all(test, keyward_loom)) { 1 } else { 1 << 14 };
 
 impl Fence {
     /// A fence that knows nothing: nothing counts before the first [`Fence::apply`] and [`Fence::extend`].
@@ -75,13 +93,27 @@ impl Fence {
         Stripes { secret: secret(&[bytes[0], bytes[1], bytes[2]]), owners }
     }
 
-    /// The moment before which a remembered look-up may count. Read it FIRST.
-    pub(super) fn deadline(&self) -> BootTime {
+    /// What `recall` finds remembered, and whether it counts now. The order of the four reads is load-bearing: the deadline
+    /// first, then the look-up, then its stripes, and the clock last.
+    pub(super) fn judge(
+        &self,
+        recall: impl FnOnce() -> Option<(Arc<Entry>, Shelf)>,
+        now: impl FnOnce() -> BootTime,
+    ) -> Option<Judged> {
+        let deadline = self.deadline();
+        let (entry, shelf) = recall()?;
+        let changed = self.changed(&entry.stripes);
+        let counts = entry.as_of >= changed && now() < deadline;
+        Some(Judged { entry, shelf, counts })
+    }
+
+    /// The moment before which a remembered look-up may count.
+    fn deadline(&self) -> BootTime {
         BootTime::from_nanos(self.deadline.load(Ordering::Acquire))
     }
 
     /// The last position that touched any of these stripes; a look-up from before it is void.
-    pub(super) fn changed(&self, stripes: &Stripes) -> u64 {
+    fn changed(&self, stripes: &Stripes) -> u64 {
         let secret = self.secrets[stripes.secret as usize].load(Ordering::Acquire);
         let owners = stripes.owners.iter().map(|stripe| self.owners[usize::from(*stripe)].load(Ordering::Acquire));
         owners.fold(secret.max(self.floor.load(Ordering::Acquire)), u64::max)

@@ -5,13 +5,14 @@
 //!                                           '--else--> flight (one a digest) -> store -> judge
 //! ```
 //!
-//! The order inside [`Shared::recall`] is what makes a revocation hold, see [`fence`](super::fence). Trouble of our own
+//! The order inside [`Fence::judge`](super::fence::Fence::judge) is what makes a revocation hold. Trouble of our own
 //! is a [`Failure`]: never a refusal, and never remembered.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cache::{Entry, Shelf};
+use super::fence::Judged;
 use super::{Keyring, Shared};
 use crate::clock::BootTime;
 use crate::key::token::{Shape, shape};
@@ -115,13 +116,10 @@ impl Shared {
         Ok(self.digester.digest(secret))
     }
 
-    /// The verdict on what is remembered of a digest, where that counts. The order of the four reads is load-bearing.
+    /// The verdict on what is remembered of a digest, where that counts.
     fn recall(&self, digest: &Digest, began: Option<BootTime>) -> Option<Result<Verified, Refusal>> {
-        let deadline = self.fence.deadline();
-        let (entry, shelf) = self.cache.get(digest)?;
-        let changed = self.fence.changed(&entry.stripes);
-        let valid = entry.as_of >= changed && self.clock.boot() < deadline;
-        if valid || began.is_some_and(|began| entry.sent >= began) {
+        let Judged { entry, shelf, counts } = self.fence.judge(|| self.cache.get(digest), || self.clock.boot())?;
+        if counts || began.is_some_and(|began| entry.sent >= began) {
             self.counts.hit(shelf).fetch_add(1, Ordering::Relaxed);
             return Some(self.decide(&entry));
         }
