@@ -143,7 +143,7 @@ impl Notes {
 /// One place of a cache that promises nothing about order.
 struct Slot {
     holds: AtomicUsize,
-    entries: [Arc<Entry>; 2],
+    entries: [Entry; 2],
 }
 
 const STALE: usize = 0;
@@ -153,14 +153,14 @@ impl Slot {
     fn over(fence: &Fence) -> Self {
         let entry = |as_of| {
             let standing = standing();
-            let stripes = fence.stripes(&digest(), Some(&standing));
-            Arc::new(Entry { as_of, sent: BootTime::from_nanos(as_of), standing: Some(Arc::new(standing)), stripes })
+            let owners = fence.owners(Some(&standing));
+            Entry { as_of, sent: BootTime::from_nanos(as_of), standing: Some(Arc::new(standing)), owners }
         };
         Self { holds: AtomicUsize::new(STALE), entries: [entry(BEFORE), entry(REVOKED)] }
     }
 
-    fn get(&self) -> Option<(Arc<Entry>, Shelf)> {
-        Some((Arc::clone(&self.entries[self.holds.load(Ordering::Relaxed)]), Shelf::Live))
+    fn get(&self) -> Option<(Entry, Shelf)> {
+        Some((self.entries[self.holds.load(Ordering::Relaxed)].clone(), Shelf::Live))
     }
 
     fn put(&self, which: usize) {
@@ -195,7 +195,7 @@ fn subjects() -> [Subject; 3] {
 }
 
 fn judge(fence: &Fence, slot: &Slot) -> Option<Judged> {
-    fence.judge(|| slot.get(), || NOW)
+    fence.judge(&digest(), || slot.get(), || NOW)
 }
 
 fn take_in(fence: &Fence, tail: &Tail) {
@@ -222,22 +222,22 @@ fn the_cache_itself_each_call_one_step_lets_nothing_pass_either() {
         fence.extend(LAPSED);
         let cache = Arc::new(Cache::new(&config(), 1));
         let step = Arc::new(AtomicUsize::new(0));
-        cache.put(digest(), Arc::clone(&slot.entries[STALE]), Shelf::Live);
+        cache.put(digest(), slot.entries[STALE].clone(), Shelf::Live);
         let follower = thread::spawn({
             let (fence, cache, slot, step) = (Arc::clone(&fence), Arc::clone(&cache), slot, Arc::clone(&step));
             move || {
                 take_in(&fence, &tail);
                 for which in [FRESH, STALE] {
                     step.fetch_add(1, Ordering::Relaxed);
-                    cache.put(digest(), Arc::clone(&slot.entries[which]), Shelf::Live);
+                    cache.put(digest(), slot.entries[which].clone(), Shelf::Live);
                 }
             }
         });
         let recall = || {
             step.fetch_add(1, Ordering::Relaxed);
-            cache.get(&digest())
+            cache.get(&digest(), Shelf::Live)
         };
-        notes.note(fence.judge(recall, || NOW));
+        notes.note(fence.judge(&digest(), recall, || NOW));
         follower.join().unwrap();
     });
     assert!(seen.stale == 0 && seen.fresh > 0 && seen.void > 0, "{seen:?}");
@@ -269,7 +269,7 @@ fn every_fault_put_in_is_found() {
 /// [`Fence::judge`] in the wrong order.
 fn reversed(fence: &Fence, slot: &Slot) -> Option<Judged> {
     let (entry, shelf) = slot.get()?;
-    let changed = fence.changed(&entry.stripes);
+    let changed = fence.changed(&digest(), &entry.owners);
     let deadline = fence.deadline();
     let counts = entry.as_of >= changed && NOW < deadline;
     Some(Judged { entry, shelf, counts })
@@ -279,7 +279,7 @@ fn reversed(fence: &Fence, slot: &Slot) -> Option<Judged> {
 fn unordered(fence: &Fence, slot: &Slot) -> Option<Judged> {
     let deadline = BootTime::from_nanos(fence.deadline.load(Ordering::Relaxed));
     let (entry, shelf) = slot.get()?;
-    let changed = fence.changed(&entry.stripes);
+    let changed = fence.changed(&digest(), &entry.owners);
     let counts = entry.as_of >= changed && NOW < deadline;
     Some(Judged { entry, shelf, counts })
 }
@@ -309,6 +309,8 @@ fn config() -> crate::keyring::Config {
         refused: 10,
         unknown: 10,
         unknown_for: second,
+        warm: false,
+        known: 0,
         loads: 1,
         waiting: 1,
         usage_flush: second,
