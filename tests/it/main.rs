@@ -7,6 +7,7 @@ mod clients;
 mod command_line;
 mod demo;
 
+mod floods;
 mod floors;
 mod gateway;
 mod httpbin;

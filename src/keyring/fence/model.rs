@@ -16,6 +16,7 @@ use loom::sync::atomic::AtomicUsize;
 use loom::thread;
 
 use super::super::cache::Cache;
+use super::super::known::{Head, Table};
 use super::*;
 use crate::key::{AccountState, KeyState, Kind, Permissions, SecretState};
 use crate::store::log::Entry as Change;
@@ -263,6 +264,86 @@ fn every_fault_put_in_is_found() {
         let seen = answered(FAULT, &subject, boastful);
         println!("{subject:?}, applied before it is: {seen:?}");
         assert!(seen.stale > 0, "{subject:?}: not found: applied before it is: {seen:?}");
+    }
+}
+
+/// A request with a secret that is being made elsewhere, at a replica whose lease ended: it hears of the secret and of a new
+/// lease, and adds it to the set by `take_in`. The request judges by `ask` whether the set lacks it. Counts as stale where it
+/// was refused by the new lease, which it must not be.
+fn made(ask: AskSet, take_in: TakeInSet) -> Seen {
+    let notes = Notes::default();
+    let told = notes.clone();
+    let mut checker = loom::model::Builder::new();
+    checker.preemption_bound = Some(PROOF);
+    checker.check(move || {
+        let (fence, set) = (Arc::new(Fence::new()), Arc::new(Table::default()));
+        fence.extend(LAPSED);
+        let follower = thread::spawn({
+            let (fence, set) = (Arc::clone(&fence), Arc::clone(&set));
+            move || take_in(&fence, &set)
+        });
+        for _ in 0..2 {
+            told.note(ask(&fence, &set));
+        }
+        follower.join().unwrap();
+    });
+    std::mem::take(&mut *notes.0.lock().unwrap())
+}
+
+type AskSet = fn(&Fence, &Table) -> Option<Judged>;
+type TakeInSet = fn(&Fence, &Table);
+
+/// Another secret whose way through the set begins at the same place.
+fn neighbour() -> Digest {
+    let mut bytes = *digest().as_bytes();
+    bytes[0] = 8;
+    Digest::from_bytes(bytes)
+}
+
+fn lacks(set: &Table) -> Option<(Entry, Shelf)> {
+    (!set.holds(Head::of(&digest()))).then_some((UNMADE, Shelf::Unknown))
+}
+
+/// As [`Entry::UNMADE`], with a position by which the notes know it.
+const UNMADE: Entry = Entry { as_of: BEFORE, ..Entry::UNMADE };
+
+fn judge_set(fence: &Fence, set: &Table) -> Option<Judged> {
+    fence.judge(&digest(), || lacks(set), || NOW)
+}
+
+fn take_in_set(fence: &Fence, set: &Table) {
+    set.add(Head::of(&neighbour()));
+    set.add(Head::of(&digest()));
+    fence.extend(RENEWED);
+}
+
+#[test]
+fn a_secret_made_before_the_lease_is_never_refused_by_it() {
+    let seen = made(judge_set, take_in_set);
+    println!("made elsewhere: {seen:?}");
+    assert!(seen.stale == 0 && seen.void > 0, "{seen:?}");
+    let reversed: AskSet = |fence, set| {
+        let (entry, shelf) = lacks(set)?;
+        let deadline = fence.deadline();
+        Some(Judged { entry, shelf, counts: NOW < deadline })
+    };
+    let early: TakeInSet = |fence, set| {
+        fence.extend(RENEWED);
+        set.add(Head::of(&digest()));
+    };
+    let loose: TakeInSet = |fence, set| {
+        set.add(Head::of(&digest()));
+        fence.deadline.fetch_max(RENEWED.as_nanos(), Ordering::Relaxed);
+    };
+    let faults: [(&str, AskSet, TakeInSet); 3] = [
+        ("the deadline is read after the set", reversed, take_in_set),
+        ("the lease comes before the secret", judge_set, early),
+        ("the lease comes without ordering", judge_set, loose),
+    ];
+    for (fault, ask, take_in) in faults {
+        let seen = made(ask, take_in);
+        println!("made elsewhere, {fault}: {seen:?}");
+        assert!(seen.stale > 0, "not found: {fault}: {seen:?}");
     }
 }
 
