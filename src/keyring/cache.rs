@@ -105,8 +105,7 @@ impl Cache {
         self.shelf(shelf).entry_count()
     }
 
-    /// Has the counts of entries be exact.
-    #[cfg(test)]
+    /// Has the count of living keys be exact just now.
     pub(super) fn settle(&self) {
         self.live.run_pending_tasks();
     }

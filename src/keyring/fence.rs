@@ -46,7 +46,7 @@ pub(super) struct Fence {
 /// belongs to. Small, because a million of them are kept.
 #[derive(Clone, Debug)]
 pub(super) enum Owners {
-    /// Nearly every key has so few; places left over hold [`NOBODY`].
+    /// Nearly every key has so few; places left over, at the end, hold [`NOBODY`].
     Few([u16; 4]),
     /// More.
     Many(Arc<[u16]>),
@@ -56,12 +56,13 @@ impl Owners {
     /// Of a look-up that depends on nobody.
     pub(super) const NONE: Self = Self::Few([NOBODY; 4]);
 
+    #[inline]
     fn iter(&self) -> impl Iterator<Item = usize> {
         let all: &[u16] = match self {
             Self::Few(few) => few,
             Self::Many(many) => many,
         };
-        all.iter().filter(|owner| **owner != NOBODY).map(|owner| usize::from(*owner))
+        all.iter().take_while(|owner| **owner != NOBODY).map(|owner| usize::from(*owner))
     }
 }
 
@@ -117,6 +118,7 @@ impl Fence {
     /// What `recall` finds remembered of a digest, and whether it counts now. The order of the four reads is load-bearing:
     /// the deadline first, then the look-up, then its stripes, and the clock last. That the set of known secrets lacks the
     /// digest is such a look-up too; what the log tells is in the set before the stripes are raised, so it needs none.
+    #[inline]
     pub(super) fn judge(
         &self,
         digest: &Digest,

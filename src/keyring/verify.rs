@@ -130,6 +130,7 @@ impl Shared {
 
     /// What is remembered of a digest. Living keys first, for they are asked for most; then whether it is any secret's, so that
     /// invented ones cost neither a look-up nor a place.
+    #[inline]
     fn remembered(&self, digest: &Digest) -> Option<(Entry, Shelf)> {
         let living = self.cache.get(digest, Shelf::Live);
         living
