@@ -5,8 +5,9 @@
 //!                                           '--else--> flight (one a digest) -> store -> judge
 //! ```
 //!
-//! The order inside [`Fence::judge`](super::fence::Fence::judge) is what makes a revocation hold. Trouble of our own
-//! is a [`Failure`]: never a refusal, and never remembered.
+//! The order inside [`Fence::judge`](super::fence::Fence::judge) is what makes a revocation hold, and a new key work: that no
+//! key has a secret is recalled by it too, be it from a look-up or from the set of all there are. Trouble of our own is a
+//! [`Failure`]: never a refusal, and never remembered.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -131,7 +131,7 @@ impl Shared {
             };
             moments.extend(uses.iter().map(|(_, at)| *at));
             let whole = uses.len() < USES;
-            if moments.len() > room && (whole || moments.len() > 2 * room) {
+            if moments.len() > room && (whole || moments.len() > room.saturating_mul(2)) {
                 // The last used come first; the others are forgotten.
                 moments.select_nth_unstable_by(room, |one, other| other.cmp(one));
                 moments.truncate(room);
