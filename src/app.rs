@@ -369,6 +369,12 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
         stats.refused_entries
     });
     gauge("keyward_key_cache_unknown_entries", "Remembered unknown secrets, about", |stats| stats.unknown_entries);
+    gauge("keyward_known_secrets", "Secrets known to be in the store, of keys alive or not", |stats| stats.known);
+    gauge(
+        "keyward_known_secrets_whole",
+        "1 while these are all, and any other is refused without a look-up",
+        |stats| u64::from(stats.known_whole),
+    );
 }
 
 fn operator(id: &str, imprint: Imprint) -> Result<NewKey, Problem> {

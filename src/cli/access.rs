@@ -11,8 +11,8 @@ use tokio::runtime::Handle;
 use crate::clock::Clock;
 use crate::config::{Settings, pepper};
 use crate::key::Digester;
-use crate::keyring::Keyring;
 use crate::keyring::command::{Command, Outcome};
+use crate::keyring::{self, Keyring};
 use crate::manage::socket::{self, Client};
 use crate::store::{self, Store, StoreError};
 
@@ -83,7 +83,9 @@ async fn own(settings: &Settings, missing: store::Access) -> anyhow::Result<Opti
         Err(StoreError::Locked { .. }) => return Ok(None),
         opened => opened?,
     };
-    let keyring = Keyring::open(&settings.keyring, 1, store, digester, Clock::System, Handle::current()).await?;
+    // Nobody presents a secret to this one, so it reads nothing ahead.
+    let config = keyring::Config { warm: false, known: 0, ..settings.keyring.clone() };
+    let keyring = Keyring::open(&config, 1, store, digester, Clock::System, Handle::current()).await?;
     Ok(Some(keyring))
 }
 

@@ -11,12 +11,13 @@ use moka::policy::EvictionPolicy;
 use moka::sync::SegmentedCache;
 
 use super::Config;
-use super::fence::Stripes;
+use super::fence::Owners;
 use crate::clock::BootTime;
 use crate::key::{Digest, Standing};
 
-/// What one look-up brought back, and what it depends on.
-#[derive(Debug)]
+/// What one look-up brought back, and what it depends on besides its digest. Kept by value: one allocation less a key, and
+/// one pointer less on the way to it.
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     /// The log's position in its snapshot.
     pub(super) as_of: u64,
@@ -24,8 +25,15 @@ pub(super) struct Entry {
     pub(super) sent: BootTime,
     /// The key; none where no key has the digest.
     pub(super) standing: Option<Arc<Standing>>,
-    /// What it depends on.
-    pub(super) stripes: Stripes,
+    /// Whose change voids it.
+    pub(super) owners: Owners,
+}
+
+impl Entry {
+    /// What the set of known secrets says of a digest that it lacks. It is as true as what is applied of the log, and nobody
+    /// asked for it.
+    pub(super) const UNMADE: Self =
+        Self { as_of: u64::MAX, sent: BootTime::from_nanos(0), standing: None, owners: Owners::NONE };
 }
 
 /// Which of the caches.
@@ -46,7 +54,7 @@ pub(super) struct Cache {
     unknown: Segments,
 }
 
-type Segments = SegmentedCache<Digest, Arc<Entry>, RandomState>;
+type Segments = SegmentedCache<Digest, Entry, RandomState>;
 
 impl Cache {
     pub(super) fn new(config: &Config, workers: usize) -> Self {
@@ -67,18 +75,24 @@ impl Cache {
         }
     }
 
-    /// What is remembered of a digest. It may be void: ask the fence.
-    pub(super) fn get(&self, digest: &Digest) -> Option<(Arc<Entry>, Shelf)> {
-        let on = |shelf: Shelf| self.shelf(shelf).get(digest).map(|entry| (entry, shelf));
-        on(Shelf::Live).or_else(|| on(Shelf::Refused)).or_else(|| on(Shelf::Unknown))
+    /// What one shelf remembers of a digest. It may be void: ask the fence.
+    pub(super) fn get(&self, digest: &Digest, shelf: Shelf) -> Option<(Entry, Shelf)> {
+        self.shelf(shelf).get(digest).map(|entry| (entry, shelf))
     }
 
     /// Remembers a look-up on one shelf and on no other.
-    pub(super) fn put(&self, digest: Digest, entry: Arc<Entry>, shelf: Shelf) {
+    pub(super) fn put(&self, digest: Digest, entry: Entry, shelf: Shelf) {
         for other in SHELVES.into_iter().filter(|other| *other != shelf) {
             self.shelf(other).invalidate(&digest);
         }
         self.shelf(shelf).insert(digest, entry);
+    }
+
+    /// Remembers a living key that nobody asked for. What a request looked up stays.
+    pub(super) fn warm(&self, digest: Digest, entry: Entry) {
+        if !self.live.contains_key(&digest) {
+            self.live.insert(digest, entry);
+        }
     }
 
     /// Frees the memory of what is void.
@@ -89,6 +103,11 @@ impl Cache {
     /// About how many are remembered.
     pub(super) fn entries(&self, shelf: Shelf) -> u64 {
         self.shelf(shelf).entry_count()
+    }
+
+    /// Has the count of living keys be exact just now.
+    pub(super) fn settle(&self) {
+        self.live.run_pending_tasks();
     }
 
     const fn shelf(&self, shelf: Shelf) -> &Segments {

@@ -19,6 +19,10 @@ pub struct Config {
     pub unknown: u64,
     /// How long an unknown secret is remembered as such.
     pub unknown_for: Span,
+    /// Whether living keys are read into memory at start, those first that were used last.
+    pub warm: bool,
+    /// Most secrets of which all are known, so that any other is refused without a look-up; none where zero.
+    pub known: u64,
     /// Look-ups in the store at one time.
     pub loads: usize,
     /// Requests that wait for a look-up.

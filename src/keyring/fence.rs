@@ -5,17 +5,24 @@
 //! Nothing has to be removed anywhere for that, so it does not matter in which order a cache is filled and a change
 //! arrives: a slow load that read the old state is dead the moment it is put away.
 //!
-//! The order of reading is load-bearing. Whoever uses a remembered look-up reads [`Fence::deadline`], then the look-up,
-//! then [`Fence::changed`], then the clock, last. Whoever applies the log raises stripes, then `applied`, then the deadline.
-//! Reading the deadline after the stripes would let an old stripe pass under a new lease.
+//! The order of reading is load-bearing, so [`Fence::judge`] is the only way to ask. Whoever applies the log raises stripes,
+//! then `applied`, then the deadline. Reading the deadline after the stripes would let an old stripe pass under a new lease.
+//! A model checker runs these very functions, and shows that it would find that (`cargo xtask loom`, `fence/model.rs`).
+
+#[cfg(all(test, keyward_loom))]
+mod model;
 
 use std::hash::BuildHasher;
-// The only line that names the atomics: a model checker puts its own in their stead.
+use std::sync::Arc;
+#[cfg(not(all(test, keyward_loom)))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::quality::RandomState;
+#[cfg(all(test, keyward_loom))]
+use loom::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
+use super::cache::{Entry, Shelf};
 use crate::clock::BootTime;
 use crate::key::{Digest, Standing};
 use crate::store::log::{News, Subject, Tail};
@@ -35,17 +42,44 @@ pub(super) struct Fence {
     hasher: RandomState,
 }
 
-/// What one look-up depends on.
+/// The stripes of the owners that one look-up depends on: its account and its user; for a user key every account the user
+/// belongs to. Small, because a million of them are kept.
 #[derive(Clone, Debug)]
-pub(super) struct Stripes {
-    secret: u32,
-    /// Its account and its user; for a user key every account the user belongs to.
-    owners: SmallVec<[u16; 6]>,
+pub(super) enum Owners {
+    /// Nearly every key has so few; places left over, at the end, hold [`NOBODY`].
+    Few([u16; 4]),
+    /// More.
+    Many(Arc<[u16]>),
 }
 
-/// Two megabytes: with a million keys remembered, one change makes about four of them be read again.
-const SECRETS: usize = 1 << 18;
-const OWNERS: usize = 1 << 14;
+impl Owners {
+    /// Of a look-up that depends on nobody.
+    pub(super) const NONE: Self = Self::Few([NOBODY; 4]);
+
+    #[inline]
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        let all: &[u16] = match self {
+            Self::Few(few) => few,
+            Self::Many(many) => many,
+        };
+        all.iter().take_while(|owner| **owner != NOBODY).map(|owner| usize::from(*owner))
+    }
+}
+
+/// A remembered look-up, and what it is worth now.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) entry: Entry,
+    /// Where it is kept.
+    pub(super) shelf: Shelf,
+    /// Whether it may still be believed.
+    pub(super) counts: bool,
+}
+
+/// Two megabytes: with a million keys remembered, one change makes about four of them be read again. The model checker
+/// follows each of them, and gets no more than it needs.
+const SECRETS: usize = if cfg!(all(test, keyward_loom)) { 2 } else { 1 << 18 };
+const OWNERS: usize = if cfg!(all(test, keyward_loom)) { 1 } else { 1 << 14 };
 
 impl Fence {
     /// A fence that knows nothing: nothing counts before the first [`Fence::apply`] and [`Fence::extend`].
@@ -61,29 +95,52 @@ impl Fence {
         }
     }
 
-    /// The stripes of a look-up. An unknown digest depends on nothing but being made.
-    pub(super) fn stripes(&self, digest: &Digest, standing: Option<&Standing>) -> Stripes {
-        let bytes = digest.as_bytes();
-        let mut owners = SmallVec::new();
-        if let Some(key) = standing {
-            owners.extend(key.user.iter().map(|user| self.owner(USER, user.as_str())));
-            owners.extend(key.account.iter().map(|(account, _)| self.owner(ACCOUNT, account.as_str())));
-            owners.extend(key.memberships.iter().map(|(account, _, _)| self.owner(ACCOUNT, account.as_str())));
-            owners.sort_unstable();
-            owners.dedup();
+    /// Whose change voids a look-up. An unknown digest depends on nothing but being made.
+    pub(super) fn owners(&self, standing: Option<&Standing>) -> Owners {
+        let Some(key) = standing else { return Owners::NONE };
+        let user = key.user.iter().map(|user| self.owner(USER, user.as_str()));
+        let account = key.account.iter().map(|(account, _)| account);
+        let accounts = account.chain(key.memberships.iter().map(|(account, _, _)| account));
+        let mut owners: SmallVec<[u16; 8]> =
+            user.chain(accounts.map(|account| self.owner(ACCOUNT, account.as_str()))).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        let mut few = [NOBODY; 4];
+        match few.get_mut(..owners.len()) {
+            Some(places) => {
+                places.copy_from_slice(&owners);
+                Owners::Few(few)
+            }
+            None => Owners::Many(owners.as_slice().into()),
         }
-        Stripes { secret: secret(&[bytes[0], bytes[1], bytes[2]]), owners }
     }
 
-    /// The moment before which a remembered look-up may count. Read it FIRST.
-    pub(super) fn deadline(&self) -> BootTime {
+    /// What `recall` finds remembered of a digest, and whether it counts now. The order of the four reads is load-bearing:
+    /// the deadline first, then the look-up, then its stripes, and the clock last. That the set of known secrets lacks the
+    /// digest is such a look-up too; what the log tells is in the set before the stripes are raised, so it needs none.
+    #[inline]
+    pub(super) fn judge(
+        &self,
+        digest: &Digest,
+        recall: impl FnOnce() -> Option<(Entry, Shelf)>,
+        now: impl FnOnce() -> BootTime,
+    ) -> Option<Judged> {
+        let deadline = self.deadline();
+        let (entry, shelf) = recall()?;
+        let changed = self.changed(digest, &entry.owners);
+        let counts = entry.as_of >= changed && now() < deadline;
+        Some(Judged { entry, shelf, counts })
+    }
+
+    /// The moment before which a remembered look-up may count.
+    fn deadline(&self) -> BootTime {
         BootTime::from_nanos(self.deadline.load(Ordering::Acquire))
     }
 
-    /// The last position that touched any of these stripes; a look-up from before it is void.
-    pub(super) fn changed(&self, stripes: &Stripes) -> u64 {
-        let secret = self.secrets[stripes.secret as usize].load(Ordering::Acquire);
-        let owners = stripes.owners.iter().map(|stripe| self.owners[usize::from(*stripe)].load(Ordering::Acquire));
+    /// The last position that touched the digest's stripe or one of its owners'; a look-up from before it is void.
+    fn changed(&self, digest: &Digest, owners: &Owners) -> u64 {
+        let secret = self.secrets[secret(digest.as_bytes())].load(Ordering::Acquire);
+        let owners = owners.iter().map(|stripe| self.owners[stripe].load(Ordering::Acquire));
         owners.fold(secret.max(self.floor.load(Ordering::Acquire)), u64::max)
     }
 
@@ -121,7 +178,7 @@ impl Fence {
 
     fn stripe(&self, subject: &Subject) -> &AtomicU64 {
         match subject {
-            Subject::Secret(head) => &self.secrets[secret(&[head[0], head[1], head[2]]) as usize],
+            Subject::Secret(head) => &self.secrets[secret(head)],
             Subject::Account(id) => &self.owners[usize::from(self.owner(ACCOUNT, id))],
             Subject::User(id) => &self.owners[usize::from(self.owner(USER, id))],
             // Which prefixes there are concerns no look-up, only whether one is made.
@@ -138,9 +195,12 @@ impl Fence {
 const ACCOUNT: u8 = 0;
 const USER: u8 = 1;
 
-/// A digest's bytes are as good as random.
-fn secret(head: &[u8; 3]) -> u32 {
-    u32::from_le_bytes([head[0], head[1], head[2], 0]) % SECRETS as u32
+/// No owner's stripe.
+const NOBODY: u16 = u16::MAX;
+
+/// The stripe of a digest, by its first bytes; they are as good as random.
+const fn secret<const N: usize>(head: &[u8; N]) -> usize {
+    u32::from_le_bytes([head[0], head[1], head[2], 0]) as usize % SECRETS
 }
 
 #[cfg(test)]
@@ -187,29 +247,42 @@ mod tests {
     #[test]
     fn a_change_voids_what_was_read_before_it_and_nothing_read_since() {
         let fence = Fence::new();
-        let (one, other) = (fence.stripes(&digest(1), None), fence.stripes(&digest(2), None));
         fence.apply(&entries(5, vec![Subject::Secret(head(&digest(1)))]));
-        assert_eq!((fence.changed(&one), fence.changed(&other), fence.applied()), (5, 0, 5));
+        let changed = |first| fence.changed(&digest(first), &Owners::NONE);
+        assert_eq!((changed(1), changed(2), fence.applied()), (5, 0, 5));
     }
 
     #[test]
     fn a_user_key_depends_on_its_user_and_on_every_account_of_theirs() {
         for subject in [Subject::User("paul".into()), Subject::Account("101".into()), Subject::Account("102".into())] {
             let fence = Fence::new();
-            let stripes = fence.stripes(&digest(1), Some(&user_key()));
+            let owners = fence.owners(Some(&user_key()));
             fence.apply(&entries(9, vec![subject]));
-            assert_eq!(fence.changed(&stripes), 9);
+            assert_eq!(fence.changed(&digest(1), &owners), 9);
         }
+    }
+
+    #[test]
+    fn a_user_of_many_accounts_depends_on_each() {
+        let fence = Fence::new();
+        let accounts: Vec<_> = (0..40).map(|at| at.to_string()).collect();
+        let place = |id: &String| (id.parse().unwrap(), AccountState::Active, Permissions::default());
+        let key = Standing { memberships: accounts.iter().map(place).collect(), ..user_key() };
+        let owners = fence.owners(Some(&key));
+        for (seq, account) in (1..).zip(&accounts) {
+            fence.apply(&entries(seq, vec![Subject::Account(account.as_str().into())]));
+            assert_eq!(fence.changed(&digest(1), &owners), seq);
+        }
+        assert_eq!(size_of::<Owners>(), 16, "a million of them are kept");
     }
 
     #[test]
     fn a_log_that_is_gone_or_went_back_voids_everything() {
         let fence = Fence::new();
-        let stripes = fence.stripes(&digest(1), None);
         fence.apply(&Tail { head: 40, news: News::Gone });
-        assert_eq!(fence.changed(&stripes), 40);
+        assert_eq!(fence.changed(&digest(1), &Owners::NONE), 40);
         fence.apply(&Tail { head: 3, news: News::WentBack });
-        assert_eq!(fence.changed(&stripes), u64::MAX);
+        assert_eq!(fence.changed(&digest(1), &Owners::NONE), u64::MAX);
         assert_eq!(fence.applied(), 40, "a position once reached is not given up");
     }
 
@@ -233,7 +306,7 @@ mod tests {
             fence.apply(&entries(1, whole.clone()));
             for first in 0..6 {
                 let last = firsts.iter().rposition(|each| *each == first).map_or(0, |at| at as u64 + 1);
-                prop_assert_eq!(fence.changed(&fence.stripes(&digest(first), None)), last);
+                prop_assert_eq!(fence.changed(&digest(first), &Owners::NONE), last);
             }
         }
     }

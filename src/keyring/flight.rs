@@ -18,7 +18,7 @@ use crate::key::Digest;
 use crate::store::StoreError;
 use crate::telemetry::chain;
 
-type Answer = Option<Result<Arc<Entry>, Failure>>;
+type Answer = Option<Result<Entry, Failure>>;
 
 /// Look-ups on their way.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) struct Flights(Mutex<HashMap<Digest, watch::Receiver<Answer>, RandomS
 
 impl Shared {
     /// The answer of a look-up: one that is on its way, or a new one.
-    pub(super) async fn flight(self: &Arc<Self>, digest: Digest) -> Result<Arc<Entry>, Failure> {
+    pub(super) async fn flight(self: &Arc<Self>, digest: Digest) -> Result<Entry, Failure> {
         let mut answer = self.board(digest);
         match answer.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(answer)) => answer.clone(),
@@ -50,19 +50,19 @@ impl Shared {
         }
     }
 
-    async fn ask(&self, digest: Digest) -> Result<Arc<Entry>, Failure> {
+    async fn ask(&self, digest: Digest) -> Result<Entry, Failure> {
         let lookup = async {
             let _turn = self.loads.acquire().await.map_err(|_| StoreError::Closed)?;
             self.counts.loads.fetch_add(1, Ordering::Relaxed);
             // Before the question leaves: a change complete by now is in the answer.
             let sent = self.clock.boot();
             let loaded = self.store.load(digest).await?;
-            Ok(self.entry(&digest, sent, loaded))
+            Ok(self.entry(loaded.as_of, sent, loaded.standing))
         };
         let answer = tokio::time::timeout(self.store.load_timeout(), lookup).await;
         let error = match answer.unwrap_or(Err(StoreError::TimedOut)) {
             Ok(entry) => {
-                self.cache.put(digest, Arc::clone(&entry), self.shelf(&entry));
+                self.cache.put(digest, entry.clone(), self.shelf(&entry));
                 return Ok(entry);
             }
             Err(error) => error,

@@ -65,7 +65,9 @@ impl Shared {
                 "the store went back in time, as if an older copy replaced it: every request is looked up until keyward is restarted"
             );
         }
-        // Before the log counts as applied: whoever sees the change applied sees the prefixes in doubt.
+        // Before the log counts as applied: whoever sees the change applied sees the new secrets known and the prefixes in
+        // doubt.
+        self.known.hear(&tail.news);
         if touches_prefixes(&tail.news) {
             self.adopted.store(Arc::new(Adopted::Unsure));
         }

@@ -6,7 +6,8 @@
 //!  Verified --used---> last use, written later
 //! ```
 //!
-//! `fence` decides what remembered may still be believed; `follow` drives it; everything else may be late.
+//! `fence` decides what remembered may still be believed; `follow` drives it; `warm` reads ahead, so that nobody waits for
+//! the store where memory could have known; everything else may be late.
 
 mod adopted;
 mod cache;
@@ -15,11 +16,13 @@ pub mod config;
 mod fence;
 mod flight;
 mod follow;
+mod known;
 mod operate;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod verify;
+mod warm;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +37,7 @@ use self::adopted::Adopted;
 use self::cache::{Cache, Shelf};
 use self::fence::Fence;
 use self::flight::Flights;
+use self::known::Known;
 use self::usage::Uses;
 use crate::clock::Clock;
 use crate::key::Digester;
@@ -63,6 +67,7 @@ struct Shared {
     fence: Fence,
     cache: Cache,
     flights: Flights,
+    known: Known,
     adopted: ArcSwap<Adopted>,
     uses: Uses,
     /// Look-ups in the store at one time.
@@ -98,6 +103,10 @@ pub struct Stats {
     pub refused_entries: u64,
     /// Remembered unknown secrets, about.
     pub unknown_entries: u64,
+    /// Secrets known to exist.
+    pub known: u64,
+    /// Whether these are all there are, so that any other is refused without a look-up.
+    pub known_whole: bool,
 }
 
 #[derive(Debug, Default)]
@@ -140,6 +149,7 @@ impl Keyring {
             fence: Fence::new(),
             cache: Cache::new(config, workers),
             flights: Flights::default(),
+            known: Known::new(config.known),
             adopted: ArcSwap::from_pointee(Adopted::Unsure),
             uses: Uses::new(),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
@@ -151,7 +161,9 @@ impl Keyring {
         });
         shared.catch_up().await?;
         let end = CancellationToken::new();
+        let room = if config.warm { config.live } else { 0 };
         let tasks = vec![
+            control.spawn(warm::warm(Arc::clone(&shared), room, end.clone())),
             control.spawn(follow::follow(Arc::clone(&shared), end.clone())),
             control.spawn(usage::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
         ];
@@ -169,6 +181,7 @@ impl Keyring {
     pub fn stats(&self) -> Stats {
         let Shared { counts, cache, uses, .. } = &*self.shared;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (known, known_whole) = self.shared.known.count();
         Stats {
             hits: count(&counts.hits),
             refused: count(&counts.refused),
@@ -180,6 +193,8 @@ impl Keyring {
             live_entries: cache.entries(Shelf::Live),
             refused_entries: cache.entries(Shelf::Refused),
             unknown_entries: cache.entries(Shelf::Unknown),
+            known,
+            known_whole,
         }
     }
 

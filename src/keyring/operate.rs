@@ -86,6 +86,8 @@ impl Shared {
             tracing::warn!(error = chain(&error), "the log could not be followed after a change");
         }
         if self.fence.applied() < head {
+            // It may be that the change made a secret.
+            self.known.void();
             self.fence.flush(head);
         }
         Ok(record)

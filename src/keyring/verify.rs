@@ -1,21 +1,23 @@
 //! Is this secret a living key, now? From memory where that still counts, from the store where not.
 //!
 //! ```text
-//!  secret -> shape, checksum -> digest -> recall --valid--> judge
+//!  secret -> shape, checksum -> digest -> recall (a living key; no secret at all; one refused) --valid--> judge
 //!                                           '--else--> flight (one a digest) -> store -> judge
 //! ```
 //!
-//! The order inside [`Shared::recall`] is what makes a revocation hold, see [`fence`](super::fence). Trouble of our own
-//! is a [`Failure`]: never a refusal, and never remembered.
+//! The order inside [`Fence::judge`](super::fence::Fence::judge) is what makes a revocation hold, and a new key work: that no
+//! key has a secret is recalled by it too, be it from a look-up or from the set of all there are. Trouble of our own is a
+//! [`Failure`]: never a refusal, and never remembered.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cache::{Entry, Shelf};
+use super::fence::Judged;
 use super::{Keyring, Shared};
 use crate::clock::BootTime;
 use crate::key::token::{Shape, shape};
-use crate::key::{Digest, Invalid, Refusal, Verified, judge};
+use crate::key::{Digest, Invalid, Refusal, Standing, Verified, judge};
 use crate::secret::Secret;
 
 /// Why a secret was not verified.
@@ -115,18 +117,27 @@ impl Shared {
         Ok(self.digester.digest(secret))
     }
 
-    /// The verdict on what is remembered of a digest, where that counts. The order of the four reads is load-bearing.
+    /// The verdict on what is remembered of a digest, where that counts.
     fn recall(&self, digest: &Digest, began: Option<BootTime>) -> Option<Result<Verified, Refusal>> {
-        let deadline = self.fence.deadline();
-        let (entry, shelf) = self.cache.get(digest)?;
-        let changed = self.fence.changed(&entry.stripes);
-        let valid = entry.as_of >= changed && self.clock.boot() < deadline;
-        if valid || began.is_some_and(|began| entry.sent >= began) {
+        let Judged { entry, shelf, counts } =
+            self.fence.judge(digest, || self.remembered(digest), || self.clock.boot())?;
+        if counts || began.is_some_and(|began| entry.sent >= began) {
             self.counts.hit(shelf).fetch_add(1, Ordering::Relaxed);
             return Some(self.decide(&entry));
         }
         self.cache.forget(digest, shelf);
         None
+    }
+
+    /// What is remembered of a digest. Living keys first, for they are asked for most; then whether it is any secret's, so that
+    /// invented ones cost neither a look-up nor a place.
+    #[inline]
+    fn remembered(&self, digest: &Digest) -> Option<(Entry, Shelf)> {
+        let living = self.cache.get(digest, Shelf::Live);
+        living
+            .or_else(|| self.known.lacks(digest).then_some((Entry::UNMADE, Shelf::Unknown)))
+            .or_else(|| self.cache.get(digest, Shelf::Refused))
+            .or_else(|| self.cache.get(digest, Shelf::Unknown))
     }
 
     /// The verdict now: time passes for remembered keys too.
@@ -147,9 +158,9 @@ impl Shared {
     }
 
     /// A look-up's answer as an entry.
-    pub(super) fn entry(&self, digest: &Digest, sent: BootTime, loaded: crate::store::Loaded) -> Arc<Entry> {
-        let stripes = self.fence.stripes(digest, loaded.standing.as_ref());
-        Arc::new(Entry { as_of: loaded.as_of, sent, standing: loaded.standing.map(Arc::new), stripes })
+    pub(super) fn entry(&self, as_of: u64, sent: BootTime, standing: Option<Standing>) -> Entry {
+        let owners = self.fence.owners(standing.as_ref());
+        Entry { as_of, sent, standing: standing.map(Arc::new), owners }
     }
 }
 

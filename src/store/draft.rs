@@ -25,6 +25,43 @@ pub struct Loaded {
     pub standing: Option<Standing>,
 }
 
+/// Where a chunk of keys begins: see [`Store::living`](super::Store::living).
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Of these keys,
+    pub which: Which,
+    /// those with a lower serial.
+    pub below: i64,
+}
+
+/// Keys by their last use, as far as written.
+#[derive(Clone, Copy, Debug)]
+pub enum Which {
+    /// Used at this moment or later.
+    UsedSince(Timestamp),
+    /// All others.
+    NotUsedSince(Timestamp),
+}
+
+impl Which {
+    /// Where the first chunk of them begins.
+    #[must_use]
+    pub const fn first(self) -> Place {
+        Place { which: self, below: i64::MAX }
+    }
+}
+
+/// Keys read without being asked for.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The log's position in the snapshot they were read in.
+    pub as_of: u64,
+    /// Their current secrets' digests, and what a look-up would say of them.
+    pub keys: Vec<(Digest, Standing)>,
+    /// Where the next chunk begins; none where this is the last.
+    pub next: Option<Place>,
+}
+
 /// A change that is committed.
 #[derive(Debug)]
 pub struct Changed<T> {

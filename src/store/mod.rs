@@ -21,10 +21,11 @@ use crate::key::token::Prefix;
 use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, User, UserId};
 
 pub use self::config::Config;
-pub use self::draft::{Access, Changed, Draft, Imported, KeyFilter, Loaded, SecretDraft};
+pub use self::draft::{Access, Changed, Chunk, Draft, Imported, KeyFilter, Loaded, Place, SecretDraft, Which};
 pub use self::error::{Rejected, StoreError};
 pub use self::log::Tail;
-use self::sqlite::{Sqlite, bulk, change, list, load, usage};
+pub use self::sqlite::words::Words;
+use self::sqlite::{Sqlite, ahead, bulk, change, list, load, usage};
 
 /// An open store. Dropping it waits for what is running, then releases it to others.
 ///
@@ -114,6 +115,53 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(db) => self.in_time(db.read(load::adopted_prefixes)).await,
         }
+    }
+
+    /// About `most` active keys and their current secrets, read in one snapshot, by falling serial. `words` keeps what they
+    /// share from one chunk to the next.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn living(&self, place: Place, words: Words, most: usize) -> Result<(Chunk, Words), StoreError> {
+        let read = match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| ahead::living(db, place, words, most)).await?,
+        };
+        #[cfg(test)]
+        self.gate.pass().await;
+        Ok(read)
+    }
+
+    /// When `most` keys with serials above this one were last used, by rising serial.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn uses(&self, above: i64, most: usize) -> Result<Vec<(i64, Timestamp)>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| ahead::uses(db, above, most)).await,
+        }
+    }
+
+    /// How many secrets there are, counted up to `most`.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn secrets(&self, most: usize) -> Result<usize, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| ahead::secrets(db, most)).await,
+        }
+    }
+
+    /// The digests of `most` secrets after this one, in their order, whatever became of their keys.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn digests(&self, after: Option<Digest>, most: usize) -> Result<Vec<Digest>, StoreError> {
+        let read = match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| ahead::digests(db, after.as_ref(), most)).await?,
+        };
+        #[cfg(test)]
+        self.gate.pass().await;
+        Ok(read)
     }
 
     /// Whether there has ever been an operator key; where not, this is the first start.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::support::keyward::binary;
-use crate::support::{Answer, Keyward, Minted, Origin, Wire, keyward};
+use crate::support::{Answer, Keyward, Minted, Origin, Wire, eventually, keyward};
 
 fn started() -> (Keyward, Origin, Minted) {
     let origin = Origin::plain();
@@ -45,6 +45,7 @@ fn health_asks_the_running_keyward() {
 #[test]
 fn metrics_tell_what_happened_in_names_that_promtool_accepts() {
     let (keyward, _origin, key) = started();
+    eventually("all secrets are known", || keyward.metrics().contains("keyward_known_secrets_whole 1"));
     for _ in 0..3 {
         assert_eq!(keyward.get("/", &key.secret).status, 200);
     }
@@ -59,7 +60,10 @@ fn metrics_tell_what_happened_in_names_that_promtool_accepts() {
         "keyward_auth_decisions_total{result=\"refused\",reason=\"key_unknown\"} 1",
         "keyward_origin_connections_total{service=\"upstream\",result=\"opened\"} ",
         "keyward_key_cache_requests_total{result=\"live\"} 2",
-        "keyward_key_cache_requests_total{result=\"miss\"} 2",
+        "keyward_key_cache_requests_total{result=\"unknown\"} 1",
+        "keyward_key_cache_requests_total{result=\"miss\"} 1",
+        // The first operator's, and this one.
+        "keyward_known_secrets 2",
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }

@@ -8,6 +8,7 @@ mod command_line;
 mod demo;
 mod desync;
 
+mod floods;
 mod floors;
 mod gateway;
 mod httpbin;

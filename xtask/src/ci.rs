@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Run, Trouble, seconds};
-use crate::{container, deny, image, place, release, shell};
+use crate::{container, deny, image, model, place, release, shell};
 
 pub(crate) fn all() -> Result<(), Trouble> {
     let start = now();
@@ -65,13 +65,14 @@ fn now() -> Instant {
 
 type Step = (&'static str, fn() -> Result<(), Trouble>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("packages", packages),
     ("format", format),
     ("shellcheck", shell::check),
     ("clippy", clippy),
     ("doc", doc),
     ("test", test),
+    ("loom", model::check),
     ("deny", deny::check),
     ("release", release::build),
     ("container", container::check),

@@ -1,5 +1,6 @@
 //! Every rule of the keyring, without a socket.
 
+mod ahead;
 mod operate;
 mod upkeep;
 mod verify;
@@ -41,6 +42,8 @@ async fn ring_with(clock: Clock, change: impl FnOnce(&mut Config, &mut crate::st
         refused: 100,
         unknown: 100,
         unknown_for: second,
+        warm: false,
+        known: 0,
         loads: 8,
         waiting: 200,
         usage_flush: second,

@@ -5,6 +5,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
 use super::row;
+use super::words::Words;
 use crate::key::token::Prefix;
 use crate::key::{AccountId, AccountState, Digest, Kind, Permissions, Standing, UserId};
 use crate::store::Loaded;
@@ -19,7 +20,8 @@ pub(in crate::store) fn load(db: &Connection, digest: &Digest) -> rusqlite::Resu
            FROM head h LEFT JOIN secret s ON s.digest = ?1 LEFT JOIN key k ON k.serial = s.key
                 LEFT JOIN account a ON a.id = k.account",
     )?;
-    let (as_of, mut standing) = find.query_row([digest.as_bytes()], |row| Ok((seq(row, 0)?, standing(row)?)))?;
+    let (as_of, mut standing) =
+        find.query_row([digest.as_bytes()], |row| Ok((seq(row, 0)?, standing(row, &mut Words::default())?)))?;
     if let Some(key) = &mut standing
         && let Some(user) = &key.user
     {
@@ -60,13 +62,14 @@ pub(in crate::store) fn has_operator(db: &Connection) -> rusqlite::Result<bool> 
     db.query_row("SELECT EXISTS (SELECT 1 FROM key WHERE kind = 'operator')", [], |row| row.get(0))
 }
 
-fn standing(row: &Row<'_>) -> rusqlite::Result<Option<Standing>> {
+/// The key in a row, whose columns from the second on are those of [`load`]; without the places of its user.
+pub(super) fn standing(row: &Row<'_>, words: &mut Words) -> rusqlite::Result<Option<Standing>> {
     // No secret, or one whose key was deleted by hand.
     if row.get_ref(2)? == ValueRef::Null {
         return Ok(None);
     }
     // An account deleted by hand leaves its keys behind; they are refused as long as it is missing.
-    let account: Option<AccountId> = row::optional(row, 6)?;
+    let account = words.account(row, 6)?;
     let state = row::optional(row, 7)?.unwrap_or(AccountState::Suspended);
     Ok(Some(Standing {
         secret: row::parsed(row, 1)?,
@@ -76,7 +79,7 @@ fn standing(row: &Row<'_>) -> rusqlite::Result<Option<Standing>> {
         state: row::parsed(row, 5)?,
         account: account.map(|account| (account, state)),
         user: row::optional(row, 8)?,
-        permissions: row::permissions(row, 9)?,
+        permissions: words.permissions(row, 9)?,
         allowed_ips: row::networks(row, 10)?,
         not_before: row::optional_moment(row, 11)?,
         expires_at: row::optional_moment(row, 12)?,

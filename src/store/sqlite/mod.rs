@@ -8,6 +8,7 @@
 //!
 //! SQL stays in this folder, and so do the driver's types: an error leaves it as a sentence that names the file.
 
+pub(super) mod ahead;
 pub(super) mod bulk;
 pub(super) mod change;
 pub(super) mod list;
@@ -18,6 +19,7 @@ mod schema;
 mod tests;
 mod threads;
 pub(super) mod usage;
+pub(super) mod words;
 
 use std::fs::OpenOptions;
 use std::io;

@@ -1,5 +1,6 @@
 //! What every backend must do: one list of cases, run on each.
 
+mod ahead;
 mod cases;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,36 +18,46 @@ use crate::secret::Secret;
 /// Runs every case on a backend. Another one joins by a line and a function that opens it, fresh and empty.
 macro_rules! cases {
     ($($backend:ident),+ => $cases:tt) => { $(cases!(@ $backend $cases);)+ };
-    (@ $backend:ident { $($case:ident,)+ }) => {
+    (@ $backend:ident { $($group:ident: { $($case:ident,)+ })+ }) => {
         mod $backend {
-            $(#[tokio::test]
+            $($(#[tokio::test]
             async fn $case() {
                 let (store, _folder) = super::$backend();
-                super::cases::$case(&store).await;
-            })+
+                super::$group::$case(&store).await;
+            })+)+
         }
     };
 }
 
 cases!(sqlite => {
-    an_unknown_digest_is_answered_with_the_logs_position,
-    a_minted_key_is_found_as_it_was_written,
-    every_change_is_told_by_the_log,
-    the_position_of_a_change_is_the_position_it_is_seen_at,
-    a_change_that_does_not_fit_changes_nothing,
-    a_rotated_key_keeps_its_record_and_retires_its_secret,
-    a_revoked_key_stays_revoked,
-    a_personal_key_sees_its_own_membership_and_ends_with_it,
-    a_user_key_sees_every_membership,
-    a_suspended_account_is_seen_by_its_keys,
-    an_import_is_all_or_nothing,
-    an_import_makes_what_its_rows_need,
-    an_imported_secret_with_a_foreign_checksum_registers_its_prefix,
-    a_large_import_is_one_entry_of_the_log,
-    a_later_use_replaces_an_earlier_one_only,
-    lists_show_what_matches,
-    a_lost_operator_key_is_replaced,
-    a_trimmed_log_says_so,
+    cases: {
+        an_unknown_digest_is_answered_with_the_logs_position,
+        a_minted_key_is_found_as_it_was_written,
+        every_change_is_told_by_the_log,
+        the_position_of_a_change_is_the_position_it_is_seen_at,
+        a_change_that_does_not_fit_changes_nothing,
+        a_rotated_key_keeps_its_record_and_retires_its_secret,
+        a_revoked_key_stays_revoked,
+        a_personal_key_sees_its_own_membership_and_ends_with_it,
+        a_user_key_sees_every_membership,
+        a_suspended_account_is_seen_by_its_keys,
+        an_import_is_all_or_nothing,
+        an_import_makes_what_its_rows_need,
+        an_imported_secret_with_a_foreign_checksum_registers_its_prefix,
+        a_large_import_is_one_entry_of_the_log,
+        a_later_use_replaces_an_earlier_one_only,
+        lists_show_what_matches,
+        a_lost_operator_key_is_replaced,
+        a_trimmed_log_says_so,
+    }
+    ahead: {
+        what_is_read_ahead_is_what_a_look_up_finds,
+        only_living_keys_are_read_ahead_and_by_their_current_secret,
+        keys_read_ahead_are_told_apart_by_their_last_use,
+        each_chunk_knows_its_own_position,
+        every_secrets_digest_is_read_whatever_became_of_it,
+        below_the_first_key_there_is_none,
+    }
 });
 
 fn sqlite() -> (Store, TempDir) {

@@ -61,7 +61,8 @@ CREATE TABLE secret (
   hint       TEXT NOT NULL,
   created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX secret_of_key ON secret (key);
+-- With the state, so that who reads the current secrets of many keys need not look each of them up by its digest.
+CREATE INDEX secret_of_key ON secret (key, state);
 
 -- Apart from the keys, narrow, and never logged: a use is no change of a key.
 CREATE TABLE usage (

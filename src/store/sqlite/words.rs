@@ -1,0 +1,54 @@
+//! Texts that many keys share: each is read once, and kept once.
+
+use std::collections::HashMap;
+
+use foldhash::quality::RandomState;
+use rusqlite::Row;
+
+use super::row;
+use crate::key::{AccountId, Permissions};
+
+/// Accounts and sets of permissions met so far.
+#[derive(Debug, Default)]
+pub struct Words {
+    accounts: Met<AccountId>,
+    permissions: Met<Permissions>,
+    /// How many of each are kept in mind.
+    most: usize,
+}
+
+impl Words {
+    /// For who reads many keys; [`Words::default`] keeps nothing in mind.
+    #[must_use]
+    pub fn many() -> Self {
+        Self { most: 10_000, ..Self::default() }
+    }
+
+    pub(super) fn account(&mut self, row: &Row<'_>, at: usize) -> rusqlite::Result<Option<AccountId>> {
+        let Some(text) = row.get_ref(at)?.as_str_or_null()? else { return Ok(None) };
+        recall(&mut self.accounts, self.most, text, || row::parsed(row, at)).map(Some)
+    }
+
+    pub(super) fn permissions(&mut self, row: &Row<'_>, at: usize) -> rusqlite::Result<Permissions> {
+        let text = row.get_ref(at)?.as_str()?;
+        recall(&mut self.permissions, self.most, text, || row::permissions(row, at))
+    }
+}
+
+type Met<T> = HashMap<Box<str>, T, RandomState>;
+
+fn recall<T: Clone>(
+    met: &mut Met<T>,
+    most: usize,
+    text: &str,
+    read: impl FnOnce() -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    if let Some(known) = met.get(text) {
+        return Ok(known.clone());
+    }
+    let new = read()?;
+    if met.len() < most {
+        met.insert(text.into(), new.clone());
+    }
+    Ok(new)
+}
