@@ -118,9 +118,8 @@ pub(super) fn without_port(host: &str) -> &str {
 
 fn canonical_host(raw: &[u8], secure: bool) -> Result<Cow<'_, str>, Malformed> {
     let text = std::str::from_utf8(raw).map_err(|_| Malformed::Host)?;
-    // A name in lower case without a port, as most are: it is canonical, and needs no parser to tell.
-    let named = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-    if text.bytes().all(named) && text.as_bytes().last().is_some_and(|last| *last != b'.') {
+    let own = if secure { 443 } else { 80 };
+    if is_canonical_host(text, own) {
         return Ok(Cow::Borrowed(text));
     }
     let authority: Authority = text.parse().map_err(|_| Malformed::Host)?;
@@ -136,7 +135,6 @@ fn canonical_host(raw: &[u8], secure: bool) -> Result<Cow<'_, str>, Malformed> {
     if !spelled || name.is_empty() || name.ends_with('.') || whole != text.len() {
         return Err(Malformed::Host);
     }
-    let own = if secure { 443 } else { 80 };
     let port = port.map(|port| port.as_u16()).filter(|port| *port != own);
     let canonical = match port {
         Some(port) => Cow::Owned(format!("{}:{port}", name.to_ascii_lowercase())),
@@ -146,6 +144,20 @@ fn canonical_host(raw: &[u8], secure: bool) -> Result<Cow<'_, str>, Malformed> {
         None => Cow::Borrowed(text),
     };
     Ok(canonical)
+}
+
+/// Whether this is a name in lower case, and no port or one that is not the scheme's `own`, as nearly every host is: it needs
+/// no parser to tell.
+fn is_canonical_host(text: &str, own: u16) -> bool {
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    let named = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    // The digits a number has: no sign and no leading zero.
+    let numbered = |port: &str| {
+        port.bytes().all(|digit| digit.is_ascii_digit())
+            && !port.starts_with('0')
+            && port.parse::<u16>().is_ok_and(|port| port != own)
+    };
+    name.bytes().all(named) && !name.is_empty() && !name.ends_with('.') && port.is_none_or(numbered)
 }
 
 /// The target as it will be forwarded: origin form, canonical path, query as it came.

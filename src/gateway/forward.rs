@@ -150,9 +150,19 @@ async fn exchange(
         }
         (Broken::Sent(error) | Broken::Unsent(error, _), _) => return Err(error),
     };
+    Box::pin(repeated(pool, again, upload, error)).await
+}
+
+/// The exchange once more, on a connection that nobody has used; where none may be opened, it failed with `error`.
+async fn repeated(
+    pool: &Rc<Pool>,
+    request: Request<RequestBody>,
+    upload: &Rc<Upload>,
+    error: OriginError,
+) -> Result<(Response<Incoming>, Lease), OriginError> {
     let Some(mut lease) = pool.fresh().await? else { return Err(error) };
     pool.count(OriginEvent::Retried);
-    match lease.exchange(again, upload).await {
+    match lease.exchange(request, upload).await {
         Ok(answer) => Ok((answer, lease)),
         Err(Broken::Sent(error) | Broken::Unsent(error, _)) => Err(error),
     }

@@ -132,12 +132,22 @@ impl Pool {
     /// A connection to use: a kept one that is still alive, else a new one, else the next that comes free. A request that
     /// cannot be repeated has a kept one looked at `closely`, for one more system call.
     pub(super) async fn take(self: &Rc<Self>, closely: bool) -> Result<Lease, OriginError> {
+        match self.reused(closely) {
+            Some(lease) => Ok(lease),
+            // Boxed: a request that needs none of it does not carry it along.
+            None => Box::pin(self.opened(closely)).await,
+        }
+    }
+
+    fn reused(self: &Rc<Self>, closely: bool) -> Option<Lease> {
+        let link = self.kept(closely)?;
+        self.count(OriginEvent::Reused);
+        Some(Lease { link, pool: Rc::clone(self), reused: true })
+    }
+
+    async fn opened(self: &Rc<Self>, closely: bool) -> Result<Lease, OriginError> {
         let mut waits_since = None;
         loop {
-            if let Some(link) = self.kept(closely) {
-                self.count(OriginEvent::Reused);
-                return Ok(Lease { link, pool: Rc::clone(self), reused: true });
-            }
             if let Some(lease) = self.fresh().await? {
                 return Ok(lease);
             }
@@ -148,6 +158,9 @@ impl Pool {
             }
             let waited = now.since(*waits_since.get_or_insert(now));
             self.wait(self.service.connect.saturating_sub(waited)).await?;
+            if let Some(lease) = self.reused(closely) {
+                return Ok(lease);
+            }
         }
     }
 

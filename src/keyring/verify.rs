@@ -75,7 +75,7 @@ impl Keyring {
         let digest = shared.admit(secret)?;
         match shared.recall(&digest, None) {
             Some(verdict) => Ok(verdict?),
-            None => self.look_up(digest).await,
+            None => Box::pin(self.look_up(digest)).await,
         }
     }
 

@@ -274,10 +274,7 @@ struct LocalExec(Rc<Conn>);
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExec {
     fn execute(&self, work: F) {
-        let task = tokio::task::spawn_local(async move {
-            work.await;
-        });
-        self.0.adopt(task.abort_handle());
+        self.0.adopt(tokio::task::spawn_local(work).abort_handle());
     }
 }
 
