@@ -39,6 +39,8 @@ pub(super) struct Conn {
     in_flight: Cell<usize>,
     /// Bytes wait for the client since then.
     blocked: Cell<Option<BootTime>>,
+    /// Bytes of its handshake are waited for since then.
+    awaited: Cell<Option<BootTime>>,
     /// The client has sent all it will.
     ended: Cell<bool>,
     /// The last request had a body, of which some may still be on its way.
@@ -88,6 +90,7 @@ impl Conn {
             preface: Cell::new(0),
             in_flight: Cell::new(0),
             blocked: Cell::new(None),
+            awaited: Cell::new(None),
             ended: Cell::new(false),
             body: Cell::new(false),
             leaving: Cell::new(false),
@@ -281,9 +284,15 @@ impl Conn {
         (old && may_leave).then_some(Closed::Age)
     }
 
-    /// How long its handshake has taken so far, where it is at that.
-    pub(super) fn handshaking_for(&self) -> Option<Duration> {
-        (self.phase.get() == Phase::Handshake).then(|| self.time.get().since(self.since.get()))
+    /// The client is to send what its handshake needs next, or has.
+    pub(super) fn await_client(&self, awaited: bool) {
+        self.awaited.set(awaited.then(|| self.time.get()));
+    }
+
+    /// For how long its client has left its handshake waiting, where it does.
+    pub(super) fn silent_for(&self) -> Option<Duration> {
+        let since = self.awaited.get().filter(|_| self.phase.get() == Phase::Handshake)?;
+        Some(self.time.get().since(since))
     }
 
     /// Ends the HTTP/2 streams whose client takes none of their bytes, and returns how many: the socket is not blocked

@@ -73,12 +73,13 @@ impl Connections {
         self.live.borrow().iter().map(Rc::as_ref).for_each(act);
     }
 
-    /// Ends the handshake that has taken longest, where it has had time enough for an honest client's.
-    pub(super) fn end_slow_handshake(&self) {
+    /// Ends the handshake whose client has been silent for longest, where an honest one would have said something. One that
+    /// waits for us is not to blame.
+    pub(super) fn end_silent_handshake(&self) {
         let live = self.live.borrow();
-        let slow = live.iter().filter_map(|conn| Some((conn.handshaking_for()?, conn)));
-        if let Some((taken, conn)) = slow.max_by_key(|(taken, _)| *taken)
-            && taken >= FOR_A_HANDSHAKE
+        let silent = live.iter().filter_map(|conn| Some((conn.silent_for()?, conn)));
+        if let Some((silent, conn)) = silent.max_by_key(|(silent, _)| *silent)
+            && silent >= FOR_AN_ANSWER
         {
             conn.cut(Closed::HandshakeTimeout);
         }
@@ -134,8 +135,8 @@ pub(super) async fn sweep(
     }
 }
 
-/// While others wait to begin theirs.
-const FOR_A_HANDSHAKE: Duration = Duration::from_secs(1);
+/// While others wait to begin their handshake.
+const FOR_AN_ANSWER: Duration = Duration::from_secs(1);
 
 const LONGEST_SWEEP: Duration = Duration::from_secs(1);
 

@@ -115,7 +115,7 @@ impl<H: Handler> Serving<H> {
 
     async fn handshake(&self, stream: Watched, conn: &Conn, tls: &ServerTls) -> Result<TlsStream<Watched>, Closed> {
         let accept = pin!(TlsAcceptor::from(tls.config()).accept(stream));
-        let accept = pin!(self.handshakes.take(accept));
+        let accept = pin!(self.handshakes.take(conn, accept));
         match conn.run(accept, |_| {}).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {

@@ -10,13 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use super::conn::Conn;
+
 /// The turns of one worker, first come first served.
 #[derive(Debug, Default)]
 pub(super) struct Turns(tokio::sync::Mutex<()>);
 
 impl Turns {
-    /// Does `work`, each step of it in a turn of its own.
-    pub(super) async fn take<F: Future>(&self, mut work: Pin<&mut F>) -> F::Output {
+    /// Does `work`, the handshake of `conn`: each step of it in a turn of its own.
+    pub(super) async fn take<F: Future>(&self, conn: &Conn, mut work: Pin<&mut F>) -> F::Output {
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(Arc::clone(&bell));
         loop {
@@ -25,10 +27,12 @@ impl Turns {
             // Comes back behind all that is ready now.
             tokio::task::yield_now().await;
             drop(turn);
-            match step {
-                Poll::Ready(output) => return output,
-                Poll::Pending => bell.rung().await,
+            if let Poll::Ready(output) = step {
+                return output;
             }
+            conn.await_client(true);
+            bell.rung().await;
+            conn.await_client(false);
         }
     }
 }
@@ -81,6 +85,31 @@ mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
+    use crate::clock::BootTime;
+
+    fn conn() -> Rc<Conn> {
+        Conn::new(Rc::new(Cell::new(BootTime::from_nanos(0))))
+    }
+
+    /// Polls once.
+    async fn is_pending<F: Future>(mut work: Pin<&mut F>) -> bool {
+        poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx).is_pending())).await
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_turn_is_not_silent() {
+        let (turns, one) = (Turns::default(), conn());
+        let turn = turns.0.lock().await;
+        let never = pin!(std::future::pending::<()>());
+        let mut handshake = pin!(turns.take(&one, never));
+        assert!(is_pending(handshake.as_mut()).await);
+        assert_eq!(one.silent_for(), None);
+        drop(turn);
+        while one.silent_for().is_none() {
+            assert!(is_pending(handshake.as_mut()).await);
+            tokio::task::yield_now().await;
+        }
+    }
 
     #[tokio::test]
     async fn a_request_waits_for_one_step_and_not_for_a_crowd_of_them() {
@@ -97,7 +126,7 @@ mod tests {
                         left -= 1;
                         if left == 0 { Poll::Ready(()) } else { Poll::Pending }
                     }));
-                    turns.take(work).await;
+                    turns.take(&conn(), work).await;
                 })
             })
             .collect();
@@ -126,9 +155,9 @@ mod tests {
     async fn work_that_waits_lets_others_take_their_turn_and_goes_on_when_it_can() {
         let turns = Turns::default();
         let (tell, told) = tokio::sync::oneshot::channel();
-        let slow = async { turns.take(pin!(told)).await.unwrap() };
+        let slow = async { turns.take(&conn(), pin!(told)).await.unwrap() };
         let quick = async {
-            turns.take(pin!(tokio::time::sleep(Duration::from_millis(1)))).await;
+            turns.take(&conn(), pin!(tokio::time::sleep(Duration::from_millis(1)))).await;
             tell.send(7).unwrap();
         };
         assert_eq!(tokio::join!(slow, quick).0, 7);
@@ -139,9 +168,10 @@ mod tests {
         let turns = Turns::default();
         {
             let never = pin!(std::future::pending::<()>());
-            let mut left = pin!(turns.take(never));
-            assert!(poll_fn(|cx| Poll::Ready(left.as_mut().poll(cx).is_pending())).await);
+            let conn = conn();
+            let mut left = pin!(turns.take(&conn, never));
+            assert!(is_pending(left.as_mut()).await);
         }
-        assert_eq!(turns.take(pin!(std::future::ready(1))).await, 1);
+        assert_eq!(turns.take(&conn(), pin!(std::future::ready(1))).await, 1);
     }
 }

@@ -304,8 +304,8 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// A place under this limit; where there is none it is counted, and waited for. Handshakes that take long make way, so
-    /// that those who begin one and are silent keep nobody out.
+    /// A place under this limit; where there is none it is counted, and waited for. Handshakes whose clients are silent
+    /// make way, so that those keep nobody out.
     async fn room(&self, places: &Arc<Semaphore>, limit: label::Door) -> Option<OwnedSemaphorePermit> {
         if let Ok(place) = Arc::clone(places).try_acquire_owned() {
             return Some(place);
@@ -315,7 +315,7 @@ impl<H: Handler> Worker<H> {
         loop {
             self.time.set(self.clock.boot());
             if limit == label::Door::Handshakes {
-                self.connections.end_slow_handshake();
+                self.connections.end_silent_handshake();
             }
             tokio::select! {
                 // Never closed; if it were, there would be no limit.
@@ -343,7 +343,7 @@ impl<H: Handler> Worker<H> {
     }
 }
 
-/// While a handshake has to wait for its place, a slow one is looked for so often.
+/// While a handshake has to wait for its place, a silent one is looked for so often.
 const MAKES_WAY_EVERY: Duration = Duration::from_millis(100);
 
 const WARNS_EVERY: Duration = Duration::from_secs(60);

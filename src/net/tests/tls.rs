@@ -187,7 +187,7 @@ fn a_client_that_does_not_shake_hands_is_freed() {
 }
 
 #[tokio::test]
-async fn a_slow_handshake_makes_way_where_there_is_no_room_for_another() {
+async fn a_silent_handshake_makes_way_where_there_is_no_room_for_another() {
     let pki = pki();
     let mut case = pki.case();
     case.limits.handshakes = 1;
