@@ -27,6 +27,7 @@ pub mod plan;
 mod refuse;
 mod route;
 mod service;
+mod sign;
 mod template;
 
 pub use self::live::Generation;
@@ -107,6 +108,7 @@ impl Gateway {
         let service = permit.route().service;
         let outbound = Outbound {
             identity: &plan.identity,
+            signer: plan.signers[service].as_ref().map(|signer| (signer, &live.ledger.clock)),
             request_id: &record.id().clone(),
             carrier: carrier.as_ref(),
             body_idle: generation.body_idle,
