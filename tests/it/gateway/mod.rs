@@ -8,4 +8,5 @@ mod life;
 mod origins;
 mod routes;
 mod scopes;
+mod signed;
 mod tls;
