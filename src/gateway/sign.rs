@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -57,34 +58,28 @@ impl Signer {
     }
 
     fn of(name: &str, said: &ServiceConfig, origin: &OriginConfig) -> Result<Option<Self>, Vec<Flaw>> {
-        let key_of =
-            |own: bool, field: &str| if own { format!("services.{name}.{field}") } else { format!("origin.{field}") };
         let Some(file) = said.signing_key_file.as_ref().or(origin.signing_key_file.as_ref()) else { return Ok(None) };
         let key_id = said.signing_key_id.as_ref().unwrap_or(&origin.signing_key_id);
         let lifetime = said.signature_lifetime.unwrap_or(origin.signature_lifetime).0;
+        let flaw = |own: bool, field: &str, message: String| match own {
+            true => Flaw::new(format!("services.{name}.{field}"), message),
+            false => Flaw::new(format!("origin.{field}"), message),
+        };
         let mut flaws = Vec::new();
-        let mut flaw = |own: bool, field: &str, message: String| flaws.push(Flaw::new(key_of(own, field), message));
         if !is_key_id(key_id) {
             let message = format!("{key_id:?} is no key id: write 1 to 64 of the characters A-Z a-z 0-9 - . _ ~ : @");
-            flaw(said.signing_key_id.is_some(), "signing_key_id", message);
+            flaws.push(flaw(said.signing_key_id.is_some(), "signing_key_id", message));
         }
         if lifetime < Duration::from_secs(1) {
-            flaw(said.signature_lifetime.is_some(), "signature_lifetime", "a signature lives for at least 1s".into());
+            let message = "a signature needs at least 1s to be of use".to_owned();
+            flaws.push(flaw(said.signature_lifetime.is_some(), "signature_lifetime", message));
         }
-        let own = said.signing_key_file.is_some();
-        let secret = Secret::from_file(file, SHORTEST_KEY);
-        match &secret {
-            Err(bad) => flaw(own, "signing_key_file", format!("{}: {bad}", file.display())),
-            Ok(secret) if secret.expose().ends_with(b"\n") => {
-                let message = "it ends in a line break, which some readers keep and some do not: write it without";
-                flaw(own, "signing_key_file", format!("{}: {message}", file.display()));
-            }
+        match read_key(file) {
+            Ok(secret) if flaws.is_empty() => return Ok(Some(Self::new(&secret, key_id, lifetime))),
             Ok(_) => {}
+            Err(message) => flaws.push(flaw(said.signing_key_file.is_some(), "signing_key_file", message)),
         }
-        match secret {
-            Ok(secret) if flaws.is_empty() => Ok(Some(Self::new(&secret, key_id, lifetime))),
-            _ => Err(flaws),
-        }
+        Err(flaws)
     }
 
     #[allow(clippy::expect_used, reason = "HMAC takes a key of any length")]
@@ -152,6 +147,16 @@ impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Signer({})", self.key_id)
     }
+}
+
+/// A key, or a sentence that says why it is none.
+fn read_key(file: &Path) -> Result<Secret, String> {
+    let secret = Secret::from_file(file, SHORTEST_KEY).map_err(|bad| format!("{}: {bad}", file.display()))?;
+    if secret.expose().ends_with(b"\n") {
+        let message = "it ends in a line break, which some readers keep and some do not: write it without";
+        return Err(format!("{}: {message}", file.display()));
+    }
+    Ok(secret)
 }
 
 /// What needs no escape in a structured field's string.

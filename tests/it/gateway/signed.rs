@@ -23,7 +23,10 @@ struct Signing {
 impl Signing {
     /// With these lines in the service's table, and a key that is `2026-11`.
     fn started(more: &str) -> Self {
-        let origin = Origin::plain();
+        Self::before(Origin::plain(), more)
+    }
+
+    fn before(origin: Origin, more: &str) -> Self {
         let setup = keyward();
         let file = setup.folder().join("signing.key");
         std::fs::write(&file, KEY).unwrap();
@@ -157,6 +160,26 @@ fn what_passed_keyward_is_accepted_in_three_languages() {
                 assert_eq!(judged(program, &key, None, head).as_ref(), Ok(told), "{language}: {head}");
             }
         }
+    }
+}
+
+#[test]
+fn a_request_that_is_repeated_keeps_its_id_and_is_signed_again() {
+    // Each connection answers one request and reads the next one without an answer.
+    let origin = Origin::scripted(|line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        line.request();
+    });
+    let signing = Signing::before(origin, "");
+    signing.passed_with_key("GET", "/first");
+    signing.passed_with_key("GET", "/repeated");
+    let heads: Vec<_> = signing.origin.seen().heads.into_iter().filter(|head| head.contains("/repeated")).collect();
+    assert_eq!(heads.len(), 2, "{heads:?}");
+    assert_eq!(value(&heads[0], "x-request-id"), value(&heads[1], "x-request-id"));
+    let key = named("2026-11", &signing.file());
+    for head in &heads {
+        assert_eq!(judged(by_python, &key, None, head), Ok(signing.identity()), "{head}");
     }
 }
 
