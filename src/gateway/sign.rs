@@ -12,12 +12,11 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
-use sha2::Sha256;
 
 use super::config::{OriginConfig, ServiceConfig};
 use super::forward::X_REQUEST_ID;
@@ -29,8 +28,8 @@ use crate::secret::Secret;
 /// Signs what one service is sent.
 #[derive(Clone)]
 pub(super) struct Signer {
-    /// With the key taken in already.
-    mac: Hmac<Sha256>,
+    /// With its HMAC begun already.
+    key: hmac::Key,
     key_id: String,
     lifetime: Duration,
 }
@@ -82,10 +81,8 @@ impl Signer {
         Err(flaws)
     }
 
-    #[allow(clippy::expect_used, reason = "HMAC takes a key of any length")]
     fn new(secret: &Secret, key_id: &str, lifetime: Duration) -> Self {
-        let mac = Hmac::new_from_slice(secret.expose()).expect("HMAC takes a key of any length");
-        Self { mac, key_id: key_id.to_owned(), lifetime }
+        Self { key: hmac::Key::new(HMAC_SHA256, secret.expose()), key_id: key_id.to_owned(), lifetime }
     }
 
     /// Signs a request that is otherwise as the origin will get it.
@@ -101,7 +98,7 @@ impl Signer {
 
     /// `hmac-sha256` (RFC 9421, 3.3.3), in base64.
     fn tag(&self, base: &[u8]) -> String {
-        STANDARD.encode(self.mac.clone().chain_update(base).finalize().into_bytes())
+        STANDARD.encode(hmac::sign(&self.key, base))
     }
 
     /// What is signed (RFC 9421, 2.5), and the value of `Signature-Input` that says how to say it again.
