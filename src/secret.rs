@@ -1,10 +1,12 @@
-//! The only type that holds the plain text of a key.
+//! The only type that holds the plain text of a key, or what is as secret.
 //!
 //! A [`Secret`] is wiped when it is dropped, prints as `[secret]`, cannot be serialised, and is compared in constant
 //! time. Whoever needs the text says so with [`Secret::expose`], which is easy to search for: minting prints it once,
-//! digesting hashes it, and nothing else calls it.
+//! digesting and signing hash it, and nothing else calls it.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -18,6 +20,15 @@ impl Secret {
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         Self(Zeroizing::new(bytes.into()))
+    }
+
+    /// Reads what a file holds: all of its bytes, of which there must be `least`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds less.
+    pub fn from_file(path: &Path, least: usize) -> Result<Self, BadSecretFile> {
+        let bytes = Zeroizing::new(std::fs::read(path)?);
+        if bytes.len() < least { Err(BadSecretFile::Short(bytes.len(), least)) } else { Ok(Self::new(&bytes)) }
     }
 
     /// The plain bytes. Never log, store or return them.
@@ -43,6 +54,17 @@ impl Secret {
 #[must_use]
 pub fn is_visible(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |so_far, byte| so_far & byte.is_ascii_graphic())
+}
+
+/// A file that is no secret's. What it holds is not told.
+#[derive(Debug, thiserror::Error)]
+pub enum BadSecretFile {
+    /// By the system's word.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// So many bytes, and so many are needed.
+    #[error("{0} bytes are too few: at least {1} are needed")]
+    Short(usize, usize),
 }
 
 impl From<String> for Secret {

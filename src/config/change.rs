@@ -226,6 +226,9 @@ impl Table<'_> {
             response_header_bytes,
             preserve_host,
             retry,
+            signing_key_file,
+            signing_key_id,
+            signature_lifetime,
         } = old;
         self.at_once("connect", connect, &new.connect);
         self.at_once("response_header", response_header, &new.response_header);
@@ -237,6 +240,9 @@ impl Table<'_> {
         self.at_once("response_header_bytes", response_header_bytes, &new.response_header_bytes);
         self.at_once("preserve_host", preserve_host, &new.preserve_host);
         self.at_once("retry", retry, &new.retry);
+        self.at_once("signing_key_file", signing_key_file, &new.signing_key_file);
+        self.at_once("signing_key_id", signing_key_id, &new.signing_key_id);
+        self.at_once("signature_lifetime", signature_lifetime, &new.signature_lifetime);
     }
 
     fn reload(&mut self, old: &ReloadConfig, new: &ReloadConfig) {

@@ -43,12 +43,7 @@ pub(super) fn store(settings: &Settings) -> Vec<Flaw> {
 pub fn pepper(keys: &KeysConfig) -> Result<Option<Secret>, Flaw> {
     let Some(path) = &keys.pepper_file else { return Ok(None) };
     let flaw = |message: String| Flaw::new("keys.pepper_file", format!("{}: {message}", path.display()));
-    let bytes = std::fs::read(path).map(zeroize::Zeroizing::new);
-    let bytes = bytes.map_err(|error| flaw(format!("cannot be read: {error}")))?;
-    if bytes.len() < PEPPER {
-        return Err(flaw(format!("{} bytes are too few: a pepper has at least {PEPPER}", bytes.len())));
-    }
-    Ok(Some(Secret::new(&bytes)))
+    Secret::from_file(path, PEPPER).map(Some).map_err(|bad| flaw(bad.to_string()))
 }
 
 fn listeners(settings: &Settings) -> Vec<Flaw> {

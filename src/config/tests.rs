@@ -316,6 +316,18 @@ fn store_and_pepper_are_checked_and_passwords_not_shown() {
 }
 
 #[test]
+fn a_signing_key_that_is_none_is_told_where_it_was_said() {
+    let file = format!("{SERVICE}signing_key_id = \"a b\"\n[origin]\nsigning_key_file = \"/nowhere\"\n");
+    assert_told(
+        &Case::file(&file).problems(),
+        &[
+            ("keyward.toml:3:1: services.api.signing_key_id: ", "\"a b\" is no key id"),
+            ("keyward.toml:5:1: origin.signing_key_file: ", "/nowhere: cannot be read"),
+        ],
+    );
+}
+
+#[test]
 fn where_nothing_is_to_be_forwarded_to_it_is_told() {
     assert_told(&Case::nothing().problems(), &[("default: services: ", "--upstream URL")]);
     let (_folder, read) = Case::nothing().read();

@@ -101,6 +101,12 @@ pub struct OriginConfig {
     pub preserve_host: bool,
     /// Once, on a fresh connection, where nothing can happen twice.
     pub retry: bool,
+    /// A file with the key that requests are signed under; without one they are not.
+    pub signing_key_file: Option<PathBuf>,
+    /// What the origin knows that key by.
+    pub signing_key_id: String,
+    /// From signing to the end of the signature's use.
+    pub signature_lifetime: Span,
 }
 
 /// `[services.NAME]`: an origin, and what differs from [`OriginConfig`].
@@ -131,6 +137,12 @@ pub struct ServiceConfig {
     pub preserve_host: Option<bool>,
     /// See [`OriginConfig::retry`].
     pub retry: Option<bool>,
+    /// See [`OriginConfig::signing_key_file`].
+    pub signing_key_file: Option<PathBuf>,
+    /// See [`OriginConfig::signing_key_id`].
+    pub signing_key_id: Option<String>,
+    /// See [`OriginConfig::signature_lifetime`].
+    pub signature_lifetime: Option<Span>,
 }
 
 /// One of `[[routes]]`.

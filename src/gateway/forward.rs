@@ -18,6 +18,7 @@ use super::headers::{Identity, clean_answer};
 use super::origin::{Broken, Lease, OriginError, Pool};
 use super::refuse::Stop;
 use super::service::Service;
+use super::sign::Signer;
 use crate::clock::Clock;
 use crate::net::body::{Paced, fits};
 use crate::telemetry::label::OriginEvent;
@@ -74,6 +75,8 @@ pub(super) async fn forward(
 /// What the origin is told beyond the request itself.
 pub(super) struct Outbound<'a> {
     pub(super) identity: &'a Identity,
+    /// Who signs it, and by which clock; nobody by default.
+    pub(super) signer: Option<(&'a Signer, &'a Clock)>,
     pub(super) request_id: &'a RequestId,
     /// Where the key rode.
     pub(super) carrier: Option<&'a Carrier>,
@@ -119,6 +122,9 @@ impl Outbound<'_> {
             if !holder.grant.permissions.is_empty() {
                 say(&self.identity.permissions, &holder.grant.permissions.to_string());
             }
+        }
+        if let Some((signer, clock)) = self.signer {
+            signer.sign(&mut head, self.identity, clock.now());
         }
         head
     }

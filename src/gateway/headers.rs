@@ -10,7 +10,7 @@ use super::canon::Malformed;
 use super::config::{IdentityNames, Underscores};
 use crate::flaw::Flaw;
 
-/// The names the origin reads.
+/// The names the origin reads, and which of them are ours.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     pub(super) account: HeaderName,
@@ -18,11 +18,13 @@ pub(super) struct Identity {
     pub(super) key: HeaderName,
     pub(super) kind: HeaderName,
     pub(super) permissions: HeaderName,
+    /// Whether any service is sent signatures, so that a client may send none.
+    signed: bool,
 }
 
 impl Identity {
     /// The names as set, or what is wrong with them.
-    pub(super) fn new(names: &IdentityNames) -> Result<Self, Vec<Flaw>> {
+    pub(super) fn new(names: &IdentityNames, signed: bool) -> Result<Self, Vec<Flaw>> {
         let mut flaws = Vec::new();
         let mut taken: Vec<HeaderName> = Vec::new();
         let mut read = |field: &str, text: &str| {
@@ -43,20 +45,29 @@ impl Identity {
         read("kind", &names.kind);
         read("permissions", &names.permissions);
         match <[HeaderName; 5]>::try_from(taken) {
-            Ok([account, user, key, kind, permissions]) => Ok(Self { account, user, key, kind, permissions }),
+            Ok([account, user, key, kind, permissions]) => Ok(Self { account, user, key, kind, permissions, signed }),
             Err(_) => Err(flaws),
         }
     }
 
+    /// The names, in the order they are signed in.
+    pub(super) fn names(&self) -> [&HeaderName; 5] {
+        [&self.account, &self.user, &self.key, &self.kind, &self.permissions]
+    }
+
     fn contains(&self, name: &HeaderName) -> bool {
-        [&self.account, &self.user, &self.key, &self.kind, &self.permissions].contains(&name)
+        self.names().contains(&name) || (self.signed && is_signature(name.as_str()))
     }
 }
 
 /// Whether `name` means something to HTTP or to forwarding, so that nothing of ours may be called so.
 pub(super) fn is_reserved(name: &HeaderName) -> bool {
     let name = name.as_str();
-    is_of_connection(name) || is_forwarding(name) || is_untouchable(name) || matches!(name, "expect" | "via")
+    is_of_connection(name)
+        || is_forwarding(name)
+        || is_untouchable(name)
+        || is_signature(name)
+        || matches!(name, "expect" | "via")
 }
 
 /// Cleans a request's headers.
@@ -180,6 +191,11 @@ fn is_forwarding(name: &str) -> bool {
     }
 }
 
+/// What proves where a request comes from (RFC 9421).
+fn is_signature(name: &str) -> bool {
+    matches!(name, "signature" | "signature-input")
+}
+
 /// What a `Connection` line must not remove.
 fn is_untouchable(name: &str) -> bool {
     matches!(name, "host" | "authorization" | "cookie" | "content-length" | "content-type" | "date")
@@ -189,16 +205,16 @@ fn is_untouchable(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn identity() -> Identity {
+    fn identity(signed: bool) -> Identity {
         let name = |name: &str| format!("X-Keyward-{name}");
-        Identity::new(&IdentityNames {
+        let names = IdentityNames {
             account: name("Account"),
             user: name("User"),
             key: name("Key"),
             kind: name("Kind"),
             permissions: name("Permissions"),
-        })
-        .unwrap()
+        };
+        Identity::new(&names, signed).unwrap()
     }
 
     fn map(lines: &[(&str, &str)]) -> HeaderMap {
@@ -207,7 +223,7 @@ mod tests {
 
     fn cleaned(lines: &[(&str, &str)]) -> Result<HeaderMap, Malformed> {
         let mut headers = map(lines);
-        clean_request(&mut headers, &identity(), Underscores::Drop).map(|()| headers)
+        clean_request(&mut headers, &identity(false), Underscores::Drop).map(|()| headers)
     }
 
     #[test]
@@ -238,6 +254,19 @@ mod tests {
             let left = cleaned(&[(name, "spoofed"), ("accept", "*/*")]).unwrap();
             assert_eq!(left, map(&[("accept", "*/*")]), "{name}");
         }
+    }
+
+    #[test]
+    fn a_clients_signature_is_removed_where_ours_is_set_and_only_there() {
+        for name in ["Signature", "signature-input", "Signature_Input", "Signature.Input", "signature!input"] {
+            let mut headers = map(&[(name, "sig1=:AAAA:"), ("accept", "*/*")]);
+            clean_request(&mut headers, &identity(true), Underscores::Drop).unwrap();
+            assert_eq!(headers, map(&[("accept", "*/*")]), "{name}");
+        }
+        let mut named = map(&[("connection", "signature"), ("signature", "sig1=:AAAA:")]);
+        assert_eq!(clean_request(&mut named, &identity(true), Underscores::Drop), Err(Malformed::Connection));
+        let own = [("signature", "sig1=:AAAA:"), ("signature-input", "sig1=()")];
+        assert_eq!(cleaned(&own).unwrap(), map(&own));
     }
 
     #[test]
@@ -274,11 +303,16 @@ mod tests {
             kind: "X-Kind".into(),
             permissions: "X-P".into(),
         };
-        assert!(Identity::new(&names("X-Account-Id", "X-User")).is_ok());
-        for (account, user) in
-            [("X A", "X-U"), ("Host", "X-U"), ("X_A", "X-U"), ("X-A", "x-a"), ("X-Forwarded-For", "X-U")]
-        {
-            assert_eq!(Identity::new(&names(account, user)).unwrap_err().len(), 1, "{account} {user}");
+        assert!(Identity::new(&names("X-Account-Id", "X-User"), false).is_ok());
+        for (account, user) in [
+            ("X A", "X-U"),
+            ("Host", "X-U"),
+            ("X_A", "X-U"),
+            ("X-A", "x-a"),
+            ("X-Forwarded-For", "X-U"),
+            ("Signature", "X-U"),
+        ] {
+            assert_eq!(Identity::new(&names(account, user), false).unwrap_err().len(), 1, "{account} {user}");
         }
     }
 }

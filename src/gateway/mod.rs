@@ -29,6 +29,7 @@ pub mod plan;
 mod refuse;
 mod route;
 mod service;
+mod sign;
 mod template;
 
 pub use self::in_flight::InFlight;
@@ -115,6 +116,7 @@ impl Gateway {
         let service = permit.route().service;
         let outbound = Outbound {
             identity: &plan.identity,
+            signer: plan.signers[service].as_ref().map(|signer| (signer, &live.ledger.clock)),
             request_id: &record.id().clone(),
             carrier: carrier.as_ref(),
             body_idle: generation.body_idle,

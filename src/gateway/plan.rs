@@ -9,12 +9,15 @@ use super::credential::Carrier;
 use super::headers::Identity;
 use super::route::Route;
 use super::service::Service;
+use super::sign::Signer;
 use crate::flaw::Flaw;
 
 /// Everything one request is handled by.
 #[derive(Debug)]
 pub struct Plan {
     pub(super) services: Vec<Arc<Service>>,
+    /// Of each service, where its settings name a key.
+    pub(super) signers: Vec<Option<Signer>>,
     /// In the order written; the first that fits decides.
     pub(super) routes: Vec<Route>,
     /// Every carrier any route names: where no route fits, a key is looked for in all of them.
@@ -39,7 +42,9 @@ impl Plan {
         routes: &[RouteConfig],
     ) -> Result<Self, Vec<Flaw>> {
         let mut flaws = Vec::new();
-        let identity = Identity::new(&config.identity).map_err(|found| flaws.extend(found)).ok();
+        let signers = Signer::of_each(services, origin).map_err(|found| flaws.extend(found)).unwrap_or_default();
+        let signed = signers.iter().any(Option::is_some);
+        let identity = Identity::new(&config.identity, signed).map_err(|found| flaws.extend(found)).ok();
         if config.realm.bytes().any(|byte| !(byte.is_ascii_graphic() || byte == b' ') || byte == b'"' || byte == b'\\')
         {
             flaws
@@ -66,6 +71,7 @@ impl Plan {
         Ok(Self {
             carriers: every_carrier(&routes),
             services,
+            signers,
             routes,
             identity,
             strictness: Strictness::new(config),

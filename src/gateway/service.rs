@@ -121,8 +121,11 @@ fn read_url(url: &str) -> Result<(Target, bool, HeaderValue), String> {
         return Err(form());
     }
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let line = HeaderValue::from_str(authority.as_str()).map_err(|_| form())?;
+    let implied = if secure { 443 } else { 80 };
+    let port = authority.port_u16().unwrap_or(implied);
+    // In the one spelling that signatures are made and checked of: lower case, and no port that the scheme implies.
+    let line = if port == implied { authority.host().to_owned() } else { format!("{}:{port}", authority.host()) };
+    let line = HeaderValue::try_from(line.to_ascii_lowercase()).map_err(|_| form())?;
     let target = match host.parse() {
         Ok(ip) if !secure => Target::At(SocketAddr::new(ip, port)),
         _ => Target::Named(host, port),
@@ -173,6 +176,14 @@ mod tests {
             read("https://api.example.com/"),
             Ok((Target::Named("api.example.com".into(), 443), true, "api.example.com".into()))
         );
+        for (url, host) in [
+            ("http://API.Example.com:80", "api.example.com"),
+            ("https://api.example.com:443", "api.example.com"),
+            ("https://api.example.com:80", "api.example.com:80"),
+            ("http://[::1]:3000", "[::1]:3000"),
+        ] {
+            assert_eq!(read(url).unwrap().2, host);
+        }
         assert_eq!(read("http://[::1]:80").unwrap().0, Target::At("[::1]:80".parse().unwrap()));
         for url in ["", "127.0.0.1:3000", "ftp://a", "http://a/b", "http://a?b", "http://u:p@a", "http://", "unix:/a"] {
             assert!(read(url).is_err(), "{url}");

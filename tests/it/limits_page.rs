@@ -51,6 +51,8 @@ fn every_setting_is_there_with_its_default_and_none_is_left_out() {
         "origin.buffer_bytes",
         "origin.preserve_host",
         "origin.retry",
+        "origin.signature_lifetime",
+        "origin.signing_key_id",
     ];
     for table in ["server.limits", "server.timeouts", "origin"] {
         let values = table.split('.').fold(reference.as_item(), |item, part| &item[part]);

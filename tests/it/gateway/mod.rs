@@ -9,4 +9,5 @@ mod limits;
 mod origins;
 mod routes;
 mod scopes;
+mod signed;
 mod tls;
