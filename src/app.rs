@@ -6,54 +6,59 @@
 //!  one thread: the management face        one thread: the built-in origin, where a service wants it
 //! ```
 //!
-//! On the way down the data plane ends first, then what it needs (log, keyring, store), and the management face last, so
-//! that probes are answered to the end.
+//! [`reload`] has a running keyward take new settings over. On the way down the data plane ends first, then what it needs
+//! (log, keyring, store), and the management face last, so that probes are answered to the end.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::reload::Reload;
+use self::reload::Tally;
+use self::running::{Built, BuiltIn, Running, generation, terms};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::flaw::Flaw;
-use crate::gateway::echo::Echo;
-use crate::gateway::plan::Plan;
-use crate::gateway::{self, Gateway, Generation, InFlight};
+use crate::gateway::{self, Gateway, InFlight};
 use crate::key::{Digester, Imprint, Kind};
 use crate::keyring::Keyring;
 use crate::keyring::command::{Command, NewKey, Outcome, Problem};
 use crate::manage::health::Health;
 use crate::manage::{self, Admin, socket};
 use crate::measure::Span;
-use crate::net::config::{CertificateFiles, Timeouts};
+use crate::net::config::Timeouts;
 use crate::net::drain::{Drain, Stage};
 use crate::net::listen::{Bound, ListenError, Listeners, Protocol, Wanted};
 use crate::net::newest::Newest;
-use crate::net::tls::ServerTls;
 use crate::net::worker::{Setup, WorkerFailed, Workers, count};
 use crate::secret::Secret;
 use crate::store::{Access, Store, StoreError};
 use crate::telemetry::access::{AccessLog, Sink};
 use crate::telemetry::metrics::{Metrics, Names};
 
+mod reload;
+mod running;
+mod watch;
+
 /// A running keyward.
 pub struct App {
     keyring: Arc<Keyring>,
     clients: Workers,
     admin: Workers,
-    echo: Option<Workers>,
+    /// Ends the clients' workers.
+    drain: Drain,
+    running: Running,
     access: AccessLog,
     socket: JoinHandle<()>,
     /// Ends the socket's listener.
     socket_end: DropGuard,
     bound: Vec<Bound>,
     admin_bound: Bound,
-    timeouts: Timeouts,
 }
 
 /// Why keyward did not start, or could not go on.
@@ -100,9 +105,7 @@ impl App {
     pub async fn start(settings: &Settings) -> Result<Self, AppError> {
         let clock = Clock::System;
         let workers = count(settings.server.workers);
-        let mut plan = Plan::new(&settings.gateway, &settings.origin, &settings.services, &settings.routes)
-            .map_err(AppError::Settings)?;
-        let (tls, admin_tls) = (server_tls(settings)?, admin_tls(settings)?);
+        let Built { mut plan, tls, admin_tls } = Built::of(settings).map_err(AppError::Settings)?;
         // Sockets before the store: an address in use is the commonest mistake, and leaves nothing behind.
         let stall = settings.server.timeouts.write_stall.0;
         let listeners = Listeners::bind(&wanted(settings), workers, stall)?;
@@ -122,41 +125,51 @@ impl App {
         metrics.gauge("keyward_requests_in_flight", "Requests whose answers have not ended", move || {
             counted.count() as f64
         });
-        let access = AccessLog::start(settings.access_log.enabled, Sink::Stdout, &metrics)
+        let access = AccessLog::start(Sink::Stdout, &metrics)
             .map_err(|error| AppError::System("the access log cannot start", error))?;
         // The numbers are about clients; the sockets of the other faces count in a book that nobody reads.
         let unread = Metrics::new(Names::default());
         let setup = |name, tls, metrics: &Arc<Metrics>| Setup {
             name,
-            exempt: not_counted(&settings.server.trusted_proxies),
-            limits: settings.server.limits.clone(),
-            timeouts: settings.server.timeouts.clone(),
+            terms: Newest::new(terms(settings)),
             tls,
             metrics: Arc::clone(metrics),
             clock: clock.clone(),
             drain: Drain::new(),
         };
-        let echo = match plan.needs_echo() {
-            false => None,
-            true => Some(start_echo(setup("keyward-echo", None, &unread), &mut plan)?),
-        };
+        let mut echo = BuiltIn::new(setup("keyward-echo", None, &unread));
+        echo.renew(settings).await;
+        echo.serve(&mut plan)?;
+        let newest = Newest::new(generation(settings, plan, &metrics));
         let parts = gateway::Parts {
-            newest: Newest::new(generation(settings, plan, &metrics)),
+            newest: newest.clone(),
             keyring: Arc::clone(&keyring),
             in_flight: Arc::clone(&in_flight),
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let serving = setup("keyward-worker", tls, &metrics);
+        let serving = setup("keyward-worker", tls.clone(), &metrics);
         let clients = start_clients(&serving, listeners, parts, &access)?;
         let ended = CancellationToken::new();
         let socket = Handle::current().spawn(carry_out(commands, Arc::clone(&keyring), ended.clone()));
-        let (limits, timeouts) = manage::limits(&settings.server.limits, &settings.server.timeouts);
-        let admin_setup = Setup { limits, timeouts, ..setup("keyward-admin", admin_tls, &unread) };
-        let face = Admin::new(Arc::new(health(&keyring, &serving.drain)), metrics);
+        let admin_terms = Newest::new(manage::terms(&terms(settings)));
+        let admin_setup = Setup { terms: admin_terms.clone(), ..setup("keyward-admin", admin_tls.clone(), &unread) };
+        let face = Admin::new(Arc::new(health(&keyring, &serving.drain)), Arc::clone(&metrics));
         let admin = Workers::start(&admin_setup, admin_listeners, move |_| face.clone())?;
-        let (socket_end, timeouts) = (ended.drop_guard(), settings.server.timeouts.clone());
-        Ok(Self { keyring, clients, admin, echo, access, socket, socket_end, bound, admin_bound, timeouts })
+        let tally = Tally::new(clock.clone(), &metrics);
+        let running = Running {
+            settings: settings.clone(),
+            newest,
+            terms: serving.terms,
+            admin_terms,
+            tls,
+            admin_tls,
+            metrics,
+            tally,
+            echo,
+        };
+        let (socket_end, drain) = (ended.drop_guard(), serving.drain);
+        Ok(Self { keyring, clients, admin, drain, running, access, socket, socket_end, bound, admin_bound })
     }
 
     /// Where clients connect.
@@ -193,33 +206,57 @@ impl App {
         Ok(Some(secret))
     }
 
-    /// Runs until `stop` or until a part fails, then ends everything in order. A second `stop` hastens nothing: what is in
-    /// flight has `drain_max`.
+    /// Runs until `stop` says so or until a part fails, then ends everything in order. Meanwhile `reload` keeps the settings up
+    /// to date, where they can be read again. A second `stop` ends at once what is still in flight.
     ///
     /// # Errors
     /// [`AppError::Worker`] where a part failed.
-    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+    pub async fn run_until(mut self, mut stop: mpsc::Receiver<()>, reload: Option<Reload>) -> Result<(), AppError> {
         let failed = tokio::select! {
-            () = stop => None,
+            _ = stop.recv() => None,
             failed = self.clients.failed() => Some(failed),
             failed = self.admin.failed() => Some(failed),
+            () = keep(reload, &mut self.running) => None,
         };
-        let Timeouts { drain_min, drain_max, .. } = self.timeouts;
+        let Running { settings, echo, .. } = self.running;
+        let Timeouts { drain_min, drain_max, .. } = settings.server.timeouts;
         let (min, max) = if failed.is_some() { (Duration::ZERO, Duration::ZERO) } else { (drain_min.0, drain_max.0) };
         tracing::info!(accepting_for = %Span(min), finishing_for = %Span(max), "stopping");
-        let drained = self.clients.drain(min, max).await;
+        let drained = tokio::select! {
+            drained = self.clients.drain(min, max) => drained,
+            drained = hasten(stop, &self.drain) => drained,
+        };
         self.access.finish();
         drop(self.socket_end);
         // Commands in hand finish by themselves, within seconds.
         let _ = self.socket.await;
         self.keyring.shutdown().await;
         drop(self.keyring);
-        if let Some(echo) = self.echo {
-            echo.drain(Duration::ZERO, Duration::ZERO).await;
-        }
+        echo.end().await;
         self.admin.drain(Duration::ZERO, ADMIN_FINISHES).await;
         tracing::info!(connections.cut = drained.cut, "stopped");
         failed.map_or(Ok(()), |failed| Err(failed.into()))
+    }
+}
+
+/// Waits for a second word to stop, and has what is in flight end then. One that comes along with the first, because both a
+/// terminal and a supervisor sent it, is none.
+async fn hasten<T>(mut stop: mpsc::Receiver<()>, drain: &Drain) -> T {
+    tokio::time::sleep(ALONG_WITH).await;
+    while stop.try_recv().is_ok() {}
+    if stop.recv().await.is_some() {
+        tracing::warn!("asked to stop again: what is in flight ends now");
+        drain.advance(Stage::Cut);
+    }
+    std::future::pending().await
+}
+
+const ALONG_WITH: Duration = Duration::from_secs(1);
+
+async fn keep(reload: Option<Reload>, running: &mut Running) {
+    match reload {
+        Some(reload) => reload.keep(running).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -245,13 +282,6 @@ async fn open_store(settings: &Settings, digester: &Digester) -> Result<Store, S
     Store::open(&settings.store, digester.mark(), Access::Create)
 }
 
-/// Networks where many clients share an address: the proxies that were named, and this machine itself.
-fn not_counted(trusted: &[IpNet]) -> Arc<[IpNet]> {
-    let own =
-        [IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8), IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128)];
-    trusted.iter().copied().chain(own).collect()
-}
-
 fn wanted(settings: &Settings) -> Vec<Wanted> {
     let server = &settings.server;
     let lists = [
@@ -264,36 +294,6 @@ fn wanted(settings: &Settings) -> Vec<Wanted> {
         addresses.clone().into_iter().enumerate().map(named)
     };
     lists.into_iter().flat_map(of).collect()
-}
-
-fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, AppError> {
-    if settings.server.certificates.is_empty() {
-        return Ok(None);
-    }
-    ServerTls::load(&settings.server.certificates, "server.certificates").map(Some).map_err(AppError::Settings)
-}
-
-fn admin_tls(settings: &Settings) -> Result<Option<ServerTls>, AppError> {
-    let admin = &settings.admin;
-    if admin.chain_file.is_none() && admin.key_file.is_none() {
-        return Ok(None);
-    }
-    let files = CertificateFiles { chain_file: admin.chain_file.clone(), key_file: admin.key_file.clone() };
-    ServerTls::load_one(&files, "admin").map(Some).map_err(AppError::Settings)
-}
-
-fn generation(settings: &Settings, plan: Plan, metrics: &Metrics) -> Generation {
-    Generation {
-        routes: metrics.routes(&plan.route_names()),
-        services: metrics.services(&plan.service_names()),
-        plan,
-        trusted: settings.server.trusted_proxies.clone(),
-        header_bytes: settings.server.limits.header_bytes.as_usize(),
-        body_idle: settings.server.timeouts.body_idle.0,
-        body_rate: settings.server.limits.body_rate.0,
-        requests: settings.server.limits.requests,
-        log_query: settings.access_log.query,
-    }
 }
 
 fn start_clients(
@@ -320,16 +320,6 @@ async fn carry_out(commands: socket::Listener, keyring: Arc<Keyring>, ended: Can
         async move { keyring.operate(command).await }
     };
     commands.serve(operate, async move { ended.cancelled().await }).await;
-}
-
-/// It is ours and meets nobody but us, so what ends clients' connections early is not for it.
-fn start_echo(mut setup: Setup, plan: &mut Plan) -> Result<Workers, AppError> {
-    (setup.limits.connection_requests, setup.timeouts.connection_age) = (0, Span(Duration::ZERO));
-    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let wanted = Wanted { address, protocol: Protocol::Http1, setting: "services".into() };
-    let listeners = Listeners::bind(&[wanted], 1, setup.timeouts.write_stall.0)?;
-    plan.echo_at(listeners.bound()[0].address);
-    Ok(Workers::start(&setup, listeners, |_| Echo)?)
 }
 
 fn health(keyring: &Arc<Keyring>, drain: &Drain) -> Health {

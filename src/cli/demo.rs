@@ -10,7 +10,7 @@ use anyhow::Context as _;
 
 use super::key::{bare_key, expect_key};
 use super::output::print;
-use super::serve::Stop;
+use super::serve::stops;
 use super::settings::{flag, from};
 use crate::app::{App, control_runtime};
 use crate::config::Settings;
@@ -33,13 +33,13 @@ pub(super) fn run() -> anyhow::Result<ExitCode> {
     let settings = from(None, flags.into_iter().flatten().collect())?.resolve()?;
     logs::start(&settings.log).context("the log cannot start")?;
     control_runtime()?.block_on(async {
-        let stop = Stop::listen()?;
+        let stop = stops()?;
         let app = App::start(&settings).await?;
         let (first, secret) = account_with_key(&app, &settings, "101").await?;
         let (_, second) = account_with_key(&app, &settings, "102").await?;
         let place = Place { gateway: app.bound()[0].address, admin: app.admin().address, store };
         print(&place.walk(&first, text(&secret)?, text(&second)?)?)?;
-        anyhow::Ok(app.run_until(stop.asked()).await?)
+        anyhow::Ok(app.run_until(stop, None).await?)
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::output::say;
-use super::settings::{flag, from};
-use crate::app::{App, control_runtime};
-use crate::config::Settings;
+use super::settings::{flag, said};
+use crate::app::{App, Reload, control_runtime};
+use crate::config::{Settings, Source, Taken};
 use crate::net::listen::Bound;
 use crate::secret::Secret;
 use crate::telemetry::logs;
@@ -41,40 +42,43 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         flag("--admin", "admin.listen", arguments.admin),
         flag("--store", "store.url", arguments.store),
     ];
-    let settings = from(arguments.config, flags.into_iter().flatten().collect())?.resolve()?;
-    logs::start(&settings.log).context("the log cannot start")?;
+    let source = Source::new(said(arguments.config, flags.into_iter().flatten().collect()));
+    let Taken { settings, prints } = source.take();
+    let settings = settings?;
+    let threshold = logs::start(&settings.log).context("the log cannot start")?;
     let runtime = control_runtime()?;
     runtime.block_on(async {
-        let stop = Stop::listen()?;
+        let (stop, asked) = (stops()?, signals(&[SignalKind::hangup()])?);
         let app = App::start(&settings).await?;
         if let Some(secret) = app.first_operator(&settings).await? {
             print_operator(&secret);
         }
         say_where(&app, &settings);
-        anyhow::Ok(app.run_until(stop.asked()).await?)
+        let reload = Reload::new(source, prints, asked, threshold);
+        anyhow::Ok(app.run_until(stop, Some(reload)).await?)
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// SIGTERM and SIGINT. They are listened to from the start on, so that one during the start is not lost.
-pub(super) struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
+/// SIGTERM and SIGINT.
+pub(super) fn stops() -> anyhow::Result<mpsc::Receiver<()>> {
+    signals(&[SignalKind::terminate(), SignalKind::interrupt()])
 }
 
-impl Stop {
-    pub(super) fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("the system gives no signals");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+/// Signals of these kinds, listened to from now on, so that one during the start is not lost. What comes while one waits to be
+/// looked at counts once.
+fn signals(kinds: &[SignalKind]) -> anyhow::Result<mpsc::Receiver<()>> {
+    let (tell, told) = mpsc::channel(1);
+    for kind in kinds {
+        let (mut signal, tell) = (signal(*kind).context("the system gives no signals")?, tell.clone());
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                // Where it is full, one waits already.
+                let _ = tell.try_send(());
+            }
+        });
     }
-
-    /// Waits for one of them.
-    pub(super) async fn asked(mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+    Ok(told)
 }
 
 fn say_where(app: &App, settings: &Settings) {
@@ -99,6 +103,9 @@ Examples:
   keyward serve --upstream http://127.0.0.1:3000
   keyward serve --config /etc/keyward/keyward.toml
   KEYWARD__SERVER__LISTEN=0.0.0.0:8080 keyward serve --upstream http://127.0.0.1:3000
+
+SIGHUP, or a change of the settings file or of a file named in it, has the settings taken over while keyward runs. SIGTERM ends
+it once everything is answered; a second one at once.
 
 Without a routes setting, --upstream gets every request that carries a valid key; where a path has a segment `accounts`,
 the one after it must be the key's account.";

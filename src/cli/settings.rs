@@ -44,8 +44,13 @@ pub(super) fn flag(name: &'static str, key: &'static str, value: impl IntoIterat
 
 /// Everything that was said in a file, in this process's environment and by flags.
 pub(super) fn from(config: Option<PathBuf>, flags: Vec<Flag>) -> Result<Read, Problems> {
+    read(said(config, flags)).map_err(Problems)
+}
+
+/// The same, not read yet.
+pub(super) fn said(config: Option<PathBuf>, flags: Vec<Flag>) -> Said {
     let environment = std::env::vars_os().collect();
-    read(Said { file: config, usual_file: Some(USUAL_FILE.into()), environment, flags }).map_err(Problems)
+    Said { file: config, usual_file: Some(USUAL_FILE.into()), environment, flags }
 }
 
 /// Read where no file is named, if it is there.

@@ -86,8 +86,7 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 
 fn open_admin(settings: &Settings) -> Option<Flaw> {
     let admin = &settings.admin;
-    let tls = admin.chain_file.is_some() || admin.key_file.is_some();
-    if admin.listen.ip().is_loopback() || tls || admin.open_bind_without_tls {
+    if admin.listen.ip().is_loopback() || admin.has_tls() || admin.open_bind_without_tls {
         return None;
     }
     let message = format!(

@@ -9,6 +9,7 @@
 //! Each part owns its own `Config`; this one only composes them under named tables. What is wrong is never told one
 //! mistake at a time: a wrong value is noted and taken out, so that the default shows through and reading goes on.
 
+mod change;
 mod check;
 mod explain;
 mod layer;
@@ -17,6 +18,7 @@ mod read;
 mod redact;
 mod resolve;
 mod show;
+mod source;
 mod spans;
 #[cfg(test)]
 mod tests;
@@ -25,18 +27,20 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::change::Changes;
 pub use self::check::pepper;
 pub use self::layer::Flag;
 pub use self::problem::{Place, Problem, Problems};
 pub use self::read::{Read, Said, read};
 pub use self::redact::redact;
+pub use self::source::{Prints, ReloadConfig, Source, Taken};
 use crate::gateway::config::{OriginConfig, RouteConfig, ServiceConfig};
 use crate::keyring::config::KeysConfig;
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
 
 /// All settings, as `config/default.toml` lists them.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The listeners clients connect to.
@@ -59,6 +63,8 @@ pub struct Settings {
     /// Which requests go where, and what they need.
     #[serde(default)]
     pub routes: Vec<RouteConfig>,
+    /// When settings are read again.
+    pub reload: ReloadConfig,
     /// A line a request.
     pub access_log: AccessLogConfig,
     /// What keyward tells about itself.

@@ -16,7 +16,7 @@ use super::redact::redact;
 use crate::flaw::Flaw;
 
 /// What was said, before anything is read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Said {
     /// The settings file that was named; it must be there.
     pub file: Option<PathBuf>,
@@ -99,6 +99,27 @@ impl Read {
             }
         }
         (Place::Default, key.join("."))
+    }
+
+    /// Every file that a setting names: those whose name ends so.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        fn collect(value: &Value, files: &mut Vec<PathBuf>) {
+            match value {
+                Value::Dict(_, table) => {
+                    for (key, value) in table {
+                        match value.as_str() {
+                            Some(path) if key.ends_with("_file") => files.push(path.into()),
+                            _ => collect(value, files),
+                        }
+                    }
+                }
+                Value::Array(_, members) => members.iter().for_each(|member| collect(member, files)),
+                _ => {}
+            }
+        }
+        let mut files = Vec::new();
+        self.merged().values().for_each(|value| collect(value, &mut files));
+        files
     }
 
     /// All values, merged but not interpreted.

@@ -46,7 +46,7 @@ fn parts(settings: &Settings) -> Vec<Flaw> {
     if !server.certificates.is_empty() {
         flaws.extend(ServerTls::load(&server.certificates, "server.certificates").err().unwrap_or_default());
     }
-    if admin.chain_file.is_some() || admin.key_file.is_some() {
+    if admin.has_tls() {
         let files = CertificateFiles { chain_file: admin.chain_file.clone(), key_file: admin.key_file.clone() };
         flaws.extend(ServerTls::load_one(&files, "admin").err().unwrap_or_default());
     }

@@ -189,10 +189,12 @@ impl Drop for Record {
         shard.request(route, &self.method, status, total);
         shard.overhead(overhead);
         shard.decision(self.decision, self.reason);
-        self.ledger.lines.line(|line| {
-            let at = self.ledger.clock.now().minus(total);
-            self.write(line, at, status.as_u16(), total.as_micros(), overhead.as_micros(), origin.as_micros())
-        });
+        if self.ledger.generation.access_log.enabled {
+            self.ledger.lines.line(|line| {
+                let at = self.ledger.clock.now().minus(total);
+                self.write(line, at, status.as_u16(), total.as_micros(), overhead.as_micros(), origin.as_micros())
+            });
+        }
     }
 }
 
@@ -209,7 +211,7 @@ impl Record {
         );
         text(line, "host", self.host.as_ref().and_then(|host| host.to_str().ok()).or_else(|| self.target.host()));
         text(line, "path", Some(self.target.path()));
-        if self.ledger.generation.log_query {
+        if self.ledger.generation.access_log.query {
             text(line, "query", self.target.query());
         }
         let _ = write!(line, r#","protocol":"{:?}","status":{status},"bytes":{}"#, self.version, self.bytes);

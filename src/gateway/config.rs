@@ -8,7 +8,7 @@ use crate::key::Permission;
 use crate::measure::{Size, Span};
 
 /// `[gateway]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// What another account's path answers.
@@ -62,7 +62,7 @@ pub enum Underscores {
 }
 
 /// `[gateway.identity]`: the header names the origin reads.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityNames {
     /// The account the request acts in.
@@ -78,7 +78,7 @@ pub struct IdentityNames {
 }
 
 /// `[origin]`: what holds for every service that does not say otherwise.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OriginConfig {
     /// Name look-up, TCP and TLS together.
@@ -104,7 +104,7 @@ pub struct OriginConfig {
 }
 
 /// `[services.NAME]`: an origin, and what differs from [`OriginConfig`].
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceConfig {
     /// `http://host[:port]` or `https://host[:port]`, or `echo` for the built-in origin.
@@ -134,7 +134,7 @@ pub struct ServiceConfig {
 }
 
 /// One of `[[routes]]`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteConfig {
     /// In logs and metrics; the path where left out.

@@ -23,6 +23,7 @@ use super::service::Service;
 use crate::clock::Clock;
 use crate::net::newest::Follower;
 use crate::telemetry::access::LineBuffer;
+use crate::telemetry::config::AccessLogConfig;
 use crate::telemetry::metrics::{Metrics, RouteSeries, ServiceSeries};
 
 /// Everything that requests are handled by and that a reload may change; the same for all workers, and immutable.
@@ -44,8 +45,8 @@ pub struct Generation {
     pub body_rate: u64,
     /// Requests in flight, of all workers; above it 503.
     pub requests: usize,
-    /// Whether the access log tells query strings.
-    pub log_query: bool,
+    /// Whether each request has a line in the access log, and what is in it.
+    pub access_log: AccessLogConfig,
 }
 
 /// One generation on one worker, with the worker's own connections to origins.
@@ -145,14 +146,14 @@ mod tests {
             body_idle,
             body_rate: 0,
             requests: 1,
-            log_query: false,
+            access_log: AccessLogConfig { enabled: false, query: false },
         })
     }
 
     #[test]
     fn connections_to_what_did_not_change_are_handed_on_and_what_has_begun_ends_as_it_began() {
         let metrics = Metrics::new(Names::default());
-        let log = AccessLog::start(false, Sink::Stdout, &metrics).unwrap();
+        let log = AccessLog::start(Sink::Stdout, &metrics).unwrap();
         let own = Own {
             clock: Clock::System,
             metrics: Arc::clone(&metrics),

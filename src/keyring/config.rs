@@ -8,7 +8,7 @@ use crate::key::token::Prefix;
 use crate::measure::Span;
 
 /// `[keyring]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Most entries for keys that were alive when last read.
@@ -32,7 +32,7 @@ pub struct Config {
 }
 
 /// `[keys]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeysConfig {
     /// Of secrets minted without another.

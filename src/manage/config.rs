@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// `[admin]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where it listens.
@@ -17,4 +17,12 @@ pub struct Config {
     pub chain_file: Option<PathBuf>,
     /// PEM private key.
     pub key_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Whether TLS is spoken.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.chain_file.is_some() || self.key_file.is_some()
+    }
 }

@@ -24,7 +24,7 @@ use self::health::Health;
 use self::problem::Problem;
 use self::routes::Row;
 use crate::measure::{Size, Span};
-use crate::net::config::{Limits, Timeouts};
+use crate::net::config::{Limits, Terms, Timeouts};
 use crate::net::{Handler, Peer};
 use crate::telemetry::exposition::Form;
 use crate::telemetry::metrics::Metrics;
@@ -87,7 +87,7 @@ impl Handler for Admin {
 /// How much of anything the management listener takes: few connections, short requests. All else is the data
 /// plane's.
 #[must_use]
-pub fn limits(limits: &Limits, timeouts: &Timeouts) -> (Limits, Timeouts) {
+pub fn terms(clients: &Terms) -> Terms {
     let limits = Limits {
         connections: 128,
         connections_per_address: 0,
@@ -96,9 +96,10 @@ pub fn limits(limits: &Limits, timeouts: &Timeouts) -> (Limits, Timeouts) {
         header_bytes: Size(16 * 1024),
         buffer_bytes: Size(16 * 1024),
         streams: 16,
-        ..limits.clone()
+        ..clients.limits.clone()
     };
-    (limits, Timeouts { connection_age: Span(Duration::ZERO), ..timeouts.clone() })
+    let timeouts = Timeouts { connection_age: Span(Duration::ZERO), ..clients.timeouts.clone() };
+    Terms { limits, timeouts, ..clients.clone() }
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

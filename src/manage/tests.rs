@@ -11,9 +11,10 @@ use http_body_util::BodyExt;
 use super::routes::ROUTES;
 use super::*;
 use crate::clock::Clock;
-use crate::net::config::Config;
+use crate::net::config::{Config, Terms};
 use crate::net::drain::Drain;
 use crate::net::listen::{Listeners, Protocol, Wanted};
+use crate::net::newest::Newest;
 use crate::net::worker::{Setup, Workers};
 use crate::telemetry::metrics::Names;
 
@@ -84,14 +85,12 @@ fn the_face_answers_on_a_worker_of_its_own() {
     };
     let listeners = Listeners::bind(&[wanted], 1, Duration::from_secs(30)).unwrap();
     let address = listeners.bound()[0].address;
-    let server = Config::of_reference();
-    let (limits, timeouts) = limits(&server.limits, &server.timeouts);
+    let Config { limits, timeouts, .. } = Config::of_reference();
+    let terms = terms(&Terms { limits, timeouts, exempt: Arc::default() });
     let (admin, _) = admin();
     let setup = Setup {
         name: "keyward-admin",
-        limits,
-        timeouts,
-        exempt: Arc::default(),
+        terms: Newest::new(terms),
         tls: None,
         metrics: Arc::clone(&admin.metrics),
         clock: Clock::System,

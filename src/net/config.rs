@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::measure::{Size, Span};
 
 /// `[server]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Plain HTTP/1.1 addresses.
@@ -42,7 +43,7 @@ impl Config {
 }
 
 /// One of `[[server.certificates]]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateFiles {
     /// PEM: the certificate, then what leads to its root.
@@ -51,8 +52,19 @@ pub struct CertificateFiles {
     pub key_file: Option<PathBuf>,
 }
 
+/// What a reload may change of a face that serves.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// How much of anything; `connections` is for all workers together.
+    pub limits: Limits,
+    /// How long anything may take.
+    pub timeouts: Timeouts,
+    /// Networks whose connections are not counted by address: there stand proxies, with many clients behind one.
+    pub exempt: Arc<[IpNet]>,
+}
+
 /// `[server.limits]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Open client connections in all.
@@ -84,7 +96,7 @@ pub struct Limits {
 }
 
 /// `[server.timeouts]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
     /// Accept to the end of the handshake.

@@ -46,6 +46,8 @@ pub(super) struct Conn {
     /// The last request had a body, of which some may still be on its way.
     body: Cell<bool>,
     leaving: Cell<bool>,
+    /// It leaves, but a request that may be on its way is waited for.
+    patient: Cell<bool>,
     /// Why it leaves, where that is our wish.
     leaves_for: Cell<Option<Closed>>,
     verdict: Cell<Option<Closed>>,
@@ -94,6 +96,7 @@ impl Conn {
             ended: Cell::new(false),
             body: Cell::new(false),
             leaving: Cell::new(false),
+            patient: Cell::new(false),
             leaves_for: Cell::new(None),
             verdict: Cell::new(None),
             rests: Cell::new(false),
@@ -227,6 +230,36 @@ impl Conn {
         }
     }
 
+    /// Ends the connection after the answer to what it was asked by now, which over HTTP/1.1 may not have been read yet: a
+    /// client that is not told beforehand sends its next request at any moment, and closing then would lose it (RFC 9112
+    /// 9.6). So the next answer says that it is the last, and one that is at rest is left to [`Self::hurry`].
+    pub(super) fn depart(&self) {
+        self.patient.set(true);
+        self.leaving.set(true);
+        self.bell.ring();
+    }
+
+    /// Ends a departing connection that has been at rest for `long`.
+    pub(super) fn hurry(&self, long: Duration) {
+        if matches!(self.phase.get(), Phase::First | Phase::Idle)
+            && self.time.get().since(self.since.get()) >= long
+            && self.patient.replace(false)
+        {
+            self.bell.ring();
+        }
+    }
+
+    /// Whether nothing would be lost if it ended now.
+    pub(super) fn loses_nothing(&self) -> bool {
+        matches!(self.phase.get(), Phase::First | Phase::Idle | Phase::Linger)
+    }
+
+    /// Whether it is to end as soon as nothing is in flight, or is to be told so.
+    pub(super) fn may_leave(&self) -> bool {
+        self.leaving.get()
+            && (!self.patient.get() || self.http2.get() || matches!(self.phase.get(), Phase::Busy | Phase::Linger))
+    }
+
     /// Ends the connection now.
     pub(super) fn cut(&self, why: Closed) {
         if self.verdict.get().is_none() {
@@ -318,7 +351,7 @@ impl Conn {
             if let Some(why) = self.verdict.get() {
                 return Poll::Ready(Err(why));
             }
-            if self.leaving.get() && !told {
+            if self.may_leave() && !told {
                 told = true;
                 leave(work.as_mut());
             }

@@ -7,41 +7,49 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use foldhash::quality::RandomState;
 use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::config::Limits;
+use super::config::Terms;
+use super::open::{Fewer, Open};
 
 /// The door of one face, for all its workers.
 #[derive(Debug)]
 pub(super) struct Door {
-    connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
+    connections: Open,
+    handshakes: Open,
     addresses: Arc<Addresses>,
 }
 
 impl Door {
     /// A door with these limits; what comes from the `exempt` networks is not counted by address.
-    pub(super) fn new(limits: &Limits, exempt: Arc<[IpNet]>) -> Self {
-        let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+    pub(super) fn new(Terms { limits, exempt, .. }: &Terms) -> Self {
         Self {
-            connections: permits(limits.connections),
-            handshakes: permits(limits.handshakes),
-            addresses: Arc::new(Addresses::new(limits.connections_per_address, exempt)),
+            connections: Open::new(limits.connections),
+            handshakes: Open::new(limits.handshakes),
+            addresses: Arc::new(Addresses::new(limits.connections_per_address, Arc::clone(exempt))),
         }
+    }
+
+    /// Has these limits from now on; every worker may say the same. What this returns has to be waited for, for as many as
+    /// are too many now.
+    pub(super) fn renew(&self, Terms { limits, exempt, .. }: &Terms) -> impl Iterator<Item = Fewer> + use<> {
+        self.addresses.renew(limits.connections_per_address, exempt);
+        [self.connections.allow(limits.connections), self.handshakes.allow(limits.handshakes)].into_iter().flatten()
     }
 
     /// What is left of the connections in all.
     pub(super) fn connections(&self) -> &Arc<Semaphore> {
-        &self.connections
+        self.connections.left()
     }
 
     /// What is left of the handshakes at one time.
     pub(super) fn handshakes(&self) -> &Arc<Semaphore> {
-        &self.handshakes
+        self.handshakes.left()
     }
 
     /// One more connection of this address; none where it has all it may.
@@ -62,8 +70,8 @@ pub(super) struct Entered {
 #[derive(Debug)]
 struct Addresses {
     /// 0 is any number.
-    limit: usize,
-    exempt: Arc<[IpNet]>,
+    limit: AtomicUsize,
+    exempt: RwLock<Arc<[IpNet]>>,
     hasher: RandomState,
     shelves: [Mutex<HashMap<Client, usize, RandomState>>; SHELVES],
 }
@@ -73,18 +81,29 @@ type Client = (bool, u64);
 
 impl Addresses {
     fn new(limit: usize, exempt: Arc<[IpNet]>) -> Self {
+        let (limit, exempt) = (AtomicUsize::new(limit), RwLock::new(exempt));
         Self { limit, exempt, hasher: RandomState::default(), shelves: Default::default() }
+    }
+
+    fn renew(&self, limit: usize, exempt: &Arc<[IpNet]>) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.exempt.write().unwrap_or_else(PoisonError::into_inner).clone_from(exempt);
+    }
+
+    fn is_exempt(&self, address: &IpAddr) -> bool {
+        self.exempt.read().unwrap_or_else(PoisonError::into_inner).iter().any(|net| net.contains(address))
     }
 
     fn enter(self: &Arc<Self>, address: IpAddr) -> Option<FromAddress> {
         let address = address.to_canonical();
-        if self.limit == 0 || self.exempt.iter().any(|net| net.contains(&address)) {
+        let limit = self.limit.load(Ordering::Relaxed);
+        if limit == 0 || self.is_exempt(&address) {
             return Some(FromAddress(None));
         }
         let client = counted_as(address);
         let mut shelf = self.shelf(client).lock().unwrap_or_else(PoisonError::into_inner);
         let open = shelf.entry(client).or_default();
-        if *open >= self.limit {
+        if *open >= limit {
             return None;
         }
         *open += 1;

@@ -122,7 +122,7 @@ fn share(mut address: SocketAddr, workers: usize, write_stall: Duration) -> io::
         // An accepted socket inherits these from the one that listens (Linux), which saves four calls a connection.
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY))?;
-        socket.set_tcp_user_timeout(Some(write_stall.saturating_mul(2)))?;
+        socket.set_tcp_user_timeout(Some(kernel_stall(write_stall)))?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
@@ -131,6 +131,11 @@ fn share(mut address: SocketAddr, workers: usize, write_stall: Duration) -> io::
         sockets.push(socket);
     }
     Ok(sockets)
+}
+
+/// When the kernel gives up on a client that takes no byte. The reaper is to be first.
+pub(super) fn kernel_stall(write_stall: Duration) -> Duration {
+    write_stall.saturating_mul(2)
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
@@ -178,7 +183,8 @@ pub(super) fn back_off() -> Duration {
     Duration::from_millis(5 + u64::from(getrandom::u32().unwrap_or_default() % 96))
 }
 
-const BACKLOG: i32 = 4096;
+/// As many may wait in a socket's queue.
+pub(super) const BACKLOG: i32 = 4096;
 
 /// A silent peer is probed after so long, and so often.
 const PROBE_AFTER: Duration = Duration::from_secs(60);

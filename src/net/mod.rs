@@ -29,6 +29,7 @@ pub mod worker;
 mod conn;
 mod door;
 mod frames;
+mod open;
 mod reaper;
 mod rest;
 mod serve;

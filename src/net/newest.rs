@@ -22,6 +22,12 @@ impl<T> Newest<T> {
         Self { offered: watch::Sender::new((0, Arc::new(first))), taken: watch::Sender::new(Vec::new()) }
     }
 
+    /// What is newest now.
+    #[must_use]
+    pub fn get(&self) -> Arc<T> {
+        Arc::clone(&self.offered.borrow().1)
+    }
+
     /// What is newest now, and whoever wants to be told of every newer one.
     #[must_use]
     pub fn follow(&self) -> (Arc<T>, Follower<T>) {

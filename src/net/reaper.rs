@@ -54,7 +54,7 @@ impl Connections {
     pub(super) fn add(self: &Rc<Self>, conn: &Rc<Conn>) -> Listed {
         self.live.borrow_mut().push(Rc::clone(conn));
         if self.leaving.get() {
-            conn.leave();
+            conn.depart();
         }
         Listed { all: Rc::clone(self), conn: Rc::clone(conn) }
     }
@@ -64,9 +64,9 @@ impl Connections {
     }
 
     /// Lets every connection finish, those to come included.
-    pub(super) fn leave(&self) {
+    pub(super) fn depart(&self) {
         self.leaving.set(true);
-        self.each(Conn::leave);
+        self.each(Conn::depart);
     }
 
     pub(super) fn each(&self, act: impl FnMut(&Conn)) {
@@ -115,13 +115,15 @@ impl Drop for Listed {
 /// Sweeps for as long as the worker lives.
 pub(super) async fn sweep(
     connections: Rc<Connections>,
-    limits: Limits,
+    limits: Rc<RefCell<Limits>>,
     clock: Clock,
     time: CoarseTime,
     metrics: Rc<Shard>,
 ) {
     loop {
-        tokio::time::sleep(limits.sweep).await;
+        let pause = limits.borrow().sweep;
+        tokio::time::sleep(pause).await;
+        let limits = limits.borrow();
         time.set(clock.boot());
         connections.each(|conn| {
             for _ in 0..conn.end_stalled_streams(&limits) {

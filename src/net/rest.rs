@@ -36,7 +36,7 @@ impl Readable for TlsStream<Watched> {
 
 /// Ready once the socket has something or the connection is to leave; either is for hyper to see to.
 pub(super) async fn rest(stream: &impl Readable, conn: &Conn) {
-    std::future::poll_fn(|cx| if conn.is_leaving() { Poll::Ready(()) } else { stream.poll_readable(cx) }).await;
+    std::future::poll_fn(|cx| if conn.may_leave() { Poll::Ready(()) } else { stream.poll_readable(cx) }).await;
 }
 
 /// What becomes of a connection that is polled.

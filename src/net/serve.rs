@@ -4,6 +4,7 @@
 //! Every setting hyper has a choice about is said here, also where it is the default, because the next version's default
 //! may be another.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::io;
@@ -50,16 +51,38 @@ pub(super) enum Transport {
 /// What all connections of one worker share.
 pub(super) struct Serving<H> {
     handler: H,
-    limits: Limits,
-    http1: http1::Builder,
+    /// For connections to come.
+    terms: RefCell<Rc<Spoken>>,
     handshakes: Turns,
     metrics: Rc<Shard>,
 }
 
+/// How connections are spoken on.
+struct Spoken {
+    limits: Limits,
+    http1: http1::Builder,
+}
+
+impl Spoken {
+    fn new(limits: Limits) -> Rc<Self> {
+        let http1 = http1(&limits);
+        Rc::new(Self { limits, http1 })
+    }
+}
+
 impl<H: Handler> Serving<H> {
     pub(super) fn new(handler: H, limits: Limits, metrics: Rc<Shard>) -> Rc<Self> {
-        let http1 = http1(&limits);
-        Rc::new(Self { handler, limits, http1, handshakes: Turns::default(), metrics })
+        let terms = RefCell::new(Spoken::new(limits));
+        Rc::new(Self { handler, terms, handshakes: Turns::default(), metrics })
+    }
+
+    /// Serves whoever connects from now on under these.
+    pub(super) fn renew(&self, limits: Limits) {
+        self.terms.replace(Spoken::new(limits));
+    }
+
+    fn terms(&self) -> Rc<Spoken> {
+        Rc::clone(&self.terms.borrow())
     }
 
     /// Serves one client until either side is done, and tells why it ended. Its place among the `handshake`s is given back
@@ -166,7 +189,7 @@ impl<H: Handler> Serving<H> {
         I: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let service = service_fn(|request| self.answer(conn, peer, request));
-        let connection = self.http1.serve_connection(TokioIo::new(io), service);
+        let connection = self.terms().http1.serve_connection(TokioIo::new(io), service);
         let mut active = Active { connection, conn };
         let step = conn
             .run(Pin::new(&mut active), |active| Pin::new(&mut active.get_mut().connection).graceful_shutdown())
@@ -182,8 +205,9 @@ impl<H: Handler> Serving<H> {
         I: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let service = service_fn(|request| self.answer(conn, &peer, request));
-        let builder = http2(&self.limits, LocalExec(Rc::clone(conn)));
-        let io = Counted::new(io, Rc::clone(conn), Rc::clone(&self.metrics), &self.limits);
+        let terms = self.terms();
+        let builder = http2(&terms.limits, LocalExec(Rc::clone(conn)));
+        let io = Counted::new(io, Rc::clone(conn), Rc::clone(&self.metrics), &terms.limits);
         let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
         let ended = conn.run(connection, http2::Connection::graceful_shutdown).await;
         ended.and_then(|result| result.map_err(|error| conn.verdict().unwrap_or_else(|| self.failed(&error))))
@@ -197,7 +221,7 @@ impl<H: Handler> Serving<H> {
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Answer<H::Body>>, Infallible>> + use<H> {
         let in_flight = conn.begin(!request.body().is_end_stream());
-        conn.leave_after(self.limits.connection_requests);
+        conn.leave_after(self.terms.borrow().limits.connection_requests);
         let (serving, peer) = (Rc::clone(self), Rc::clone(peer));
         async move {
             let http1 = request.version() != Version::HTTP_2;

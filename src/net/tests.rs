@@ -22,9 +22,10 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
-use super::config::{Config, Limits, Timeouts};
+use super::config::{Config, Limits, Terms, Timeouts};
 use super::drain::Drain;
 use super::listen::{Listeners, Protocol, Wanted};
+use super::newest::Newest;
 use super::tls::ServerTls;
 use super::worker::{Drained, Setup, WorkerFailed, Workers};
 use super::*;
@@ -158,9 +159,7 @@ impl Case {
         let (metrics, drain) = (Metrics::new(Names::default()), Drain::new());
         let setup = Setup {
             name: "keyward-test",
-            limits: self.limits,
-            timeouts: self.timeouts,
-            exempt: self.exempt.into(),
+            terms: Newest::new(Terms { limits: self.limits, timeouts: self.timeouts, exempt: self.exempt.into() }),
             tls: self.tls,
             metrics: Arc::clone(&metrics),
             clock: self.clock,

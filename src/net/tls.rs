@@ -41,11 +41,10 @@ impl ServerTls {
         Self::from_files([(files, key)].into_iter(), key)
     }
 
-    /// Reads every file again and shows what they hold to whoever connects from now on; on a flaw all stays as it was.
-    pub fn reload(&self, files: &[CertificateFiles], key: &str) -> Result<(), Vec<Flaw>> {
-        let new = Self::load(files, key)?;
+    /// Shows the certificates of `new` to whoever connects from now on. Connections go on, and so do sessions: the ticket
+    /// key stays.
+    pub fn show(&self, new: &Self) {
         self.shown.certificates.store(new.shown.certificates.load_full());
-        Ok(())
     }
 
     /// Whether two host names are shown the same certificate.

@@ -4,27 +4,28 @@
 //! without being told to is fatal: its share of the connections would wait in a queue that nobody empties.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::{Arc, mpsc as sync};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ipnet::IpNet;
-use tokio::net::TcpListener;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::Handler;
-use super::config::{Limits, Timeouts};
+use super::config::Terms;
 use super::conn::{CoarseTime, Conn};
 use super::door::{Door, Entered};
 use super::drain::{Drain, Stage};
-use super::listen::{AcceptError, Listener, Listeners, Protocol, back_off};
+use super::listen::{AcceptError, BACKLOG, Listener, Listeners, Protocol, back_off, kernel_stall};
+use super::newest::{Follower, Newest};
 use super::reaper::{self, Connections};
 use super::serve::{Serving, Transport};
 use super::tls::ServerTls;
@@ -38,12 +39,8 @@ use crate::telemetry::metrics::{Metrics, Shard};
 pub struct Setup {
     /// Names the threads: `{name}-0`, `{name}-1`.
     pub name: &'static str,
-    /// How much of anything; `connections` is for all workers together.
-    pub limits: Limits,
-    /// How long anything may take.
-    pub timeouts: Timeouts,
-    /// Networks whose connections are not counted by address: there stand proxies, with many clients behind one.
-    pub exempt: Arc<[IpNet]>,
+    /// How much of anything, and how long anything may take.
+    pub terms: Newest<Terms>,
     /// For the listeners that speak TLS.
     pub tls: Option<ServerTls>,
     /// Where to count. A face whose connections are no clients' gets numbers of its own.
@@ -78,7 +75,7 @@ impl Workers {
     {
         let (tell, ended) = mpsc::unbounded_channel();
         let (ready, started) = sync::channel();
-        let door = Arc::new(Door::new(&setup.limits, Arc::clone(&setup.exempt)));
+        let door = Arc::new(Door::new(&setup.terms.get()));
         let mut workers = Self { threads: Vec::new(), ended, drain: setup.drain.clone() };
         for (number, listeners) in listeners.into_workers().into_iter().enumerate() {
             let name = format!("{}-{number}", setup.name);
@@ -122,10 +119,15 @@ impl Workers {
         }
     }
 
-    /// Ends the workers in order: goes on accepting for `min`, then finishes what is in flight for at most `max`.
+    /// Ends the workers in order: goes on accepting for `min`, then finishes what is in flight for at most `max`. Where
+    /// [`Stage::Cut`] comes from elsewhere, neither is waited for.
     pub async fn drain(mut self, min: Duration, max: Duration) -> Drained {
         self.drain.advance(Stage::Leaving);
-        tokio::time::sleep(min).await;
+        let drain = self.drain.clone();
+        tokio::select! {
+            () = tokio::time::sleep(min) => {}
+            () = drain.reached(Stage::Cut) => {}
+        }
         self.drain.advance(Stage::Closing);
         let mut drained = Drained::default();
         if tokio::time::timeout(max, self.collect(&mut drained)).await.is_err() {
@@ -200,8 +202,9 @@ fn run<H: Handler>(
     local.block_on(&runtime, async {
         let time = Rc::new(Cell::new(setup.clock.boot()));
         let metrics = setup.metrics.shard();
+        let (terms, newer) = setup.terms.follow();
         let worker = Rc::new(Worker {
-            serving: Serving::new(make(), setup.limits.clone(), Rc::clone(&metrics)),
+            serving: Serving::new(make(), terms.limits.clone(), Rc::clone(&metrics)),
             connections: Rc::new(Connections::default()),
             door: Arc::clone(door),
             clock: setup.clock.clone(),
@@ -209,7 +212,7 @@ fn run<H: Handler>(
             metrics: Rc::clone(&metrics),
             warned: Cell::new(None),
         });
-        let mut accepting = JoinSet::new();
+        let (mut accepting, mut sockets) = (JoinSet::new(), Vec::new());
         for Listener { socket, protocol } in listeners {
             let transport = match (protocol, &setup.tls) {
                 (Protocol::Http1, _) => Transport::Http1,
@@ -217,12 +220,14 @@ fn run<H: Handler>(
                 (Protocol::Tls, Some(tls)) => Transport::Tls(tls.clone()),
                 (Protocol::Tls, None) => return Err(WorkerError::NoCertificate),
             };
-            let socket = TcpListener::from_std(socket).map_err(WorkerError::Start)?;
-            accepting.spawn_local(Rc::clone(&worker).accept(socket, transport));
+            let socket = Rc::new(TcpListener::from_std(socket).map_err(WorkerError::Start)?);
+            sockets.push(Rc::downgrade(&socket));
+            accepting.spawn_local(Rc::clone(&worker).accept(socket, transport, setup.drain.clone()));
         }
-        let limits = reaper::Limits::new(&setup.timeouts);
+        let limits = Rc::new(RefCell::new(reaper::Limits::new(&terms.timeouts)));
         let (connections, clock) = (Rc::clone(&worker.connections), setup.clock.clone());
-        tokio::task::spawn_local(reaper::sweep(connections, limits, clock, time, metrics));
+        tokio::task::spawn_local(reaper::sweep(connections, Rc::clone(&limits), clock, time, metrics));
+        tokio::task::spawn_local(Rc::clone(&worker).follow(newer, limits, sockets));
         if let Some(ready) = ready.take() {
             // Whoever started us may have given up.
             let _ = ready.send(Ok(()));
@@ -244,34 +249,95 @@ struct Worker<H> {
 }
 
 impl<H: Handler> Worker<H> {
-    async fn until_drained(&self, mut accepting: JoinSet<io::Error>, drain: &Drain) -> Result<usize, WorkerError> {
+    async fn until_drained(&self, mut accepting: JoinSet<io::Result<()>>, drain: &Drain) -> Result<usize, WorkerError> {
         tokio::select! {
             () = drain.reached(Stage::Closing) => {}
-            Some(ended) = accepting.join_next() => return Err(match ended {
-                Ok(error) => WorkerError::Accept(error),
-                Err(error) => WorkerError::Panicked(error.to_string()),
-            }),
+            Some(ended) = accepting.join_next() => match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(WorkerError::Accept(error)),
+                Err(error) => return Err(WorkerError::Panicked(error.to_string())),
+            },
         }
-        accepting.shutdown().await;
-        self.connections.leave();
+        self.connections.depart();
+        let finished = async {
+            while accepting.join_next().await.is_some() {}
+            self.connections.empty().await;
+        };
         tokio::select! {
-            () = self.connections.empty() => return Ok(0),
+            () = finished => return Ok(0),
+            () = self.hurry() => {}
             () = drain.reached(Stage::Cut) => {}
         }
-        let cut = self.connections.len();
-        self.connections.each(|conn| conn.cut(Closed::Drained));
+        accepting.shutdown().await;
+        let mut cut = 0;
+        self.connections.each(|conn| {
+            cut += usize::from(!conn.loses_nothing());
+            conn.cut(Closed::Drained);
+        });
         self.connections.empty().await;
         Ok(cut)
     }
 
-    /// Accepts until the socket breaks. At a limit one connection is held back and no other accepted, until there is room;
-    /// at that of its address it is closed.
-    async fn accept(self: Rc<Self>, socket: TcpListener, transport: Transport) -> io::Error {
+    /// Serves under each newer terms: what is open is held to its times from the next sweep on, who comes to all of them.
+    async fn follow(
+        self: Rc<Self>,
+        mut newer: Follower<Terms>,
+        swept: Rc<RefCell<reaper::Limits>>,
+        sockets: Vec<Weak<TcpListener>>,
+    ) {
         loop {
-            let (stream, address) = match socket.accept().await {
+            newer
+                .next(|terms| {
+                    self.serving.renew(terms.limits.clone());
+                    swept.replace(reaper::Limits::new(&terms.timeouts));
+                    for socket in sockets.iter().filter_map(Weak::upgrade) {
+                        // As when it was bound; a socket that closes meanwhile needs it no more.
+                        let stall = terms.timeouts.write_stall.0;
+                        let _ = SockRef::from(&*socket).set_tcp_user_timeout(Some(kernel_stall(stall)));
+                    }
+                    for fewer in self.door.renew(&terms) {
+                        tokio::task::spawn_local(fewer.reached());
+                    }
+                })
+                .await;
+        }
+    }
+
+    /// Ends what has been at rest for [`PATIENCE`], again and again.
+    async fn hurry(&self) {
+        loop {
+            tokio::time::sleep(PATIENCE / 5).await;
+            self.time.set(self.clock.boot());
+            self.connections.each(|conn| conn.hurry(PATIENCE));
+        }
+    }
+
+    /// Accepts until the socket breaks, or until it is to close: then all who wait in its queue are let in, and nobody else.
+    /// At a limit one connection is held back and no other accepted, until there is room; at that of its address it is closed.
+    async fn accept(self: Rc<Self>, socket: Rc<TcpListener>, transport: Transport, drain: Drain) -> io::Result<()> {
+        let mut closing = pin!(drain.reached(Stage::Closing));
+        let mut closes = false;
+        // Those who come while it is emptied cannot keep it open.
+        let mut last = BACKLOG;
+        loop {
+            let accepted = if closes {
+                let waits = if last > 0 { queued(&socket).transpose() } else { None };
+                let Some(queued) = waits else { return Ok(()) };
+                last -= 1;
+                queued
+            } else {
+                tokio::select! {
+                    accepted = socket.accept() => accepted,
+                    () = &mut closing => {
+                        closes = true;
+                        continue;
+                    }
+                }
+            };
+            let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => match AcceptError::of(&error) {
-                    AcceptError::Fatal => return error,
+                    AcceptError::Fatal => return Err(error),
                     AcceptError::AtOnce => continue,
                     AcceptError::BackOff => {
                         tracing::warn!(%error, "a connection could not be accepted");
@@ -347,6 +413,21 @@ impl<H: Handler> Worker<H> {
 const MAKES_WAY_EVERY: Duration = Duration::from_millis(100);
 
 const WARNS_EVERY: Duration = Duration::from_secs(60);
+
+/// Who waits in the socket's queue. The runtime learns only between tasks that somebody came; this looks.
+fn queued(socket: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    let (stream, address) = match SockRef::from(socket).accept() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        accepted => accepted?,
+    };
+    stream.set_nonblocking(true)?;
+    let address = address.as_socket().ok_or_else(|| io::Error::other("a client without an address"))?;
+    Ok(Some((TcpStream::from_std(stream.into())?, address)))
+}
+
+/// How long a connection that is to end may be at rest: a request that was sent before its client could know is here by
+/// then.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Counts a connection's end, also where its task panics.
 struct Count<'a> {

@@ -8,7 +8,7 @@ use super::error::StoreError;
 use crate::measure::Span;
 
 /// `[store]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Which backend and where: `sqlite:///absolute/path` or `sqlite://relative/path`.

@@ -21,27 +21,24 @@ use super::metrics::Metrics;
 /// The writer, for as long as the process serves.
 #[derive(Debug)]
 pub struct AccessLog {
-    queue: Option<SyncSender<Message>>,
+    queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
-    writer: Option<JoinHandle<()>>,
+    writer: JoinHandle<()>,
 }
 
 impl AccessLog {
-    /// Starts the writer, or nothing at all where the log is off; `metrics` tells how many lines were dropped.
-    pub fn start(enabled: bool, sink: Sink, metrics: &Metrics) -> io::Result<Self> {
+    /// Starts the writer; `metrics` tells how many lines were dropped.
+    pub fn start(sink: Sink, metrics: &Metrics) -> io::Result<Self> {
         let dropped = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&dropped);
         metrics.counter("keyward_access_log_dropped", "Access-log lines that were not written", move || {
             count.load(Ordering::Relaxed)
         });
-        if !enabled {
-            return Ok(Self { queue: None, dropped, writer: None });
-        }
         let (queue, messages) = sync_channel(QUEUED_CHUNKS);
         let lost = Arc::clone(&dropped);
         let writer =
             thread::Builder::new().name("keyward-access".to_owned()).spawn(move || write(sink, &messages, &lost))?;
-        Ok(Self { queue: Some(queue), dropped, writer: Some(writer) })
+        Ok(Self { queue, dropped, writer })
     }
 
     /// What a worker hands its own buffer out of.
@@ -51,14 +48,10 @@ impl AccessLog {
     }
 
     /// Writes what is queued and ends the writer. The workers must have ended, so that their buffers were handed over.
-    pub fn finish(mut self) {
-        if let Some(queue) = self.queue.take() {
-            // Fails only where the writer is gone already.
-            let _ = queue.send(Message::End);
-        }
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
+    pub fn finish(self) {
+        // Fails only where the writer is gone already.
+        let _ = self.queue.send(Message::End);
+        if self.writer.join().is_err() {
             tracing::error!("the access-log writer ended abnormally");
         }
     }
@@ -76,7 +69,7 @@ pub enum Sink {
 /// The way to the writer; made by [`AccessLog::handle`], sent to a worker's thread.
 #[derive(Clone, Debug)]
 pub struct AccessHandle {
-    queue: Option<SyncSender<Message>>,
+    queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -96,17 +89,8 @@ pub struct LineBuffer {
 }
 
 impl LineBuffer {
-    /// Whether anybody reads the lines; where not, do not bother to make them.
-    #[must_use]
-    pub fn enabled(&self) -> bool {
-        self.inner.handle.queue.is_some()
-    }
-
     /// Appends one line, without its line feed.
     pub fn line(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        if !self.enabled() {
-            return;
-        }
         let mut chunk = self.inner.chunk.borrow_mut();
         if chunk.bytes.capacity() == 0 {
             chunk.bytes.reserve_exact(CHUNK + CHUNK / 4);
@@ -153,13 +137,12 @@ struct Buffer {
 
 impl Buffer {
     fn hand_over(&self) {
-        let Some(queue) = &self.handle.queue else { return };
         let chunk = mem::replace(&mut *self.chunk.borrow_mut(), Chunk { bytes: Vec::new(), lines: 0 });
         if chunk.lines == 0 {
             return;
         }
         let lines = chunk.lines;
-        if queue.try_send(Message::Chunk(chunk)).is_err() {
+        if self.handle.queue.try_send(Message::Chunk(chunk)).is_err() {
             self.handle.dropped.fetch_add(lines, Ordering::Relaxed);
         }
     }
@@ -226,7 +209,7 @@ mod tests {
     fn lines_arrive_whole_and_in_order() {
         let memory = Arc::new(Mutex::new(Vec::new()));
         let metrics = Metrics::new(Names::default());
-        let log = AccessLog::start(true, Sink::Memory(Arc::clone(&memory)), &metrics).unwrap();
+        let log = AccessLog::start(Sink::Memory(Arc::clone(&memory)), &metrics).unwrap();
         let handle = log.handle();
         thread::spawn(move || {
             let lines = handle.worker();
@@ -246,7 +229,7 @@ mod tests {
     #[tokio::test]
     async fn a_lone_line_does_not_wait_for_company() {
         let memory = Arc::new(Mutex::new(Vec::new()));
-        let log = AccessLog::start(true, Sink::Memory(Arc::clone(&memory)), &Metrics::new(Names::default())).unwrap();
+        let log = AccessLog::start(Sink::Memory(Arc::clone(&memory)), &Metrics::new(Names::default())).unwrap();
         tokio::task::LocalSet::new()
             .run_until(async {
                 let lines = log.handle().worker();
@@ -268,7 +251,7 @@ mod tests {
     fn what_the_writer_cannot_take_is_dropped_and_counted() {
         let memory = Arc::new(Mutex::new(Vec::new()));
         let metrics = Metrics::new(Names::default());
-        let log = AccessLog::start(true, Sink::Memory(Arc::clone(&memory)), &metrics).unwrap();
+        let log = AccessLog::start(Sink::Memory(Arc::clone(&memory)), &metrics).unwrap();
         let lines = log.handle().worker();
         let held = memory.lock().unwrap();
         // One chunk may be in the writer's hands, the queue takes its own number, and three are too many.
@@ -282,12 +265,5 @@ mod tests {
         drop(lines);
         log.finish();
         assert_eq!(memory.lock().unwrap().iter().filter(|byte| **byte == b'\n').count() as u64, 260 - dropped);
-    }
-
-    #[test]
-    fn a_log_that_is_off_makes_no_line() {
-        let log = AccessLog::start(false, Sink::Stdout, &Metrics::new(Names::default())).unwrap();
-        log.handle().worker().line(|_| panic!("nobody reads this"));
-        log.finish();
     }
 }

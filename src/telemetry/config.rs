@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// `[access_log]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccessLogConfig {
     /// One JSON line a request on stdout.
@@ -13,7 +13,7 @@ pub struct AccessLogConfig {
 }
 
 /// `[log]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogConfig {
     /// The least severe event that is written.

@@ -15,6 +15,8 @@ mod httpbin;
 mod limits_page;
 mod memory;
 mod readme;
+mod reload;
 mod settings;
 mod shutdown;
 mod support;
+mod under_load;

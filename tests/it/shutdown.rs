@@ -55,3 +55,59 @@ fn what_does_not_finish_in_time_is_cut_and_the_end_is_a_success() {
     assert_eq!(keyward.stop().code(), Some(0));
     keyward.stderr.expect("connections.cut=1");
 }
+
+#[test]
+fn who_waits_to_be_let_in_is_still_answered() {
+    let (go_on, asked) = mpsc::channel::<()>();
+    let asked = std::sync::Mutex::new(asked);
+    let origin = Origin::scripted(move |line| {
+        while line.request().is_some() {
+            asked.lock().unwrap().recv().unwrap();
+            line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let one_at_a_time = "[server]\nworkers = 1\n[server.limits]\nconnections = 1\n";
+    let mut keyward = keyward().config(one_at_a_time).upstream(origin.url()).start();
+    keyward.account("101");
+    let key = keyward.service_key("101", &[]);
+    let mut wires: Vec<_> = (0..4).map(|_| keyward.wire()).collect();
+    for wire in &mut wires {
+        wire.send(format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
+    }
+    eventually("one of them is in", || origin.seen().heads.len() == 1);
+    keyward.signal("TERM");
+    keyward.stderr.expect("stopping");
+    for (number, wire) in wires.iter_mut().enumerate() {
+        go_on.send(()).unwrap();
+        let answer = wire.answer("GET");
+        // The first may have been answered before its worker knew.
+        assert_eq!((answer.status, number == 0 || answer.header("connection") == Some("close")), (200, true));
+    }
+    assert_eq!(keyward.ended().code(), Some(0));
+    keyward.stderr.expect("stopped connections.cut=0");
+}
+
+#[test]
+fn a_second_word_to_stop_ends_what_is_in_flight() {
+    let origin = Origin::scripted(|line| {
+        line.request();
+        line.until_ended();
+    });
+    let mut keyward = keyward().config("[server.timeouts]\ndrain_max = \"1h\"\n").upstream(origin.url()).start();
+    keyward.account("101");
+    let key = keyward.service_key("101", &[]);
+    let mut busy = keyward.wire();
+    busy.send(format!("GET /busy HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
+    eventually("the origin has the request", || !origin.seen().heads.is_empty());
+    keyward.signal("TERM");
+    keyward.signal("INT");
+    // Those two came together, as from a terminal and a supervisor, and are one word.
+    keyward.stderr.expect("stopping");
+    eventually("keyward ends", || {
+        keyward.signal("TERM");
+        keyward.has_ended()
+    });
+    assert_eq!(keyward.ended().code(), Some(0));
+    keyward.stderr.expect("asked to stop again");
+    keyward.stderr.expect("stopped connections.cut=1");
+}

@@ -15,7 +15,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::net::config::CertificateFiles;
+use crate::net::config::{CertificateFiles, Terms};
+use crate::net::newest::Newest;
 
 /// Two certificates, and clients that trust both.
 pub(super) struct Pki {
@@ -248,9 +249,7 @@ fn a_tls_listener_without_a_certificate_does_not_start() {
     let plain = Case::default();
     let setup = Setup {
         name: "keyward-test",
-        limits: plain.limits,
-        timeouts: plain.timeouts,
-        exempt: Arc::default(),
+        terms: Newest::new(Terms { limits: plain.limits, timeouts: plain.timeouts, exempt: Arc::default() }),
         tls: None,
         metrics: Metrics::new(Names::default()),
         clock: Clock::System,

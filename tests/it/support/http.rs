@@ -79,6 +79,10 @@ impl<S: Read + Write> Wire<S> {
         Self { stream, read: Vec::new() }
     }
 
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// Sends bytes as they are.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();

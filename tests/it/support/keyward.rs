@@ -75,11 +75,14 @@ impl Setup {
 
     /// Starts it without waiting.
     pub(crate) fn spawn(self) -> Keyward {
-        let file = self.folder.path().join("keyward.toml");
-        std::fs::write(&file, &self.config).unwrap();
         let mut command = binary();
-        command.args(["serve", "--admin", "127.0.0.1:0", "--store", &url(&self.folder)]);
-        command.arg("--config").arg(&file).args(&self.arguments);
+        command.args(["serve", "--admin", "127.0.0.1:0", "--store", &url(&self.folder)]).args(&self.arguments);
+        // A file of the test's own, where it names one.
+        if !self.environment.iter().any(|(name, _)| name == "KEYWARD_CONFIG") {
+            let file = self.folder.path().join("keyward.toml");
+            std::fs::write(&file, &self.config).unwrap();
+            command.arg("--config").arg(&file);
+        }
         if !self.config.contains("listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }

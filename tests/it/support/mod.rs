@@ -4,9 +4,11 @@
 
 pub(crate) mod http;
 pub(crate) mod keyward;
+pub(crate) mod load;
 pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod python;
+pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 

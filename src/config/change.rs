@@ -1,0 +1,308 @@
+//! What differs between the settings in use and new ones, and which of it a running keyward can take over.
+//!
+//! Every setting is taken out of its table by name, so that a new one does not compile until somebody has said here whether a
+//! reload takes it over at once or leaves it to the next start.
+
+use super::{ReloadConfig, Settings};
+use crate::gateway::config::{IdentityNames, OriginConfig};
+use crate::keyring::config::KeysConfig;
+use crate::telemetry::config::{AccessLogConfig, LogConfig};
+use crate::{gateway, keyring, manage, net, store};
+
+/// The dotted keys of the settings that differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Taken over at once.
+    pub at_once: Vec<String>,
+    /// Left as they are until the next start.
+    pub at_restart: Vec<String>,
+}
+
+impl Changes {
+    const fn table(&mut self, name: &'static str) -> Table<'_> {
+        Table { name, changes: self }
+    }
+}
+
+impl Settings {
+    /// What a running keyward uses once it was given `new`: that, but with its own in whatever waits for a restart.
+    #[must_use]
+    pub fn renewed(&self, mut new: Self) -> (Self, Changes) {
+        let mut changes = Changes::default();
+        let Self { server, admin, store, keyring, keys, gateway, origin, services, routes, reload, access_log, log } =
+            self;
+        changes.table("server").server(server, &mut new.server);
+        changes.table("admin").admin(admin, &mut new.admin);
+        changes.table("store").store(store, &mut new.store);
+        changes.table("keyring").keyring(keyring, &mut new.keyring);
+        changes.table("keys").keys(keys, &mut new.keys);
+        changes.table("gateway").gateway(gateway, &new.gateway);
+        changes.table("origin").origin(origin, &new.origin);
+        let names = services.keys().chain(new.services.keys().filter(|name| !services.contains_key(*name)));
+        for name in names {
+            changes.table("services").at_once(name, &services.get(name), &new.services.get(name));
+        }
+        changes.table("").at_once("routes", routes, &new.routes);
+        changes.table("reload").reload(reload, &new.reload);
+        changes.table("access_log").access_log(access_log, &new.access_log);
+        changes.table("log").log(log, &mut new.log);
+        (new, changes)
+    }
+}
+
+struct Table<'a> {
+    name: &'static str,
+    changes: &'a mut Changes,
+}
+
+impl Table<'_> {
+    fn at_once<T: PartialEq>(&mut self, key: &str, old: &T, new: &T) {
+        if old != new {
+            self.changes.at_once.push(dotted(self.name, key));
+        }
+    }
+
+    fn at_restart<T: PartialEq + Clone>(&mut self, key: &str, old: &T, new: &mut T) {
+        if old != new {
+            self.changes.at_restart.push(dotted(self.name, key));
+            new.clone_from(old);
+        }
+    }
+
+    fn server(&mut self, old: &net::config::Config, new: &mut net::config::Config) {
+        let net::config::Config {
+            listen,
+            tls_listen,
+            http2_listen,
+            workers,
+            trusted_proxies,
+            certificates,
+            limits,
+            timeouts,
+        } = old;
+        self.at_restart("listen", listen, &mut new.listen);
+        self.at_restart("tls_listen", tls_listen, &mut new.tls_listen);
+        self.at_restart("http2_listen", http2_listen, &mut new.http2_listen);
+        self.at_restart("workers", workers, &mut new.workers);
+        self.at_once("trusted_proxies", trusted_proxies, &new.trusted_proxies);
+        self.at_once("certificates", certificates, &new.certificates);
+        self.limits(limits, &new.limits);
+        self.timeouts(timeouts, &new.timeouts);
+    }
+
+    fn limits(&mut self, old: &net::config::Limits, new: &net::config::Limits) {
+        let net::config::Limits {
+            connections,
+            connections_per_address,
+            handshakes,
+            requests,
+            connection_requests,
+            header_bytes,
+            buffer_bytes,
+            body_rate,
+            streams,
+            pending_resets,
+            error_resets,
+            stream_resets,
+            control_frames,
+        } = old;
+        self.at_once("limits.connections_per_address", connections_per_address, &new.connections_per_address);
+        self.at_once("limits.handshakes", handshakes, &new.handshakes);
+        self.at_once("limits.requests", requests, &new.requests);
+        self.at_once("limits.connection_requests", connection_requests, &new.connection_requests);
+        self.at_once("limits.body_rate", body_rate, &new.body_rate);
+        self.at_once("limits.pending_resets", pending_resets, &new.pending_resets);
+        self.at_once("limits.error_resets", error_resets, &new.error_resets);
+        self.at_once("limits.stream_resets", stream_resets, &new.stream_resets);
+        self.at_once("limits.control_frames", control_frames, &new.control_frames);
+        self.at_once("limits.connections", connections, &new.connections);
+        self.at_once("limits.header_bytes", header_bytes, &new.header_bytes);
+        self.at_once("limits.buffer_bytes", buffer_bytes, &new.buffer_bytes);
+        self.at_once("limits.streams", streams, &new.streams);
+    }
+
+    fn timeouts(&mut self, old: &net::config::Timeouts, new: &net::config::Timeouts) {
+        let net::config::Timeouts {
+            tls_handshake,
+            first_byte,
+            header,
+            idle,
+            body_idle,
+            write_stall,
+            connection_age,
+            drain_min,
+            drain_max,
+        } = old;
+        self.at_once("timeouts.first_byte", first_byte, &new.first_byte);
+        self.at_once("timeouts.connection_age", connection_age, &new.connection_age);
+        self.at_once("timeouts.tls_handshake", tls_handshake, &new.tls_handshake);
+        self.at_once("timeouts.header", header, &new.header);
+        self.at_once("timeouts.idle", idle, &new.idle);
+        self.at_once("timeouts.body_idle", body_idle, &new.body_idle);
+        self.at_once("timeouts.write_stall", write_stall, &new.write_stall);
+        self.at_once("timeouts.drain_min", drain_min, &new.drain_min);
+        self.at_once("timeouts.drain_max", drain_max, &new.drain_max);
+    }
+
+    fn admin(&mut self, old: &manage::config::Config, new: &mut manage::config::Config) {
+        let manage::config::Config { listen, open_bind_without_tls, chain_file, key_file } = old;
+        self.at_restart("listen", listen, &mut new.listen);
+        self.at_once("open_bind_without_tls", open_bind_without_tls, &new.open_bind_without_tls);
+        // Whether TLS is spoken at all is a matter of the listener.
+        if old.has_tls() == new.has_tls() {
+            self.at_once("chain_file", chain_file, &new.chain_file);
+            self.at_once("key_file", key_file, &new.key_file);
+        } else {
+            self.at_restart("chain_file", chain_file, &mut new.chain_file);
+            self.at_restart("key_file", key_file, &mut new.key_file);
+        }
+    }
+
+    fn store(&mut self, old: &store::config::Config, new: &mut store::config::Config) {
+        let store::config::Config { url, readers, busy_timeout, load_timeout } = old;
+        self.at_restart("url", url, &mut new.url);
+        self.at_restart("readers", readers, &mut new.readers);
+        self.at_restart("busy_timeout", busy_timeout, &mut new.busy_timeout);
+        self.at_restart("load_timeout", load_timeout, &mut new.load_timeout);
+    }
+
+    fn keyring(&mut self, old: &keyring::config::Config, new: &mut keyring::config::Config) {
+        let keyring::config::Config { live, refused, unknown, unknown_for, warm, known, loads, waiting, usage_flush } =
+            old;
+        self.at_restart("live", live, &mut new.live);
+        self.at_restart("refused", refused, &mut new.refused);
+        self.at_restart("unknown", unknown, &mut new.unknown);
+        self.at_restart("unknown_for", unknown_for, &mut new.unknown_for);
+        self.at_restart("warm", warm, &mut new.warm);
+        self.at_restart("known", known, &mut new.known);
+        self.at_restart("loads", loads, &mut new.loads);
+        self.at_restart("waiting", waiting, &mut new.waiting);
+        self.at_restart("usage_flush", usage_flush, &mut new.usage_flush);
+    }
+
+    fn keys(&mut self, old: &KeysConfig, new: &mut KeysConfig) {
+        let KeysConfig { prefix, pepper_file } = old;
+        self.at_once("prefix", prefix, &new.prefix);
+        self.at_restart("pepper_file", pepper_file, &mut new.pepper_file);
+    }
+
+    fn gateway(&mut self, old: &gateway::config::Config, new: &gateway::config::Config) {
+        let gateway::config::Config {
+            account_mismatch,
+            realm,
+            body_limit,
+            empty_segments,
+            semicolons,
+            escaped_slashes,
+            underscore_headers,
+            verbose_refusals,
+            identity,
+        } = old;
+        self.at_once("account_mismatch", account_mismatch, &new.account_mismatch);
+        self.at_once("realm", realm, &new.realm);
+        self.at_once("body_limit", body_limit, &new.body_limit);
+        self.at_once("empty_segments", empty_segments, &new.empty_segments);
+        self.at_once("semicolons", semicolons, &new.semicolons);
+        self.at_once("escaped_slashes", escaped_slashes, &new.escaped_slashes);
+        self.at_once("underscore_headers", underscore_headers, &new.underscore_headers);
+        self.at_once("verbose_refusals", verbose_refusals, &new.verbose_refusals);
+        let IdentityNames { account, user, key, kind, permissions } = identity;
+        self.at_once("identity.account", account, &new.identity.account);
+        self.at_once("identity.user", user, &new.identity.user);
+        self.at_once("identity.key", key, &new.identity.key);
+        self.at_once("identity.kind", kind, &new.identity.kind);
+        self.at_once("identity.permissions", permissions, &new.identity.permissions);
+    }
+
+    fn origin(&mut self, old: &OriginConfig, new: &OriginConfig) {
+        let OriginConfig {
+            connect,
+            response_header,
+            body_idle,
+            keepalive_idle,
+            connections,
+            waiting,
+            response_header_bytes,
+            buffer_bytes,
+            preserve_host,
+            retry,
+        } = old;
+        self.at_once("connect", connect, &new.connect);
+        self.at_once("response_header", response_header, &new.response_header);
+        self.at_once("body_idle", body_idle, &new.body_idle);
+        self.at_once("keepalive_idle", keepalive_idle, &new.keepalive_idle);
+        self.at_once("connections", connections, &new.connections);
+        self.at_once("waiting", waiting, &new.waiting);
+        self.at_once("response_header_bytes", response_header_bytes, &new.response_header_bytes);
+        self.at_once("buffer_bytes", buffer_bytes, &new.buffer_bytes);
+        self.at_once("preserve_host", preserve_host, &new.preserve_host);
+        self.at_once("retry", retry, &new.retry);
+    }
+
+    fn reload(&mut self, old: &ReloadConfig, new: &ReloadConfig) {
+        let ReloadConfig { watch, poll } = old;
+        self.at_once("watch", watch, &new.watch);
+        self.at_once("poll", poll, &new.poll);
+    }
+
+    fn access_log(&mut self, old: &AccessLogConfig, new: &AccessLogConfig) {
+        let AccessLogConfig { enabled, query } = old;
+        self.at_once("enabled", enabled, &new.enabled);
+        self.at_once("query", query, &new.query);
+    }
+
+    fn log(&mut self, old: &LogConfig, new: &mut LogConfig) {
+        let LogConfig { level, format } = old;
+        self.at_once("level", level, &new.level);
+        self.at_restart("format", format, &mut new.format);
+    }
+}
+
+fn dotted(table: &str, key: &str) -> String {
+    if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Said, read};
+
+    fn settings(text: &str) -> Settings {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keyward.toml");
+        std::fs::write(&file, text).unwrap();
+        let read = read(Said { file: Some(file), ..Said::default() }).unwrap();
+        assert_eq!(read.problems, []);
+        read.settings
+    }
+
+    #[test]
+    fn nothing_differs_from_itself() {
+        let same = || settings("[services.a]\nurl = \"http://a\"\n");
+        assert_eq!(same().renewed(same()).1, Changes::default());
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_stays_what_it_was_and_is_told_again() {
+        let old = settings("");
+        let new = settings("server.workers = 7\nserver.limits.streams = 9\nstore.readers = 9\nlog.format = \"json\"\n");
+        let (used, changes) = old.renewed(new.clone());
+        assert_eq!(changes.at_once, ["server.limits.streams"]);
+        assert_eq!(changes.at_restart, ["server.workers", "store.readers", "log.format"]);
+        assert_eq!((used.server.workers, used.server.limits.streams), (0, 9));
+        let (_, again) = used.renewed(new);
+        assert_eq!((again.at_once.len(), again.at_restart.len()), (0, 3));
+    }
+
+    #[test]
+    fn services_are_told_by_name_and_tls_of_the_admin_by_whether_it_is_there() {
+        let old =
+            settings("[services.a]\nurl = \"http://a\"\n[services.b]\nurl = \"http://b\"\n[admin]\nkey_file = \"/k\"");
+        let new =
+            settings("[services.b]\nurl = \"http://c\"\n[services.d]\nurl = \"http://d\"\n[admin]\nkey_file = \"/l\"");
+        let (_, changes) = old.renewed(new);
+        assert_eq!(changes.at_once, ["admin.key_file", "services.a", "services.b", "services.d"]);
+        let (_, changes) = old.renewed(settings(""));
+        assert_eq!(changes.at_restart, ["admin.key_file"]);
+    }
+}

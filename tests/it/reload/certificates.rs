@@ -1,0 +1,142 @@
+//! Certificates: a new one is shown to whoever connects from then on; who is connected already notices nothing.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::{APPLIED, ASKED, REFUSED, WATCHED, hang_up, told};
+use crate::support::pki::{Files, Root};
+use crate::support::tls::Tls;
+use crate::support::{Keyward, Origin, keyward};
+
+fn config(watch: &str, origin: &Origin, files: &Files) -> String {
+    format!(
+        "{watch}[server]\nlisten = []\ntls_listen = [\"127.0.0.1:0\"]\n[[server.certificates]]\nchain_file = {:?}\n\
+         key_file = {:?}\n{}",
+        files.chain,
+        files.key,
+        super::to(origin)
+    )
+}
+
+/// The certificate that a new connection is shown, and that the connection works.
+fn shown(keyward: &Keyward, root: &Root) -> Vec<u8> {
+    let mut wire = Tls::trusting(root).connect(keyward.tls_address(), "a.test");
+    assert_eq!(wire.ask("GET", "/", &[("Host", "a.test")]).status, 200);
+    wire.certificate()
+}
+
+fn der(files: &Files) -> Vec<u8> {
+    use rustls_pki_types::pem::PemObject as _;
+    rustls_pki_types::CertificateDer::from_pem_file(&files.chain).unwrap().to_vec()
+}
+
+#[test]
+fn a_new_certificate_is_for_new_connections_and_the_old_ones_go_on() {
+    let origin = Origin::plain();
+    let setup = keyward();
+    let root = Root::new(setup.folder());
+    let files = root.certificate(setup.folder(), &["a.test"]);
+    let keyward = setup.config(config(WATCHED, &origin, &files)).start();
+    let first = der(&files);
+    let mut open = Tls::trusting(&root).connect(keyward.tls_address(), "a.test");
+    assert_eq!(open.ask("GET", "/", &[("Host", "a.test")]).status, 200);
+    assert_eq!(open.certificate(), first);
+    // The same names, another certificate and another key.
+    root.certificate(keyward.folder(), &["a.test"]);
+    told(&keyward, APPLIED, 1);
+    let second = shown(&keyward, &root);
+    assert_eq!(second, der(&files));
+    assert_ne!(second, first);
+    assert_eq!(open.ask("GET", "/", &[("Host", "a.test")]).status, 200);
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused_until_it_fits() {
+    let origin = Origin::plain();
+    let setup = keyward();
+    let root = Root::new(setup.folder());
+    let files = root.certificate(setup.folder(), &["a.test"]);
+    let keyward = setup.config(config(WATCHED, &origin, &files)).start();
+    let first = der(&files);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = root.certificate(elsewhere.path(), &["a.test"]);
+    std::fs::copy(&other.key, &files.key).unwrap();
+    told(&keyward, REFUSED, 1);
+    keyward.stderr.expect("server.certificates.0.key_file");
+    keyward.stderr.expect("does not belong to the certificate");
+    assert_eq!(shown(&keyward, &root), first);
+    std::fs::copy(&other.chain, &files.chain).unwrap();
+    told(&keyward, APPLIED, 1);
+    assert_eq!(shown(&keyward, &root), der(&other));
+}
+
+#[test]
+fn a_certificate_that_is_gone_or_cut_off_changes_nothing() {
+    let origin = Origin::plain();
+    let setup = keyward();
+    let root = Root::new(setup.folder());
+    let files = root.certificate(setup.folder(), &["a.test"]);
+    let keyward = setup.config(config(ASKED, &origin, &files)).start();
+    let first = der(&files);
+    let whole = std::fs::read_to_string(&files.chain).unwrap();
+    std::fs::write(&files.chain, &whole[..whole.len() / 2]).unwrap();
+    std::fs::remove_file(&files.key).unwrap();
+    hang_up(&keyward, REFUSED, 1);
+    // Both, and not the first only.
+    keyward.stderr.expect("reasons=2");
+    assert_eq!(shown(&keyward, &root), first);
+}
+
+#[test]
+fn a_swapped_link_as_kubernetes_makes_it_is_seen() {
+    let origin = Origin::plain();
+    let setup = keyward();
+    let root = Root::new(setup.folder());
+    let mount = setup.folder().join("mount");
+    let version = |name: &str| {
+        let folder = mount.join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        root.certificate(&folder, &["a.test"])
+    };
+    let point = |name: &str| {
+        symlink(name, mount.join("..data_tmp")).unwrap();
+        std::fs::rename(mount.join("..data_tmp"), mount.join("..data")).unwrap();
+    };
+    let first = der(&version("..2026_1"));
+    point("..2026_1");
+    for name in ["a.test.pem", "a.test.key"] {
+        symlink(Path::new("..data").join(name), mount.join(name)).unwrap();
+    }
+    let files = Files { chain: mount.join("a.test.pem"), key: mount.join("a.test.key") };
+    let keyward = setup.config(config(WATCHED, &origin, &files)).start();
+    assert_eq!(shown(&keyward, &root), first);
+    for (count, name) in [(1, "..2026_2"), (2, "..2026_3")] {
+        let next = der(&version(name));
+        point(name);
+        std::fs::remove_dir_all(mount.join(format!("..2026_{count}"))).unwrap();
+        told(&keyward, APPLIED, count);
+        assert_eq!(shown(&keyward, &root), next);
+    }
+}
+
+#[test]
+fn another_root_for_an_origin_is_trusted_at_once() {
+    let behind = Origin::plain();
+    let setup = keyward();
+    let (right, wrong) = (Root::new(setup.folder()), tempfile::tempdir().unwrap());
+    let certificate = right.certificate(setup.folder(), &["localhost"]);
+    let back = setup.config(config(ASKED, &behind, &certificate)).start();
+    let trusted = wrong.path().join("trusted.pem");
+    std::fs::copy(Root::new(wrong.path()).file, &trusted).unwrap();
+    let front = keyward()
+        .config(format!(
+            "{WATCHED}[services.api]\nurl = \"https://localhost:{}\"\nca_file = {trusted:?}\npreserve_host = false\n\
+             [[routes]]\npath = \"/**\"\nservice = \"api\"\nopen = true\n",
+            back.tls_address().port()
+        ))
+        .start();
+    assert_eq!(front.wire().ask("GET", "/", &[]).status, 502);
+    std::fs::copy(&right.file, &trusted).unwrap();
+    told(&front, APPLIED, 1);
+    assert_eq!(front.wire().ask("GET", "/", &[]).status, 200);
+}
