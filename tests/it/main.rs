@@ -18,3 +18,4 @@ mod readme;
 mod settings;
 mod shutdown;
 mod support;
+mod trouble;
