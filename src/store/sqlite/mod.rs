@@ -129,13 +129,27 @@ fn commit<T>(
     })?;
     let head = load::head(&transaction).map_err(failed)?;
     let unsure = |error: Cause| StoreError::Unsure { path: files.path().to_owned(), source: error };
-    transaction.commit().map_err(|error| match failed(error) {
-        // Without room the last page of a commit is not there, so it is none.
-        nothing @ (StoreError::Full { .. } | StoreError::Held { .. }) => nothing,
-        error => unsure(error.into()),
-    })?;
+    if let Err(error) = transaction.commit() {
+        return Err(match failed(error) {
+            // Without room the last page of a commit is not there, so it is none.
+            nothing @ (StoreError::Full { .. } | StoreError::Held { .. }) => nothing,
+            nothing if overwrite(db).is_ok() => nothing,
+            StoreError::Failed { source, .. } => unsure(source),
+            error => unsure(error.into()),
+        }
+        .into());
+    }
     files.check_both(db).map_err(|error| unsure(error.into()))?;
     Ok(Changed { record, head })
+}
+
+/// Commits nothing, where a commit failed before. Of that one all pages may be in the log, unseen as long as we run, and be
+/// taken for committed at the next start; this is written in their place, and what is left of them is void.
+fn overwrite(db: &mut Connection) -> rusqlite::Result<()> {
+    let nothing = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Twice, because a page that is left as it was is not written.
+    nothing.execute_batch("UPDATE head SET bulk = 1; UPDATE head SET bulk = 0")?;
+    nothing.commit()
 }
 
 /// Why a change ended early: it does not fit, or the driver failed. The transaction is rolled back either way.

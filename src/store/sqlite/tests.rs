@@ -173,6 +173,26 @@ async fn what_a_crash_left_in_the_log_alone_is_no_damage_and_what_is_nowhere_is(
 }
 
 #[tokio::test]
+async fn a_commit_that_fails_is_an_error_and_the_next_one_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, [0; 8]).unwrap();
+    let crate::store::Backend::Sqlite(db) = &store.backend;
+    let head = || async { store.tail(u64::MAX).await.unwrap().head };
+    let before = head().await;
+    let refused = db.write(|db| {
+        // A key of nobody, which SQLite is told to find out about no sooner than at the commit.
+        let orphan =
+            "PRAGMA defer_foreign_keys = ON; INSERT INTO secret VALUES (zeroblob(32), 7, 'current', NULL, NULL, '', 0)";
+        Ok(db.execute_batch(orphan)?)
+    });
+    let refused = refused.await.unwrap_err();
+    assert!(matches!(refused, Rejected::Store(StoreError::Failed { .. })), "{refused}");
+    assert_eq!(head().await, before);
+    mint(&store).await;
+    assert!(head().await > before);
+}
+
+#[tokio::test]
 async fn a_closed_store_answers_that_it_is_closed_and_leaves_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder, [0; 8]).unwrap();

@@ -44,6 +44,10 @@ impl Narrow {
     }
 }
 
+const FULL: &str = "keyward.db is full: make room; nothing was changed";
+/// With or without "while a change was committed, so whether it was made is not known".
+const FAILED: &str = "keyward.db failed";
+
 /// Sets the soft limit of a running process.
 fn limit(keyward: &Keyward, bytes: &str) {
     let process = keyward.pid().to_string();
@@ -54,7 +58,7 @@ fn limit(keyward: &Keyward, bytes: &str) {
 #[test]
 fn a_change_on_a_full_disk_is_an_error_and_keyward_goes_on() {
     let narrow = Narrow::disk();
-    let why = if matches!(narrow, Narrow::Disk(_)) { "is full: make room; nothing was changed" } else { "failed" };
+    let why = if matches!(narrow, Narrow::Disk(_)) { FULL } else { FAILED };
     goes_on(&narrow, why);
 }
 
@@ -87,7 +91,7 @@ fn a_first_start_without_room_says_so_and_leaves_nothing_in_the_way() {
 
 #[test]
 fn a_change_beyond_a_limit_of_file_size_is_an_error_and_keyward_goes_on() {
-    goes_on(&Narrow::Limit, "failed while a change was committed, so whether it was made is not known");
+    goes_on(&Narrow::Limit, FAILED);
 }
 
 fn goes_on(narrow: &Narrow, why: &str) {
