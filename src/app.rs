@@ -343,6 +343,20 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
             vec![("live", stats.hits), ("refused", stats.refused), ("unknown", stats.unknown), ("miss", stats.misses)]
         },
     );
+    let changed = Arc::clone(keyring);
+    metrics.counters(
+        "keyward_store_changes",
+        "Changes that the store was asked to commit, those of commands, of last uses and of upkeep",
+        "result",
+        move || {
+            let stats = changed.stats();
+            vec![("committed", stats.changes), ("failed", stats.change_failures)]
+        },
+    );
+    let readable = Arc::clone(keyring);
+    metrics.gauge("keyward_store_readable", "1 where the store could be read lately, else 0", move || {
+        f64::from(u8::from(readable.ready()))
+    });
     let counter = |name, help, read: fn(&crate::keyring::Stats) -> u64| {
         let keyring = Arc::clone(keyring);
         metrics.counter(name, help, move || read(&keyring.stats()));
@@ -354,6 +368,9 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
         let keyring = Arc::clone(keyring);
         metrics.gauge(name, help, move || read(&keyring.stats()) as f64);
     };
+    gauge("keyward_key_uses_waiting", "Keys whose last use is gathered and not written yet", |stats| {
+        stats.uses_waiting
+    });
     gauge("keyward_key_cache_live_entries", "Remembered living keys, about", |stats| stats.live_entries);
     gauge("keyward_key_cache_refused_entries", "Remembered keys that are refused, about", |stats| {
         stats.refused_entries

@@ -49,6 +49,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let runtime = control_runtime()?;
     runtime.block_on(async {
         let (stop, asked) = (stops()?, signals(&[SignalKind::hangup()])?);
+        outlive_file_limits()?;
         let app = App::start(&settings).await?;
         if let Some(secret) = app.first_operator(&settings).await? {
             print_operator(&secret);
@@ -79,6 +80,12 @@ fn signals(kinds: &[SignalKind]) -> anyhow::Result<mpsc::Receiver<()>> {
         });
     }
     Ok(told)
+}
+
+/// Where a limit on the size of files (`ulimit -f`) is reached, a write is to fail: the system would end the process.
+fn outlive_file_limits() -> anyhow::Result<()> {
+    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    signal(kind).map(drop).context("the system gives no signals")
 }
 
 fn say_where(app: &App, settings: &Settings) {

@@ -75,7 +75,7 @@ pub enum Outcome {
     Imported(Imported),
 }
 
-/// Why a command was not carried out. Nothing was changed.
+/// Why a command was not carried out. Nothing was changed, unless it says that this is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Problem {

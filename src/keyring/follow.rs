@@ -93,10 +93,12 @@ pub(super) async fn follow(shared: Arc<Shared>, end: CancellationToken) {
             Ok(()) | Err(_) => {}
         }
         ticks = (ticks + 1) % TRIM;
-        if ticks == 0
-            && let Err(error) = shared.store.trim(shared.clock.now()).await
-        {
-            tracing::warn!(error = chain(&error), "the log could not be trimmed");
+        if ticks == 0 {
+            let trimmed = shared.store.trim(shared.clock.now()).await;
+            shared.counts.changed(&trimmed);
+            if let Err(error) = trimmed {
+                tracing::warn!(error = chain(&error), "the log could not be trimmed");
+            }
         }
     }
 }

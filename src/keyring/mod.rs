@@ -41,7 +41,8 @@ use self::known::Known;
 use self::usage::Uses;
 use crate::clock::Clock;
 use crate::key::Digester;
-use crate::store::{Store, StoreError};
+use crate::store::{Rejected, Store, StoreError};
+use crate::telemetry::chain;
 
 pub use self::config::Config;
 pub use self::verify::{Denied, Failure};
@@ -95,6 +96,12 @@ pub struct Stats {
     pub loads: u64,
     /// Look-ups that failed.
     pub failures: u64,
+    /// Changes that the store committed.
+    pub changes: u64,
+    /// Changes that the store failed to commit.
+    pub change_failures: u64,
+    /// Keys whose last use is gathered and not written yet.
+    pub uses_waiting: u64,
     /// Uses not noted for want of room.
     pub uses_dropped: u64,
     /// Remembered living keys, about.
@@ -117,9 +124,20 @@ struct Counts {
     misses: AtomicU64,
     loads: AtomicU64,
     failures: AtomicU64,
+    changes: AtomicU64,
+    change_failures: AtomicU64,
 }
 
 impl Counts {
+    /// Counts a change the store was asked for. One that it rejected was none.
+    fn changed<T>(&self, changed: &Result<T, Rejected>) {
+        match changed {
+            Ok(_) => self.changes.fetch_add(1, Ordering::Relaxed),
+            Err(Rejected::Store(_)) => self.change_failures.fetch_add(1, Ordering::Relaxed),
+            Err(Rejected::Missing { .. } | Rejected::Exists { .. } | Rejected::Conflict(_)) => 0,
+        };
+    }
+
     const fn hit(&self, shelf: Shelf) -> &AtomicU64 {
         match shelf {
             Shelf::Live => &self.hits,
@@ -189,6 +207,9 @@ impl Keyring {
             misses: count(&counts.misses),
             loads: count(&counts.loads),
             failures: count(&counts.failures),
+            changes: count(&counts.changes),
+            change_failures: count(&counts.change_failures),
+            uses_waiting: uses.waiting(),
             uses_dropped: uses.dropped(),
             live_entries: cache.entries(Shelf::Live),
             refused_entries: cache.entries(Shelf::Refused),
@@ -198,8 +219,7 @@ impl Keyring {
         }
     }
 
-    /// Ends the upkeep and writes the last uses. The store closes when the keyring is
-    /// dropped and no look-up is on its way.
+    /// Ends the upkeep, writes the last uses and closes the store, whoever may still hold the keyring.
     pub async fn shutdown(&self) {
         self.end.token().cancel();
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
@@ -207,6 +227,15 @@ impl Keyring {
             // Where it was cancelled, the control runtime ended before us.
             let _ = task.await;
         }
-        self.shared.flush_uses().await;
+        if let Err(error) = self.shared.flush_uses().await {
+            tracing::warn!(
+                error = chain(&error),
+                keys = self.shared.uses.waiting(),
+                "last uses could not be written, and are lost"
+            );
+        }
+        let shared = Arc::clone(&self.shared);
+        // It waits for the store's threads, which no runtime thread may.
+        let _ = self.shared.control.spawn_blocking(move || shared.store.close()).await;
     }
 }

@@ -16,7 +16,7 @@ impl Keyring {
     /// Carries out a command.
     ///
     /// # Errors
-    /// [`Problem`]: nothing was changed; but where the store failed in the middle of it, that is not known.
+    /// [`Problem`]: nothing was changed; but where the store failed while it committed, that is not known, and says so.
     pub async fn operate(&self, command: Command) -> Result<Outcome, Problem> {
         let shared = &*self.shared;
         let store = &shared.store;
@@ -81,6 +81,7 @@ impl Keyring {
 impl Shared {
     /// Makes a committed change hold here before it is answered.
     async fn settle<T>(&self, changed: Result<Changed<T>, Rejected>) -> Result<T, Problem> {
+        self.counts.changed(&changed);
         let Changed { record, head } = changed?;
         if let Err(error) = self.follow_once().await {
             tracing::warn!(error = chain(&error), "the log could not be followed after a change");

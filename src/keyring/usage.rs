@@ -2,7 +2,8 @@
 //!
 //! A use is noted once a minute for each key. Whether this minute's is noted already is one relaxed load from a small
 //! table, so a busy key touches no lock; what the table does not know goes into one of a few short-locked maps. A crash
-//! loses at most what one interval gathered.
+//! loses at most what one interval gathered; what the store could not take is kept for the next, and lost only where keyward
+//! ends before the store takes it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use super::follow::slept;
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::Verified;
+use crate::store::Rejected;
 use crate::telemetry::chain;
 
 /// Uses gathered and not yet written.
@@ -87,6 +89,11 @@ impl Uses {
         }
     }
 
+    /// Keys whose use is gathered and not written.
+    pub(super) fn waiting(&self) -> u64 {
+        self.shards.iter().map(|shard| lock(shard).len() as u64).sum()
+    }
+
     /// Uses that were not noted for want of room.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
@@ -94,23 +101,28 @@ impl Uses {
 }
 
 impl Shared {
-    /// Writes what was gathered.
-    pub(super) async fn flush_uses(&self) {
+    /// Writes what was gathered. What could not be written is gathered again.
+    pub(super) async fn flush_uses(&self) -> Result<(), Rejected> {
         let uses = self.uses.take();
         if uses.is_empty() {
-            return;
+            return Ok(());
         }
-        if let Err(error) = self.store.record_uses(uses.clone()).await {
-            tracing::warn!(error = chain(&error), keys = uses.len(), "last uses could not be written; kept for later");
+        let written = self.store.record_uses(uses.clone()).await;
+        self.counts.changed(&written);
+        if written.is_err() {
             self.uses.give_back(uses);
         }
+        written
     }
 }
 
 /// Writes what was gathered every interval, until told to end.
 pub(super) async fn flush(shared: Arc<Shared>, interval: Duration, end: CancellationToken) {
     while !slept(interval.max(SHORTEST), &end).await {
-        shared.flush_uses().await;
+        if let Err(error) = shared.flush_uses().await {
+            let keys = shared.uses.waiting();
+            tracing::warn!(error = chain(&error), keys, "last uses could not be written; kept for later");
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!  keyward key revoke … --{"v":1,"command":…}\n--> server --operate--> keyring
-//!                       <--{"ok":…} | {"problem":…} | {"refused":…}--'
+//!                       <--"working" …--'                                |
+//!                       <--{"ok":…} | {"problem":…} | {"refused":…}------'
 //! ```
 //!
-//! A line of JSON each way. No secret passes here, only imprints. The file has mode 0600 before anybody can connect, and
+//! A line of JSON each way, and while a command takes long a line now and then that says so: a server that says nothing
+//! at all is stopped or stuck, and its client need not wait for ever. No secret passes here, only imprints. The file has mode 0600 before anybody can connect, and
 //! the peer's user is asked of the kernel as well: the server's own, or root. Whoever binds holds the store's lock, so a
 //! socket file that is there already is a dead server's and may be replaced.
 
@@ -122,7 +124,11 @@ impl Drop for Listener {
 
 /// The command line's end.
 #[derive(Debug)]
-pub struct Client(BufReader<UnixStream>);
+pub struct Client {
+    stream: BufReader<UnixStream>,
+    /// How long to wait for a server that says nothing.
+    patience: Duration,
+}
 
 impl Client {
     /// Connects to the server behind `path`; none where no server is.
@@ -132,7 +138,7 @@ impl Client {
     pub async fn connect(path: &Path) -> io::Result<Option<Self>> {
         let address = Address::of(path)?;
         match UnixStream::connect(&address.path).await {
-            Ok(stream) => Ok(Some(Self(BufReader::new(stream)))),
+            Ok(stream) => Ok(Some(Self { stream: BufReader::new(stream), patience: SILENCE })),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
                 Ok(None)
             }
@@ -151,19 +157,59 @@ impl Client {
             return Err(AskError::TooLong { bytes: line.len() });
         }
         // A server that refuses may answer and leave before it has read everything; its answer says more than the error.
-        let sent = self.0.get_mut().write_all(&line).await;
-        let mut answer = Vec::new();
-        let read = self.0.read_until(b'\n', &mut answer).await;
-        if answer.last() != Some(&b'\n') {
-            sent.map_err(AskError::NotSent)?;
-            read.map_err(AskError::Lost)?;
-            return Err(AskError::Lost(io::ErrorKind::UnexpectedEof.into()));
+        let sent = self.send(&line).await;
+        if let Err(error) = &sent
+            && error.kind() == io::ErrorKind::TimedOut
+        {
+            return Err(AskError::NotTaken { server: self.server(), patience: self.patience });
         }
-        match serde_json::from_slice(&answer).map_err(AskError::Unreadable)? {
-            Answer::Ok(outcome) => Ok(outcome),
-            Answer::Problem(problem) => Err(AskError::Problem(problem)),
-            Answer::Refused(reason) => Err(AskError::Refused(reason)),
+        loop {
+            let answer = match self.hear().await {
+                Ok(answer) => answer,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    return Err(AskError::Silent { server: self.server(), patience: self.patience });
+                }
+                Err(lost) => return Err(sent.map_or_else(AskError::NotSent, |()| AskError::Lost(lost))),
+            };
+            match serde_json::from_slice(&answer).map_err(AskError::Unreadable)? {
+                Answer::Ok(outcome) => return Ok(outcome),
+                Answer::Problem(problem) => return Err(AskError::Problem(problem)),
+                Answer::Refused(reason) => return Err(AskError::Refused(reason)),
+                Answer::Working => {}
+            }
         }
+    }
+
+    /// Sends it all, however long that takes, as long as it goes on.
+    async fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let count = timeout(self.patience, self.stream.get_mut().write(bytes)).await??;
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    /// Reads a line, however long that takes, as long as it goes on.
+    async fn hear(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        loop {
+            let bytes = timeout(self.patience, self.stream.fill_buf()).await??;
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let count = end.map_or(bytes.len(), |end| end + 1);
+            line.extend_from_slice(&bytes[..count]);
+            self.stream.consume(count);
+            match (end, count) {
+                (Some(_), _) => return Ok(line),
+                (None, 0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                (None, _) => {}
+            }
+        }
+    }
+
+    /// The server as a message names it.
+    fn server(&self) -> String {
+        let process = self.stream.get_ref().peer_cred().ok().and_then(|peer| peer.pid());
+        process.map_or_else(|| "the running server".to_owned(), |pid| format!("the running server (process {pid})"))
     }
 }
 
@@ -185,6 +231,25 @@ pub enum AskError {
          with `list` or `show` before trying again"
     )]
     Lost(#[source] io::Error),
+    /// The server has the command and says nothing, not even that it works on it.
+    #[error(
+        "{server} has said nothing for {patience:?}: it is stopped or overloaded. It may yet carry the command out, as soon \
+         as it goes on: look with `list` or `show` before trying again"
+    )]
+    Silent {
+        /// Who.
+        server: String,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+    /// The server did not take the whole command.
+    #[error("{server} has taken nothing for {patience:?}: it is stopped or overloaded; nothing was changed")]
+    NotTaken {
+        /// Who.
+        server: String,
+        /// How long it was waited for.
+        patience: Duration,
+    },
     /// More than one line may hold.
     #[error("the command has {bytes} bytes, more than a running server takes ({LONGEST}); stop it and try again")]
     TooLong {
@@ -214,6 +279,8 @@ enum Answer {
     Ok(Outcome),
     Problem(Problem),
     Refused(String),
+    /// Not the answer yet.
+    Working,
 }
 
 async fn converse<F, A>(stream: UnixStream, admitted: bool, operate: F) -> io::Result<()>
@@ -235,13 +302,34 @@ where
         let answer = match (admitted, whole) {
             (false, _) => Answer::Refused("only root and the user it runs as may give it commands".to_owned()),
             (true, false) => Answer::Refused(format!("the command is longer than {LONGEST} bytes")),
-            (true, true) => carry_out(&line, &operate).await,
+            (true, true) => attend(stream.get_mut(), &line, &operate).await,
         };
-        let mut text = serde_json::to_vec(&answer)?;
-        text.push(b'\n');
-        timeout(PATIENCE, stream.get_mut().write_all(&text)).await??;
+        say(stream.get_mut(), &answer).await?;
         if !(admitted && whole) {
             return Ok(());
+        }
+    }
+}
+
+async fn say(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
+    let mut text = serde_json::to_vec(answer)?;
+    text.push(b'\n');
+    timeout(PATIENCE, stream.write_all(&text)).await?
+}
+
+/// Carries a command out, and tells who waits for it that it is being worked on. A client that left changes nothing.
+async fn attend<F, A>(stream: &mut UnixStream, line: &[u8], operate: &F) -> Answer
+where
+    F: Fn(Command) -> A,
+    A: Future<Output = Result<Outcome, Problem>>,
+{
+    let mut work = std::pin::pin!(carry_out(line, operate));
+    loop {
+        match timeout(BEAT, work.as_mut()).await {
+            Ok(answer) => return answer,
+            Err(_) => {
+                let _ = say(stream, &Answer::Working).await;
+            }
         }
     }
 }
@@ -306,5 +394,9 @@ const LONGEST: usize = 64 << 20;
 const CLIENTS: usize = 16;
 /// How long a client may keep its place without saying or taking anything whole.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a client that waits is told that its command is being worked on.
+const BEAT: Duration = Duration::from_secs(3);
+/// How long a client waits for a server that says nothing and takes nothing.
+const SILENCE: Duration = Duration::from_secs(15);
 /// How long commands in hand may take at the end.
 const FINISH: Duration = Duration::from_secs(5);

@@ -79,6 +79,24 @@ pub enum StoreError {
         #[source]
         source: Cause,
     },
+    /// It has no content at all.
+    #[error(
+        "the store {} is an empty file: it was cut off, so restore it from a backup; where there never was a store, \
+         remove the file", .path.display()
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is gone from its place, or something else is there.
+    #[error(
+        "{} was removed or replaced while keyward ran: put it back, or restart keyward to use what is there now; until \
+         then nothing is changed", .path.display()
+    )]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// No room to write.
     #[error("the disk that holds the store {} is full: make room; nothing was changed", .path.display())]
     Full {
@@ -105,6 +123,18 @@ pub enum StoreError {
         /// Which column, and what is wrong with it. Never its value.
         what: String,
     },
+    /// It failed while it committed a change.
+    #[error(
+        "the store {} failed while a change was committed, so whether it was made is not known: look with `list` or \
+         `show` before trying again", .path.display()
+    )]
+    Unsure {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: Cause,
+    },
     /// Anything else the driver reports.
     #[error("the store {} failed", .path.display())]
     Failed {
@@ -125,7 +155,7 @@ pub enum StoreError {
     Closed,
 }
 
-/// Why a change was not made; in every case nothing was changed, except that after a failed commit it is unknown.
+/// Why a change was not made; in every case nothing was changed, except that with [`StoreError::Unsure`] that is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejected {
     /// Nothing is called so.

@@ -66,6 +66,14 @@ impl Store {
         }
     }
 
+    /// Waits for what is running and closes the files. Whatever is asked afterwards is answered with
+    /// [`StoreError::Closed`]; others may open it once it is dropped.
+    pub fn close(&self) {
+        match &self.backend {
+            Backend::Sqlite(db) => db.close(),
+        }
+    }
+
     /// How long a look-up may take.
     #[must_use]
     pub const fn load_timeout(&self) -> Duration {

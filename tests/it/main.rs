@@ -19,4 +19,5 @@ mod reload;
 mod settings;
 mod shutdown;
 mod support;
+mod trouble;
 mod under_load;

@@ -66,7 +66,13 @@ async fn a_use_is_written_at_the_latest_when_the_keyring_shuts_down() {
     let before = Clock::System.now();
     ring.keyring.used(&ring.verify(&secret).await.unwrap());
     ring.keyring.shutdown().await;
-    let Outcome::Key(shown) = ring.operate(Command::ShowKey(key.id)).await else { panic!() };
+    let Ring { keyring, folder } = ring;
+    assert!(
+        matches!(keyring.operate(Command::ListUsers).await, Err(Problem::Unavailable(why)) if why.contains("closed"))
+    );
+    drop(keyring);
+    let store = Store::open(&tests::config(&folder), [0; 8], Access::Existing).unwrap();
+    let shown = store.key(key.id).await.unwrap().unwrap();
     assert!(shown.last_used_at.is_some_and(|at| at >= before));
 }
 

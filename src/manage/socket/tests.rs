@@ -17,6 +17,12 @@ async fn operate(command: Command) -> Result<Outcome, Problem> {
     }
 }
 
+impl Client {
+    fn over(stream: UnixStream, patience: Duration) -> Self {
+        Self { stream: BufReader::new(stream), patience }
+    }
+}
+
 fn create(id: &str) -> Command {
     Command::CreateAccount(id.parse().unwrap())
 }
@@ -77,7 +83,7 @@ async fn another_user_is_refused_before_anything_is_read() {
     assert!(may_ask(1000, 1000) && may_ask(0, 1000) && !may_ask(1001, 1000));
     let (server, client) = UnixStream::pair().unwrap();
     let server = tokio::spawn(converse(server, false, operate));
-    let refused = Client(BufReader::new(client)).ask(create("101")).await.unwrap_err();
+    let refused = Client::over(client, SILENCE).ask(create("101")).await.unwrap_err();
     assert!(matches!(refused, AskError::Refused(_)), "{refused}");
     server.await.unwrap().unwrap();
 }
@@ -105,9 +111,36 @@ async fn a_server_lost_before_it_answers_leaves_the_outcome_open() {
         let mut line = String::new();
         server.read_line(&mut line).await.unwrap();
     });
-    let lost = Client(BufReader::new(client)).ask(create("101")).await.unwrap_err();
+    let lost = Client::over(client, SILENCE).ask(create("101")).await.unwrap_err();
     assert!(matches!(lost, AskError::Lost(_)), "{lost}");
     server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_that_takes_long_is_waited_for_as_long_as_the_server_says_so() {
+    let (server, client) = UnixStream::pair().unwrap();
+    let server = tokio::spawn(converse(server, true, |command| async {
+        tokio::time::sleep(3 * BEAT).await;
+        operate(command).await
+    }));
+    let mut client = Client::over(client, 2 * BEAT);
+    assert!(matches!(client.ask(create("101")).await.unwrap(), Outcome::Account(_)));
+    drop(client);
+    server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_not_waited_for() {
+    let (_stopped, client) = UnixStream::pair().unwrap();
+    let mut client = Client::over(client, Duration::from_millis(100));
+    let silent = client.ask(create("101")).await.unwrap_err();
+    let said = silent.to_string();
+    assert!(matches!(silent, AskError::Silent { .. }) && said.contains("said nothing for 100ms"), "{said}");
+    assert!(said.contains(&format!("(process {})", std::process::id())), "{said}");
+    // Once its socket is full it takes no whole command, and never carries one out.
+    assert!(client.send(&vec![b' '; 16 << 20]).await.is_err());
+    let untaken = client.ask(create("101")).await.unwrap_err();
+    assert!(matches!(untaken, AskError::NotTaken { .. }), "{untaken}");
 }
 
 #[test]

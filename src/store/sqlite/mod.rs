@@ -1,9 +1,9 @@
 //! The store in one SQLite file, for one process.
 //!
 //! ```text
-//!  open: lock -> create -> schema (pragmas, migrations, pepper) -> threads
-//!  read:  queue -> one of the readers -> deferred transaction  -> answer
-//!  write: queue -> the writer -> immediate transaction, commit -> answer
+//!  open: lock -> create -> files whole? -> schema (pragmas, migrations, pepper) -> threads
+//!  read:  queue -> one of the readers -> deferred transaction -> files whole? -> answer
+//!  write: queue -> the writer -> files whole? -> immediate transaction, commit -> files whole? -> answer
 //! ```
 //!
 //! SQL stays in this folder, and so do the driver's types: an error leaves it as a sentence that names the file.
@@ -11,6 +11,7 @@
 pub(super) mod ahead;
 pub(super) mod bulk;
 pub(super) mod change;
+mod files;
 pub(super) mod list;
 pub(super) mod load;
 mod row;
@@ -27,9 +28,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi};
 
+use self::files::Files;
 use self::threads::Threads;
+use super::error::Cause;
 use super::lock::Lock;
 use super::{Access, Changed, Config, Rejected, StoreError};
 
@@ -37,7 +40,7 @@ use super::{Access, Changed, Config, Rejected, StoreError};
 #[derive(Debug)]
 pub(super) struct Sqlite {
     threads: Threads,
-    path: Arc<Path>,
+    files: Arc<Files>,
     _lock: Lock,
 }
 
@@ -55,17 +58,36 @@ impl Sqlite {
             return Err(StoreError::Missing { path });
         }
         let lock = Lock::take(&path)?;
-        create(&path)?;
-        let writer = schema::open_writer(&path, config, mark)?;
+        let made = create(&path)?;
+        let opened = Self::connect(&path, config, mark, made);
+        if opened.is_err() && made && path.metadata().is_ok_and(|file| file.len() == 0) {
+            // Left behind it would be taken for a store that was cut off.
+            let _ = std::fs::remove_file(&path);
+        }
+        let (threads, files) = opened?;
+        Ok(Self { threads, files: Arc::new(files), _lock: lock })
+    }
+
+    fn connect(path: &Path, config: &Config, mark: [u8; 8], made: bool) -> Result<(Threads, Files), StoreError> {
+        if !made {
+            files::check_closed(path)?;
+        }
+        let writer = schema::open_writer(path, config, mark)?;
+        let files = Files::of(path, &writer)?;
         let readers =
-            (0..config.readers.max(1)).map(|_| schema::open_reader(&path, config)).collect::<Result<_, _>>()?;
+            (0..config.readers.max(1)).map(|_| schema::open_reader(path, config)).collect::<Result<_, _>>()?;
         let threads = Threads::start(writer, readers)
-            .map_err(|error| StoreError::Failed { path: path.clone(), source: error.into() })?;
-        Ok(Self { threads, path: path.into(), _lock: lock })
+            .map_err(|error| StoreError::Failed { path: path.to_owned(), source: error.into() })?;
+        Ok((threads, files))
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.files.path()
+    }
+
+    /// Closes the database; see [`Threads::close`].
+    pub(super) fn close(&self) {
+        self.threads.close();
     }
 
     /// Asks within one snapshot.
@@ -73,27 +95,61 @@ impl Sqlite {
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let answer = self.threads.read(move |db| question(&*db.transaction()?)).await?;
-        answer.map_err(|error| trouble(&self.path, error))
+        let files = Arc::clone(&self.files);
+        let answer = self.threads.read(move |db| {
+            let answer = db.transaction().and_then(|snapshot| question(&snapshot));
+            // Last: what was read from a file that is no longer whole is not believed, least of all that a key is not there.
+            files.check()?;
+            answer.map_err(|error| trouble(files.path(), error))
+        });
+        answer.await?
     }
 
-    /// Changes within one transaction. What it answers is committed.
+    /// Changes within one transaction. What it answers is committed, and in the files that the next start reads.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         change: impl FnOnce(&Connection) -> Result<T, Stop> + Send + 'static,
     ) -> Result<Changed<T>, Rejected> {
-        let answer = self.threads.write(move |db| {
-            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let record = change(&transaction)?;
-            let head = load::head(&transaction)?;
-            transaction.commit()?;
-            Ok(Changed { record, head })
-        });
-        answer.await?.map_err(|stop| match stop {
-            Stop::Rejected(rejected) => rejected,
-            Stop::Sql(error) => trouble(&self.path, error).into(),
-        })
+        let files = Arc::clone(&self.files);
+        self.threads.write(move |db| commit(db, &files, change)).await?
     }
+}
+
+fn commit<T>(
+    db: &mut Connection,
+    files: &Files,
+    change: impl FnOnce(&Connection) -> Result<T, Stop>,
+) -> Result<Changed<T>, Rejected> {
+    let failed = |error| trouble(files.path(), error);
+    files.check_both(db)?;
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let record = change(&transaction).map_err(|stop| match stop {
+        Stop::Rejected(rejected) => rejected,
+        Stop::Sql(error) => failed(error).into(),
+    })?;
+    let head = load::head(&transaction).map_err(failed)?;
+    let unsure = |error: Cause| StoreError::Unsure { path: files.path().to_owned(), source: error };
+    if let Err(error) = transaction.commit() {
+        return Err(match failed(error) {
+            // Without room the last page of a commit is not there, so it is none.
+            nothing @ (StoreError::Full { .. } | StoreError::Held { .. }) => nothing,
+            nothing if overwrite(db).is_ok() => nothing,
+            StoreError::Failed { source, .. } => unsure(source),
+            error => unsure(error.into()),
+        }
+        .into());
+    }
+    files.check_both(db).map_err(|error| unsure(error.into()))?;
+    Ok(Changed { record, head })
+}
+
+/// Commits nothing, where a commit failed before. Of that one all pages may be in the log, unseen as long as we run, and be
+/// taken for committed at the next start; this is written in their place, and what is left of them is void.
+fn overwrite(db: &mut Connection) -> rusqlite::Result<()> {
+    let nothing = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Twice, because a page that is left as it was is not written.
+    nothing.execute_batch("UPDATE head SET bulk = 1; UPDATE head SET bulk = 0")?;
+    nothing.commit()
 }
 
 /// Why a change ended early: it does not fit, or the driver failed. The transaction is rolled back either way.
@@ -114,12 +170,14 @@ impl From<rusqlite::Error> for Stop {
     }
 }
 
-/// Makes the file where it is missing, for its owner only; SQLite gives the files beside it the same mode.
-fn create(path: &Path) -> Result<(), StoreError> {
+/// Makes the file where it is missing, for its owner only; SQLite gives the files beside it the same mode. Whether it was
+/// missing.
+fn create(path: &Path) -> Result<bool, StoreError> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.read(true).write(true).create_new(true).mode(0o600);
     match options.open(path) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(source) => Err(StoreError::Denied { path: path.to_owned(), source }),
     }
 }
@@ -130,11 +188,17 @@ fn trouble(path: &Path, error: rusqlite::Error) -> StoreError {
     if let rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) = error {
         return StoreError::Row { path, what: error.to_string() };
     }
+    // No room for the index of the log, which SQLite shares between connections through a file.
+    if error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE) {
+        return StoreError::Full { path, source: error.into() };
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => StoreError::NotOurs { path },
         Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged { path, source: error.into() },
         Some(ErrorCode::DiskFull) => StoreError::Full { path, source: error.into() },
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Held { path, source: error.into() },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
+            StoreError::Held { path, source: error.into() }
+        }
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
             StoreError::Denied { path, source: io::Error::other(error) }
         }

@@ -149,6 +149,63 @@ async fn what_cannot_be_opened_is_named() {
 }
 
 #[tokio::test]
+async fn what_a_crash_left_in_the_log_alone_is_no_damage_and_what_is_nowhere_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, [0; 8]).unwrap();
+    mint(&store).await;
+    // The log holds every page: nothing has been folded in. Then it is, up to the first page and no further.
+    let log = std::fs::read(folder.path().join("keyward.db-wal")).unwrap();
+    drop(store);
+    let whole = std::fs::read(file(&folder)).unwrap();
+    let crash = |database: &[u8], log: &[u8]| {
+        std::fs::write(file(&folder), database).unwrap();
+        std::fs::write(folder.path().join("keyward.db-wal"), log).unwrap();
+    };
+    crash(&whole[..4096], &log);
+    let store = open(&folder, [0; 8]).unwrap();
+    assert!(store.key("key_1".parse().unwrap()).await.unwrap().is_some());
+    drop(store);
+    for log in [&[][..], &log[..32], &log[..log.len() / 2]] {
+        crash(&whole[..4096], log);
+        let error = open(&folder, [0; 8]).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_is_an_error_and_the_next_one_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, [0; 8]).unwrap();
+    let crate::store::Backend::Sqlite(db) = &store.backend;
+    let head = || async { store.tail(u64::MAX).await.unwrap().head };
+    let before = head().await;
+    let refused = db.write(|db| {
+        // A key of nobody, which SQLite is told to find out about no sooner than at the commit.
+        let orphan =
+            "PRAGMA defer_foreign_keys = ON; INSERT INTO secret VALUES (zeroblob(32), 7, 'current', NULL, NULL, '', 0)";
+        Ok(db.execute_batch(orphan)?)
+    });
+    let refused = refused.await.unwrap_err();
+    assert!(matches!(refused, Rejected::Store(StoreError::Failed { .. })), "{refused}");
+    assert_eq!(head().await, before);
+    mint(&store).await;
+    assert!(head().await > before);
+}
+
+#[tokio::test]
+async fn a_closed_store_answers_that_it_is_closed_and_leaves_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, [0; 8]).unwrap();
+    mint(&store).await;
+    store.close();
+    assert!(matches!(store.ping().await, Err(StoreError::Closed)));
+    let refused = store.create_account("102".parse().unwrap(), NOW).await.unwrap_err();
+    assert!(matches!(refused, Rejected::Store(StoreError::Closed)), "{refused}");
+    assert!(!folder.path().join("keyward.db-wal").exists());
+    assert!(matches!(open(&folder, [0; 8]), Err(StoreError::Locked { .. })), "until it is dropped");
+}
+
+#[tokio::test]
 async fn an_edit_by_hand_is_told_by_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder, [0; 8]).unwrap();

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
@@ -18,8 +18,7 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 /// Questions that may wait in one queue.
 const QUEUE: usize = 1024;
 
-/// Both queues and the threads behind them, which end when this is dropped: the readers first, so that the writer's
-/// connection is the last, and its close folds the write-ahead log back into the database.
+/// Both queues and the threads behind them, which end when this is closed or dropped.
 #[derive(Debug)]
 pub(super) struct Threads {
     reads: Lane,
@@ -32,6 +31,13 @@ impl Threads {
         let reads = Lane::start("store-read", readers)?;
         let writes = Lane::start("store-write", vec![writer])?;
         Ok(Self { reads, writes })
+    }
+
+    /// Waits for what is running, then closes the connections: the readers' first, so that the writer's is the last, and its
+    /// close folds the write-ahead log back into the database.
+    pub(super) fn close(&self) {
+        self.reads.close();
+        self.writes.close();
     }
 
     /// Has one of the reading threads answer.
@@ -51,11 +57,17 @@ impl Threads {
     }
 }
 
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// One queue and the threads that serve it.
 #[derive(Debug)]
 struct Lane {
-    queue: Option<SyncSender<Job>>,
-    threads: Vec<JoinHandle<()>>,
+    queue: Mutex<Option<SyncSender<Job>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Lane {
@@ -67,7 +79,15 @@ impl Lane {
             std::thread::Builder::new().name(name.to_owned()).spawn(move || run(connection, &jobs))
         };
         let threads = connections.into_iter().map(serve).collect::<io::Result<_>>()?;
-        Ok(Self { queue: Some(queue), threads })
+        Ok(Self { queue: Mutex::new(Some(queue)), threads: Mutex::new(threads) })
+    }
+
+    fn close(&self) {
+        *lock(&self.queue) = None;
+        for thread in lock(&self.threads).drain(..) {
+            // A thread that panicked has nothing left to tell.
+            let _ = thread.join();
+        }
     }
 
     async fn ask<T: Send + 'static>(
@@ -80,21 +100,15 @@ impl Lane {
                 let _ = answer.send(question(connection));
             }
         });
-        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
-        queue.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Disconnected(_) => StoreError::Closed,
-        })?;
+        self.queue(job)?;
         answered.await.map_err(|_| StoreError::Closed)
     }
-}
 
-impl Drop for Lane {
-    fn drop(&mut self) {
-        self.queue = None;
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has nothing left to tell.
-            let _ = thread.join();
+    fn queue(&self, job: Job) -> Result<(), StoreError> {
+        match lock(&self.queue).as_ref().map(|queue| queue.try_send(job)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(TrySendError::Full(_))) => Err(StoreError::Busy),
+            Some(Err(TrySendError::Disconnected(_))) | None => Err(StoreError::Closed),
         }
     }
 }
@@ -102,8 +116,12 @@ impl Drop for Lane {
 fn run(mut connection: Connection, jobs: &Mutex<Receiver<Job>>) {
     loop {
         // Whoever holds the lock waits for the next job; the others wait for the lock.
-        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = lock(jobs).recv();
         let Ok(job) = next else { break };
         job(&mut connection);
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

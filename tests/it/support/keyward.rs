@@ -8,12 +8,14 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use tempfile::TempDir;
 
+use super::disk::Disk;
 use super::{Answer, PATIENCE, Wire, eventually};
 
 /// A running keyward.
 pub(crate) struct Keyward {
     child: Child,
     folder: Arc<TempDir>,
+    disk: Option<Arc<Disk>>,
     pub(crate) stdout: Lines,
     pub(crate) stderr: Lines,
 }
@@ -21,6 +23,8 @@ pub(crate) struct Keyward {
 /// How to start one.
 pub(crate) struct Setup {
     folder: Arc<TempDir>,
+    disk: Option<Arc<Disk>>,
+    file_limit: Option<u32>,
     arguments: Vec<String>,
     config: String,
     environment: Vec<(String, String)>,
@@ -29,7 +33,14 @@ pub(crate) struct Setup {
 /// A keyward to be configured and started.
 pub(crate) fn keyward() -> Setup {
     let folder = Arc::new(TempDir::new().unwrap());
-    Setup { folder, arguments: Vec::new(), config: String::new(), environment: Vec::new() }
+    Setup {
+        folder,
+        disk: None,
+        file_limit: None,
+        arguments: Vec::new(),
+        config: String::new(),
+        environment: Vec::new(),
+    }
 }
 
 impl Setup {
@@ -54,6 +65,19 @@ impl Setup {
     /// Over the store of another, stopped one.
     pub(crate) fn over(mut self, other: &Keyward) -> Self {
         self.folder = Arc::clone(&other.folder);
+        self.disk.clone_from(&other.disk);
+        self
+    }
+
+    /// With its store on this disk.
+    pub(crate) fn on(mut self, disk: &Arc<Disk>) -> Self {
+        self.disk = Some(Arc::clone(disk));
+        self
+    }
+
+    /// Whose files may not grow beyond so many bytes.
+    pub(crate) fn file_limit(mut self, bytes: u32) -> Self {
+        self.file_limit = Some(bytes);
         self
     }
 
@@ -75,8 +99,16 @@ impl Setup {
 
     /// Starts it without waiting.
     pub(crate) fn spawn(self) -> Keyward {
-        let mut command = binary();
-        command.args(["serve", "--admin", "127.0.0.1:0", "--store", &url(&self.folder)]).args(&self.arguments);
+        let mut command = match self.file_limit {
+            Some(bytes) => {
+                let mut limited = Command::new("prlimit");
+                limited.arg(format!("--fsize={bytes}:")).arg(program(None).get_program());
+                limited
+            }
+            None => program(self.disk.as_deref()),
+        };
+        let store = url(&self.folder, self.disk.as_deref());
+        command.args(["serve", "--admin", "127.0.0.1:0", "--store", &store]).args(&self.arguments);
         // A file of the test's own, where it names one.
         if !self.environment.iter().any(|(name, _)| name == "KEYWARD_CONFIG") {
             let file = self.folder.path().join("keyward.toml");
@@ -90,7 +122,7 @@ impl Setup {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
-        Keyward { child, folder: self.folder, stdout, stderr }
+        Keyward { child, folder: self.folder, disk: self.disk, stdout, stderr }
     }
 }
 
@@ -145,7 +177,8 @@ impl Keyward {
 
     /// Runs a command beside it, on its store.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        binary().args(arguments).args(["--store", &url(&self.folder)]).output().unwrap()
+        let disk = self.disk.as_deref();
+        program(disk).args(arguments).args(["--store", &url(&self.folder, disk)]).output().unwrap()
     }
 
     /// Runs a command that must succeed, and gives what it printed.
@@ -217,6 +250,20 @@ impl Keyward {
         self.ended()
     }
 
+    /// SIGKILL: no file is closed, no last word is written.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// A command that has to fail within the harness's patience; what it said.
+    pub(crate) fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}: {said}");
+        said
+    }
+
     /// Its store's file.
     pub(crate) fn database(&self) -> PathBuf {
         self.folder.path().join("keyward.db")
@@ -240,15 +287,21 @@ impl Drop for Keyward {
 
 /// The binary under test, without the environment's settings.
 pub(crate) fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+    program(None)
+}
+
+/// The same, where this disk is mounted.
+fn program(disk: Option<&Disk>) -> Command {
+    let path = env!("CARGO_BIN_EXE_keyward");
+    let mut command = disk.map_or_else(|| Command::new(path), |disk| disk.command(path));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KEYWARD_")) {
         command.env_remove(name);
     }
     command
 }
 
-fn url(folder: &TempDir) -> String {
-    format!("sqlite://{}", folder.path().join("keyward.db").display())
+fn url(folder: &TempDir, disk: Option<&Disk>) -> String {
+    format!("sqlite://{}", disk.map_or_else(|| folder.path(), Disk::folder).join("keyward.db").display())
 }
 
 /// The lines of a pipe, read as they come.

@@ -2,6 +2,7 @@
 //!
 //! Everything listens on a free port of 127.0.0.1 and ends with the test that made it.
 
+pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod keyward;
 pub(crate) mod load;
@@ -12,6 +13,7 @@ pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use disk::Disk;
 pub(crate) use http::{Answer, Wire};
 pub(crate) use keyward::{Keyward, Minted, keyward};
 pub(crate) use origin::Origin;
