@@ -62,9 +62,9 @@ impl Shared {
         // One more tells that there are too many.
         let expected = self.store.secrets(self.known.most().saturating_add(1)).await?;
         let Some(round) = self.known.begin(expected) else { return Ok(false) };
-        let mut after = None;
+        let (mut after, mut digests) = (None, Vec::with_capacity(SECRETS.min(expected)));
         loop {
-            let digests = self.store.digests(after, SECRETS).await?;
+            digests = self.store.digests(after, SECRETS, digests).await?;
             if !self.known.fill(round, &digests) {
                 return Ok(false);
             }

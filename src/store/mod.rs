@@ -159,13 +159,19 @@ impl Store {
         }
     }
 
-    /// The digests of `most` secrets after this one, in their order, whatever became of their keys.
+    /// The digests of `most` secrets after this one, in their order, whatever became of their keys; `into` a list that is
+    /// handed on from chunk to chunk, because one made by a reader's thread and dropped by another is long in coming back.
     ///
     /// # Errors
     /// The store could not tell.
-    pub async fn digests(&self, after: Option<Digest>, most: usize) -> Result<Vec<Digest>, StoreError> {
+    pub async fn digests(
+        &self,
+        after: Option<Digest>,
+        most: usize,
+        into: Vec<Digest>,
+    ) -> Result<Vec<Digest>, StoreError> {
         let read = match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| ahead::digests(db, after.as_ref(), most)).await?,
+            Backend::Sqlite(db) => db.read(move |db| ahead::digests(db, after.as_ref(), most, into)).await?,
         };
         #[cfg(test)]
         self.gate.pass().await;

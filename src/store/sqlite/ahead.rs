@@ -77,15 +77,20 @@ pub(in crate::store) fn uses(db: &Connection, above: i64, most: usize) -> rusqli
 }
 
 /// The digests of all secrets after one, in order, whatever became of their keys.
-pub(in crate::store) fn digests(db: &Connection, after: Option<&Digest>, most: usize) -> rusqlite::Result<Vec<Digest>> {
+pub(in crate::store) fn digests(
+    db: &Connection,
+    after: Option<&Digest>,
+    most: usize,
+    mut into: Vec<Digest>,
+) -> rusqlite::Result<Vec<Digest>> {
     let after: &[u8] = after.map_or(&[], |digest| digest.as_bytes());
     let mut find = db.prepare_cached("SELECT digest FROM secret WHERE digest > ?1 ORDER BY digest LIMIT ?2")?;
     let mut rows = find.query((after, limit(most)))?;
-    let mut digests = Vec::with_capacity(most);
+    into.clear();
     while let Some(row) = rows.next()? {
-        digests.push(Digest::from_bytes(row.get(0)?));
+        into.push(Digest::from_bytes(row.get(0)?));
     }
-    Ok(digests)
+    Ok(into)
 }
 
 /// How many secrets there are; at most `most`, to count no further.

@@ -93,17 +93,17 @@ pub(super) async fn each_chunk_knows_its_own_position(store: &Store) {
 
 pub(super) async fn every_secrets_digest_is_read_whatever_became_of_it(store: &Store) {
     furnish(store).await;
-    assert_eq!(store.digests(None, 10).await.unwrap(), []);
+    assert_eq!(store.digests(None, 10, Vec::new()).await.unwrap(), []);
     store.mint(service("key_1", ONE), NOW).await.unwrap();
     store.mint(service("key_2", TWO), NOW).await.unwrap();
     store.rotate("key_1".parse().unwrap(), secret(THREE), NOW).await.unwrap();
     store.set_key_state("key_2".parse().unwrap(), KeyState::Revoked).await.unwrap();
     let mut expected = [digest(ONE), digest(TWO), digest(THREE)];
     expected.sort_by_key(|digest| *digest.as_bytes());
-    assert_eq!(store.digests(None, 10).await.unwrap(), expected);
+    assert_eq!(store.digests(None, 10, Vec::new()).await.unwrap(), expected);
     assert_eq!((store.secrets(10).await.unwrap(), store.secrets(2).await.unwrap()), (3, 2));
     let mut one_by_one = Vec::new();
-    while let [next] = store.digests(one_by_one.last().copied(), 1).await.unwrap()[..] {
+    while let [next] = store.digests(one_by_one.last().copied(), 1, Vec::new()).await.unwrap()[..] {
         one_by_one.push(next);
     }
     assert_eq!(one_by_one, expected);
