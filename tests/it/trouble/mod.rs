@@ -10,8 +10,17 @@ mod stopped;
 
 use crate::support::{Answer, Keyward, Minted, Origin, Wire, keyward};
 
-/// Little patience with a lock, and last uses that are written at once.
-const SETTINGS: &str = "[store]\nbusy_timeout = \"300ms\"\n[keyring]\nusage_flush = \"100ms\"\nunknown_for = \"1ms\"\n";
+/// Little patience with a lock, last uses that are written at once, and nothing known that was not asked for: what was read
+/// ahead would be answered from memory, and the store not missed.
+const SETTINGS: &str = "\
+[store]
+busy_timeout = \"300ms\"
+[keyring]
+usage_flush = \"100ms\"
+unknown_for = \"1ms\"
+warm = false
+known = 0
+";
 
 /// A keyward with account 101, a key that it remembers and one that it does not.
 struct Scene {
