@@ -163,11 +163,12 @@ mod tests {
             taken.prints.files().filter_map(|file| file.to_str().map(str::to_owned)).collect::<Vec<_>>()
         };
         let text = "keys.pepper_file = \"/p\"\n[[server.certificates]]\nchain_file = \"/c\"\nkey_file = \"/k\"\n\
-                    [admin]\nchain_file = \"/ac\"\n[services.a]\nca_file = \"/ca\"\n";
+                    [admin]\nchain_file = \"/ac\"\n[origin]\nsigning_key_file = \"/s\"\n\
+                    [services.a]\nca_file = \"/ca\"\nsigning_key_file = \"/own\"\n";
         let files = said(text);
-        for file in ["/p", "/c", "/k", "/ac", "/ca"] {
+        for file in ["/p", "/c", "/k", "/ac", "/s", "/ca", "/own"] {
             assert!(files.iter().any(|known| known == file), "{file} is not among {files:?}");
         }
-        assert_eq!(files.len(), 6);
+        assert_eq!(files.len(), 8);
     }
 }

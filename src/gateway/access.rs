@@ -6,15 +6,17 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
+use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::Generation;
 use super::authorize::Permit;
 use super::in_flight::InFlight;
 use super::refuse::Stop;
-use crate::clock::{BootTime, Clock, Timestamp};
+use crate::clock::{BootTime, Clock};
 use crate::key::{AccountId, KeyId, Kind};
 use crate::telemetry::access::LineBuffer;
 use crate::telemetry::chain;
@@ -37,14 +39,10 @@ pub(super) struct Record {
     started: BootTime,
     forwarded: Option<BootTime>,
     answered: Option<BootTime>,
-    client: IpAddr,
     method: Method,
-    host: Option<HeaderValue>,
-    target: Uri,
-    version: Version,
     route: Option<usize>,
-    key: Option<(KeyId, Kind)>,
-    account: Option<AccountId>,
+    /// Where the log is on.
+    told: Option<Told>,
     decision: Decision,
     reason: &'static str,
     /// None until an answer was begun; what the client would have seen then is 499, as nginx calls it.
@@ -56,15 +54,26 @@ pub(super) struct Record {
     admitted: bool,
 }
 
+/// What only the log tells.
+struct Told {
+    client: IpAddr,
+    host: Option<HeaderValue>,
+    target: Uri,
+    version: Version,
+    key: Option<(KeyId, Kind)>,
+    account: Option<AccountId>,
+}
+
 impl Record {
-    pub(super) fn begin(
-        ledger: &Rc<Ledger>,
-        id: RequestId,
-        client: IpAddr,
-        method: Method,
-        target: Uri,
-        version: Version,
-    ) -> Box<Self> {
+    pub(super) fn begin(ledger: &Rc<Ledger>, id: RequestId, client: IpAddr, head: &Parts) -> Box<Self> {
+        let told = ledger.generation.access_log.enabled.then(|| Told {
+            client,
+            host: None,
+            target: head.uri.clone(),
+            version: head.version,
+            key: None,
+            account: None,
+        });
         // Boxed: it moves along with the answer, from hand to hand.
         Box::new(Self {
             started: ledger.clock.boot(),
@@ -72,14 +81,9 @@ impl Record {
             id,
             forwarded: None,
             answered: None,
-            client,
-            method,
-            host: None,
-            target,
-            version,
+            method: head.method.clone(),
             route: None,
-            key: None,
-            account: None,
+            told,
             decision: Decision::Refused,
             reason: "",
             status: None,
@@ -101,8 +105,10 @@ impl Record {
 
     /// Takes over the id that a trusted proxy gave, and the client it stands for.
     pub(super) fn canonical(&mut self, host: &HeaderValue, client: IpAddr, id: Option<&HeaderValue>) {
-        self.host = Some(host.clone());
-        self.client = client;
+        if let Some(told) = &mut self.told {
+            told.host = Some(host.clone());
+            told.client = client;
+        }
         if let Some(id) = id {
             self.id = RequestId(id.clone());
         }
@@ -115,14 +121,18 @@ impl Record {
 
     /// Whose key it is; known from here on even where the request is refused.
     pub(super) fn by(&mut self, key: &KeyId, kind: Kind) {
-        self.key = Some((key.clone(), kind));
+        if let Some(told) = &mut self.told {
+            told.key = Some((key.clone(), kind));
+        }
     }
 
     /// It goes on to the origin now.
     pub(super) fn forwarded(&mut self, permit: &Permit<'_>) {
         self.decision = Decision::Allowed;
         self.reason = if permit.holder().is_some() { "permitted" } else { "open" };
-        self.account = permit.holder().and_then(|holder| holder.grant.account.clone());
+        if let Some(told) = &mut self.told {
+            told.account = permit.holder().and_then(|holder| holder.grant.account.clone());
+        }
         self.forwarded = Some(self.ledger.clock.boot());
     }
 
@@ -189,40 +199,40 @@ impl Drop for Record {
         shard.request(route, &self.method, status, total);
         shard.overhead(overhead);
         shard.decision(self.decision, self.reason);
-        if self.ledger.generation.access_log.enabled {
-            self.ledger.lines.line(|line| {
-                let at = self.ledger.clock.now().minus(total);
-                self.write(line, at, status.as_u16(), total.as_micros(), overhead.as_micros(), origin.as_micros())
-            });
+        if let Some(told) = &self.told {
+            self.ledger.lines.line(|line| self.write(told, line, status.as_u16(), &[total, overhead, origin]));
         }
     }
 }
 
 impl Record {
-    fn write(&self, line: &mut Vec<u8>, at: Timestamp, status: u16, total: u128, overhead: u128, origin: u128) {
+    /// Writes the line; `spent` is the time in all, in the gateway, and at the origin.
+    fn write(&self, told: &Told, line: &mut Vec<u8>, status: u16, spent: &[Duration; 3]) {
+        let at = self.ledger.clock.now().minus(spent[0]);
+        let [total, overhead, origin] = spent.map(|span| span.as_micros());
         // Writing to a Vec cannot fail.
         let _ = write!(
             line,
             r#"{{"time":"{}","request_id":"{}","client":"{}","method":"{}""#,
             at,
             self.id.as_str(),
-            self.client,
+            told.client,
             self.method
         );
-        text(line, "host", self.host.as_ref().and_then(|host| host.to_str().ok()).or_else(|| self.target.host()));
-        text(line, "path", Some(self.target.path()));
+        text(line, "host", told.host.as_ref().and_then(|host| host.to_str().ok()).or_else(|| told.target.host()));
+        text(line, "path", Some(told.target.path()));
         if self.ledger.generation.access_log.query {
-            text(line, "query", self.target.query());
+            text(line, "query", told.target.query());
         }
-        let _ = write!(line, r#","protocol":"{:?}","status":{status},"bytes":{}"#, self.version, self.bytes);
+        let _ = write!(line, r#","protocol":"{:?}","status":{status},"bytes":{}"#, told.version, self.bytes);
         let _ = write!(line, r#","duration_us":{total},"gateway_us":{overhead},"origin_us":{origin}"#);
         let plan = &self.ledger.generation.plan;
         let route = self.route.map(|at| &plan.routes[at]);
         text(line, "route", route.map(|route| route.name.as_str()));
         text(line, "service", route.map(|route| plan.services[route.service].name.as_str()));
-        text(line, "key", self.key.as_ref().map(|(id, _)| id.as_str()));
-        text(line, "kind", self.key.as_ref().map(|(_, kind)| kind.as_str()));
-        text(line, "account", self.account.as_ref().map(AccountId::as_str));
+        text(line, "key", told.key.as_ref().map(|(id, _)| id.as_str()));
+        text(line, "kind", told.key.as_ref().map(|(_, kind)| kind.as_str()));
+        text(line, "account", told.account.as_ref().map(AccountId::as_str));
         let _ = write!(line, r#","decision":"{}","reason":"{}"}}"#, self.decision.as_str(), self.reason);
     }
 }

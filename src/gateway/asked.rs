@@ -23,7 +23,7 @@ impl Asked {
     ///
     /// # Errors
     /// [`Stop::HeadTooLarge`], [`Stop::Malformed`] or [`Stop::Misdirected`].
-    pub(super) fn new(mut head: request::Parts, peer: &Peer, live: &Generation) -> Result<Self, Stop> {
+    pub(super) fn new(mut head: request::Parts, peer: &Peer, live: &Generation) -> Result<Box<Self>, Stop> {
         let plan = &live.plan;
         if size_of(&head) > live.header_bytes {
             return Err(Stop::HeadTooLarge);
@@ -38,7 +38,8 @@ impl Asked {
         head.uri = target.into();
         head.version = Version::HTTP_11;
         head.extensions.clear();
-        let asked = Self { head, host, client };
+        // Boxed: it is handed on from step to step.
+        let asked = Box::new(Self { head, host, client });
         if peer.tls.as_ref().is_some_and(|tls| !tls.serves(canon::without_port(asked.host()))) {
             return Err(Stop::Misdirected);
         }

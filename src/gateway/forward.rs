@@ -30,7 +30,7 @@ use crate::telemetry::label::OriginEvent;
 /// [`Stop::Origin`], or what was wrong with the client's body.
 pub(super) async fn forward(
     permit: &Permit<'_>,
-    asked: Asked,
+    asked: Box<Asked>,
     body: &mut Option<Incoming>,
     service: &Service,
     pool: &Rc<Pool>,
@@ -75,8 +75,8 @@ pub(super) async fn forward(
 /// What the origin is told beyond the request itself.
 pub(super) struct Outbound<'a> {
     pub(super) identity: &'a Identity,
-    /// Who signs it, and by which clock; nobody by default.
-    pub(super) signer: Option<(&'a Signer, &'a Clock)>,
+    /// Who signs it; nobody by default.
+    pub(super) signer: Option<&'a Signer>,
     pub(super) request_id: &'a RequestId,
     /// Where the key rode.
     pub(super) carrier: Option<&'a Carrier>,
@@ -89,8 +89,8 @@ pub(super) struct Outbound<'a> {
 
 impl Outbound<'_> {
     /// The request as the origin gets it: HTTP/1.1, origin form, one Host, our words about who asks.
-    fn request(&self, permit: &Permit<'_>, asked: Asked, bodiless: bool, service: &Service) -> Parts {
-        let Asked { mut head, host, client } = asked;
+    fn request(&self, permit: &Permit<'_>, asked: Box<Asked>, bodiless: bool, service: &Service) -> Parts {
+        let Asked { mut head, host, client } = *asked;
         let headers = &mut head.headers;
         headers.reserve(OURS);
         if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) {
@@ -123,8 +123,8 @@ impl Outbound<'_> {
                 say(&self.identity.permissions, &holder.grant.permissions.to_string());
             }
         }
-        if let Some((signer, clock)) = self.signer {
-            signer.sign(&mut head, self.identity, clock.now());
+        if let Some(signer) = self.signer {
+            signer.sign(&mut head, self.identity, self.clock.now());
         }
         head
     }
@@ -135,8 +135,8 @@ impl Outbound<'_> {
 async fn exchange(
     pool: &Rc<Pool>,
     service: &Service,
-    asked: Asked,
-    head: impl Fn(Asked) -> Parts,
+    asked: Box<Asked>,
+    head: impl Fn(Box<Asked>) -> Parts,
     body: RequestBody,
     upload: &Rc<Upload>,
 ) -> Result<(Response<Incoming>, Lease), OriginError> {

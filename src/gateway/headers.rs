@@ -50,6 +50,20 @@ impl Identity {
         }
     }
 
+    /// The same names in memory of their own.
+    pub(super) fn copied(&self) -> Self {
+        let copy =
+            |name: &HeaderName| HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
+        Self {
+            account: copy(&self.account),
+            user: copy(&self.user),
+            key: copy(&self.key),
+            kind: copy(&self.kind),
+            permissions: copy(&self.permissions),
+            signed: self.signed,
+        }
+    }
+
     /// The names, in the order they are signed in.
     pub(super) fn names(&self) -> [&HeaderName; 5] {
         [&self.account, &self.user, &self.key, &self.kind, &self.permissions]

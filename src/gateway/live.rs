@@ -16,6 +16,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::access::Ledger;
+use super::challenge::Challenges;
+use super::headers::Identity;
 use super::in_flight::InFlight;
 use super::origin::Pool;
 use super::plan::Plan;
@@ -54,6 +56,8 @@ pub(super) struct Live {
     /// In the order of the plan's services.
     pub(super) pools: Vec<Rc<Pool>>,
     pub(super) ledger: Rc<Ledger>,
+    pub(super) identity: Identity,
+    pub(super) challenges: Challenges,
 }
 
 /// What a worker needs to make its own of any generation.
@@ -74,7 +78,11 @@ impl Live {
         };
         let pools = generation.plan.services.iter().zip(&generation.services).map(pool).collect();
         let (clock, lines, in_flight) = (own.clock.clone(), own.lines.clone(), Arc::clone(&own.in_flight));
-        Self { pools, ledger: Rc::new(Ledger { generation, clock, shard, lines, in_flight }) }
+        // Every request counts references to these, which workers are not to share.
+        let identity = generation.plan.identity.copied();
+        let challenges = Challenges::new(&generation.plan.realm);
+        let ledger = Rc::new(Ledger { generation, clock, shard, lines, in_flight });
+        Self { pools, ledger, identity, challenges }
     }
 
     pub(super) fn generation(&self) -> &Generation {

@@ -15,6 +15,7 @@ mod asked;
 mod authorize;
 mod body;
 mod canon;
+mod challenge;
 mod client;
 pub mod config;
 mod connect;
@@ -115,8 +116,8 @@ impl Gateway {
         record.forwarded(&permit);
         let service = permit.route().service;
         let outbound = Outbound {
-            identity: &plan.identity,
-            signer: plan.signers[service].as_ref().map(|signer| (signer, &live.ledger.clock)),
+            identity: &live.identity,
+            signer: plan.signers[service].as_ref(),
             request_id: &record.id().clone(),
             carrier: carrier.as_ref(),
             body_idle: generation.body_idle,
@@ -169,15 +170,14 @@ impl Handler for Gateway {
     async fn handle(&self, peer: &Rc<Peer>, request: Request<Incoming>) -> Response<Outgoing> {
         let live = self.current.get();
         let (head, body) = request.into_parts();
-        let (method, target, version) = (head.method.clone(), head.uri.clone(), head.version);
-        let to_head = method == Method::HEAD;
-        let mut record = Record::begin(&live.ledger, self.ids.next(), peer.address.ip(), method, target, version);
+        let (to_head, version) = (head.method == Method::HEAD, head.version);
+        let mut record = Record::begin(&live.ledger, self.ids.next(), peer.address.ip(), &head);
         let mut body = Some(body);
         let answer = match self.answer(&live, peer, head, &mut body, &mut record).await {
             Ok(answer) => answer,
             Err(stop) => {
                 record.stopped(&stop);
-                let mut answer = refuse::answer(&stop, &live.generation().plan, record.id().as_str());
+                let mut answer = refuse::answer(&stop, &live.generation().plan, &live.challenges, record.id().as_str());
                 answer.headers_mut().insert(X_REQUEST_ID, record.id().value().clone());
                 let answer = if to_head { refuse::without_body(answer) } else { answer };
                 // Over HTTP/1.1 the connection does so itself.

@@ -3,12 +3,15 @@
 //! One exhaustive table says what each cause looks like from outside. What the log is told is another matter: its reason
 //! never reaches the client, and the client's sentence never carries a secret, a path or the store's words.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 
 use super::body::Outgoing;
 use super::canon::Malformed;
+use super::challenge::{Challenge, Challenges};
 use super::config::Mismatch;
 use super::origin::OriginError;
 use super::plan::Plan;
@@ -131,13 +134,6 @@ struct Face {
     challenge: Challenge,
 }
 
-enum Challenge {
-    None,
-    /// A credential is wanted; no error is told (RFC 6750, 3.1).
-    Plain,
-    Error(&'static str),
-}
-
 const fn face(status: StatusCode, code: &'static str, title: &'static str) -> Face {
     Face { status, code, title, challenge: Challenge::None }
 }
@@ -228,7 +224,7 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
 }
 
 /// The answer to a request that goes no further.
-pub(super) fn answer(stop: &Stop, plan: &Plan, request_id: &str) -> Response<Outgoing> {
+pub(super) fn answer(stop: &Stop, plan: &Plan, challenges: &Challenges, request_id: &str) -> Response<Outgoing> {
     let face = face_of(stop, plan.mismatch);
     let mut headers = HeaderMap::with_capacity(6);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -236,11 +232,7 @@ pub(super) fn answer(stop: &Stop, plan: &Plan, request_id: &str) -> Response<Out
     if face.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    match face.challenge {
-        Challenge::None => {}
-        Challenge::Plain => challenge(&mut headers, &plan.realm, ""),
-        Challenge::Error(error) => challenge(&mut headers, &plan.realm, &error_parameters(error, stop)),
-    }
+    challenges.add(&mut headers, face.challenge, &more(stop));
     let mut answer = Response::new(Outgoing::whole(body(stop, &face, plan.verbose_refusals, request_id)));
     *answer.status_mut() = face.status;
     *answer.headers_mut() = headers;
@@ -257,24 +249,12 @@ pub(super) fn without_body(answer: Response<Outgoing>) -> Response<Outgoing> {
     Response::from_parts(head, Outgoing::whole(Bytes::new()))
 }
 
-/// One field line a scheme, since several challenges in one are read wrongly by many. The same two on every path: which
-/// carriers a route takes is told to nobody without a key.
-fn challenge(headers: &mut HeaderMap, realm: &str, parameters: &str) {
-    for scheme in ["Bearer", "Token"] {
-        let parameters = if scheme == "Bearer" { parameters } else { "" };
-        if let Ok(line) = HeaderValue::try_from(format!("{scheme} realm=\"{realm}\"{parameters}")) {
-            headers.append(header::WWW_AUTHENTICATE, line);
-        }
-    }
-}
-
-fn error_parameters(error: &str, stop: &Stop) -> String {
+/// What is said of the error beside its code.
+fn more(stop: &Stop) -> Cow<'static, str> {
     match stop {
-        Stop::Refused(Refusal::ScopeInsufficient { needed: Some(needed) }) => {
-            format!(", error=\"{error}\", scope=\"{needed}\"")
-        }
-        Stop::Refused(Refusal::KeyExpired) => format!(", error=\"{error}\", error_description=\"The key has expired\""),
-        _ => format!(", error=\"{error}\""),
+        Stop::Refused(Refusal::ScopeInsufficient { needed: Some(needed) }) => format!(", scope=\"{needed}\"").into(),
+        Stop::Refused(Refusal::KeyExpired) => ", error_description=\"The key has expired\"".into(),
+        _ => "".into(),
     }
 }
 
@@ -415,7 +395,7 @@ mod tests {
             &[],
         );
         for failure in [Failure::Unavailable, Failure::TimedOut, Failure::Overloaded] {
-            let answer = answer(&Stop::Failed(failure), plan.as_ref().unwrap(), "id");
+            let answer = answer(&Stop::Failed(failure), plan.as_ref().unwrap(), &Challenges::new("keyward"), "id");
             assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
             assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");

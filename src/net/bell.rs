@@ -27,6 +27,8 @@ struct Shared {
     rung: AtomicBool,
     /// How often it has rung.
     rings: AtomicU64,
+    /// Whether it rang while nobody was polling, and nobody has since.
+    called: AtomicBool,
     /// Somebody is polling, and looks at `rung` before it rests.
     attended: AtomicBool,
     listener: Mutex<Option<Waker>>,
@@ -51,6 +53,7 @@ impl Bell {
     ) -> Poll<T> {
         let shared = &*self.shared;
         shared.attended.store(true, Ordering::Relaxed);
+        shared.called.store(false, Ordering::Relaxed);
         let mut own = Context::from_waker(&self.waker);
         let mut left = rounds;
         let polled = loop {
@@ -81,9 +84,13 @@ impl Bell {
         *self.shared.listener() = None;
     }
 
-    /// Whether it rang since it was last attended.
+    /// Whether it rang since it was last attended. What rang while it was is not counted: that was seen to, or did not matter.
     #[must_use]
-    pub fn has_rung(&self) -> bool {
+    pub fn has_called(&self) -> bool {
+        self.shared.called.load(Ordering::Relaxed)
+    }
+
+    fn has_rung(&self) -> bool {
         self.shared.rung.load(Ordering::Relaxed)
     }
 }
@@ -144,9 +151,11 @@ impl Wake for Shared {
     fn wake_by_ref(self: &Arc<Self>) {
         self.rung.store(true, Ordering::Relaxed);
         self.rings.fetch_add(1, Ordering::Relaxed);
-        if !self.attended.load(Ordering::Relaxed)
-            && let Some(listener) = &*self.listener()
-        {
+        if self.attended.load(Ordering::Relaxed) {
+            return;
+        }
+        self.called.store(true, Ordering::Relaxed);
+        if let Some(listener) = &*self.listener() {
             listener.wake_by_ref();
         }
     }
@@ -184,7 +193,7 @@ mod tests {
             Poll::<()>::Pending
         });
         assert!(polled.is_pending());
-        assert_eq!((rounds, woken.0.load(Ordering::Relaxed), bell.has_rung()), (3, 0, false));
+        assert_eq!((rounds, woken.0.load(Ordering::Relaxed), bell.has_called()), (3, 0, false));
     }
 
     #[test]
@@ -200,7 +209,7 @@ mod tests {
         }
         inner.take().unwrap().wake();
         assert_eq!((first.0.load(Ordering::Relaxed), second.0.load(Ordering::Relaxed)), (0, 1));
-        assert!(bell.has_rung());
+        assert!(bell.has_called());
     }
 
     #[test]
@@ -214,7 +223,7 @@ mod tests {
         assert!(polled.is_pending());
         bell.rest();
         inner.take().unwrap().wake();
-        assert_eq!((woken.0.load(Ordering::Relaxed), bell.has_rung()), (0, true));
+        assert_eq!((woken.0.load(Ordering::Relaxed), bell.has_called()), (0, true));
     }
 
     #[test]

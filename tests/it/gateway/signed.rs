@@ -346,6 +346,41 @@ fn each_service_has_a_key_of_its_own_where_settings_say_so_and_none_is_told_to_a
 }
 
 #[test]
+fn another_key_signs_from_a_reload_on_and_a_bad_one_changes_nothing() {
+    let origin = Origin::plain();
+    let setup = keyward();
+    let file = |name: &str, text: &str| {
+        let path = setup.folder().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let (old, new) = (file("old.key", KEY), file("new.key", "the key that comes after the old one"));
+    let (bad, settings) = (file("bad.key", "too short"), setup.folder().join("keyward.toml"));
+    let config = |id: &str, file: &Path| {
+        format!(
+            "[reload]\nwatch = false\n[origin]\nsigning_key_file = {file:?}\nsigning_key_id = \"{id}\"\n[services.api]\n\
+             url = \"{}\"\n[[routes]]\npath = \"/**\"\nservice = \"api\"\nopen = true\n",
+            origin.url()
+        )
+    };
+    let keyward = setup.config(config("old", &old)).start();
+    let assert_signed = |id: &str, file: &Path| {
+        assert_eq!(keyward.wire().ask("GET", "/a", &[]).status, 200);
+        let head = origin.last();
+        let created = moment(&head, "created");
+        assert_eq!(judged(by_python, &named(id, file), Some(created), &head), Ok(json!({})), "{head}");
+    };
+    assert_signed("old", &old);
+    for (id, file, outcome) in [("bad", &bad, "signing_key_file"), ("new", &new, "the settings were reloaded")] {
+        std::fs::write(&settings, config(id, file)).unwrap();
+        keyward.signal("HUP");
+        keyward.stderr.expect(outcome);
+        let (id, file) = if id == "bad" { ("old", &old) } else { (id, file) };
+        assert_signed(id, file);
+    }
+}
+
+#[test]
 fn the_page_shows_the_programs_as_they_are_and_an_example_that_verifies() {
     let page = std::fs::read_to_string(format!("{DOCS}.md")).unwrap();
     for (name, kind) in [("verify.py", "python"), ("verify.mjs", "js"), ("verify.go", "go")] {
