@@ -13,6 +13,7 @@ mod floors;
 mod gateway;
 mod httpbin;
 mod limits_page;
+mod load_test;
 mod memory;
 mod readme;
 mod reload;

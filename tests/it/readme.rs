@@ -1,86 +1,17 @@
 //! The README's promise: the blocks it marks as tested do what they show.
 //!
-//! A `toml tested` block becomes `keyward.toml`; the lines of a `console tested` block run one after the other in one shell,
-//! and each must print what stands below it. `[..]` stands for any text within a line. Addresses are replaced by free ones.
+//! A `toml tested` block becomes `keyward.toml`; a `console tested` block is run. Addresses are replaced by free ones.
 
 use std::fs;
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::Command;
 
 use crate::support::Origin;
-
-struct Block {
-    kind: String,
-    text: String,
-}
-
-fn blocks(text: &str) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if let Some(kind) = line.strip_prefix("```").filter(|kind| !kind.is_empty()) {
-            let text: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
-            blocks.push(Block { kind: kind.to_owned(), text: text.join("\n") + "\n" });
-        }
-    }
-    blocks
-}
-
-/// Whether `said` is `expected`, where `[..]` is any text.
-fn fits(said: &str, expected: &str) -> bool {
-    let mut parts = expected.split("[..]");
-    let Some(mut rest) = said.strip_prefix(parts.next().unwrap_or_default()) else { return false };
-    let mut open = false;
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = if part.is_empty() { "" } else { &rest[at + part.len()..] };
-        open = part.is_empty();
-    }
-    rest.is_empty() || open
-}
-
-/// Runs a console block in `folder`; each command's output is kept apart by a mark.
-fn run(block: &str, folder: &Path) {
-    let mut script = "set -m\n".to_owned();
-    let mut expected: Vec<(&str, Vec<&str>)> = Vec::new();
-    for line in block.lines() {
-        match (line.strip_prefix("$ "), expected.last_mut()) {
-            (Some(command), _) => {
-                script.push_str(&format!("{command}\nprintf '\\036'\nprintf '\\036' >&2\n"));
-                expected.push((command, Vec::new()));
-            }
-            (None, Some((_, output))) => output.push(line),
-            (None, None) => panic!("a block begins with a command, not with {line:?}"),
-        }
-    }
-    let bin = Path::new(env!("CARGO_BIN_EXE_keyward")).parent().unwrap();
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    let output = Command::new("bash").arg("-c").arg(&script).current_dir(folder).env("PATH", path).output().unwrap();
-    let part =
-        |bytes: &[u8]| -> Vec<String> { String::from_utf8_lossy(bytes).split('\u{1e}').map(str::to_owned).collect() };
-    let (stdout, stderr) = (part(&output.stdout), part(&output.stderr));
-    for (at, (command, expected)) in expected.iter().enumerate() {
-        // The shell's own word about its jobs is not the command's.
-        let said = format!("{}{}", stdout[at], stderr[at]);
-        let said: Vec<&str> =
-            said.lines().filter(|line| !line.starts_with('[') && !line.contains("Terminated")).collect();
-        let equal =
-            said.len() == expected.len() && said.iter().zip(expected).all(|(said, expected)| fits(said, expected));
-        assert!(
-            equal,
-            "$ {command}\nsays {said:#?}\nand not {expected:#?}\n{}",
-            fs::read_to_string(folder.join("keyward.log")).unwrap_or_default()
-        );
-    }
-}
+use crate::support::page::{blocks, free, run};
 
 #[test]
 fn every_block_marked_as_tested_does_what_it_shows() {
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let origin = Origin::plain();
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let (clients, admin) = (free(), free());
     let own = |text: &str| {
         let origin = origin.url();
@@ -104,18 +35,4 @@ fn every_block_marked_as_tested_does_what_it_shows() {
         }
     }
     assert_eq!(tested, 2, "a tested block is gone, or one more wants a look here");
-}
-
-#[test]
-fn a_pattern_fits_what_it_says_and_no_more() {
-    for (said, expected, fit) in [
-        ("abc", "abc", true),
-        ("abc", "a[..]", true),
-        ("abc", "a[..]c", true),
-        ("abc", "a[..]b", false),
-        ("abc", "ab", false),
-        ("abc", "[..]", true),
-    ] {
-        assert_eq!(fits(said, expected), fit, "{said} {expected}");
-    }
 }

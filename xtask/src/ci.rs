@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Run, Trouble, seconds};
-use crate::{container, deny, image, model, place, release, shell};
+use crate::{container, count, deny, image, model, place, release, shell};
 
 pub(crate) fn all() -> Result<(), Trouble> {
     let start = now();
@@ -65,7 +65,7 @@ fn now() -> Instant {
 
 type Step = (&'static str, fn() -> Result<(), Trouble>);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("packages", packages),
     ("format", format),
     ("shellcheck", shell::check),
@@ -75,6 +75,7 @@ const STEPS: [Step; 11] = [
     ("loom", model::check),
     ("deny", deny::check),
     ("release", release::build),
+    ("count", count::check),
     ("container", container::check),
     ("image", image::check),
 ];

@@ -4,7 +4,7 @@
 //! knows commands and their time-outs; what the commands check stands with them.
 //!
 //! ```text
-//! main (names) -> ci (the order) -> deny, model, release, shell, container, image (one concern each) -> run (one command)
+//! main (names) -> ci (the order) -> deny, model, release, count, shell, container, image (one concern each) -> run (one command)
 //! ```
 
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ use run::Trouble;
 
 mod ci;
 mod container;
+mod count;
 mod deny;
 mod engine;
 mod image;
@@ -23,20 +24,17 @@ mod run;
 mod shell;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    let Some(name) = arguments.next() else {
+    // A task's name may have a word more, which says how.
+    let name = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    if name.is_empty() {
         list();
         return ExitCode::SUCCESS;
-    };
+    }
     let Some(task) = TASKS.iter().find(|task| task.name == name) else {
         eprintln!("xtask: no task is called {name}");
         list();
         return ExitCode::from(2);
     };
-    if let Some(argument) = arguments.next() {
-        eprintln!("xtask: {name} takes no argument, and got {argument}");
-        return ExitCode::from(2);
-    }
     match (task.run)() {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
@@ -49,7 +47,7 @@ fn main() -> ExitCode {
 fn list() {
     println!("cargo xtask TASK");
     for task in &TASKS {
-        println!("    {:<10} {}", task.name, task.about);
+        println!("    {:<16} {}", task.name, task.about);
     }
 }
 
@@ -59,12 +57,14 @@ struct Task {
     run: fn() -> Result<(), Trouble>,
 }
 
-const TASKS: [Task; 7] = [
+const TASKS: [Task; 9] = [
     Task { name: "ci", about: "everything that must be green before a merge; .ci/run calls it", run: ci::all },
     Task { name: "shell", about: "shellcheck on every shell script", run: shell::check },
     Task { name: "deny", about: "licences, bans and sources of the dependencies", run: deny::check },
     Task { name: "loom", about: "the keyring's fence under a model checker", run: model::check },
     Task { name: "release", about: "the static release binary, into dist/keyward", run: release::build },
+    Task { name: "count", about: "a request's instructions and system calls, against the recorded", run: count::check },
+    Task { name: "count --record", about: "records them anew, in tests/bench/counts.toml", run: count::record },
     Task { name: "container", about: "the image around dist/keyward, run as a sidecar", run: container::check },
     Task { name: "image", about: "the whole Dockerfile, from the sources, run once", run: image::check },
 ];

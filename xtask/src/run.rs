@@ -6,8 +6,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs::File;
 use std::io;
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use crate::place;
@@ -71,6 +72,12 @@ impl Run {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Starts it, with its output in these files, and goes on.
+    pub(crate) fn start(self, stdout: File, stderr: File) -> Result<Started, Trouble> {
+        let child = self.command().stdout(stdout).stderr(stderr).spawn().map_err(|source| self.not_started(source))?;
+        Ok(Started { run: self, child })
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new("setpriv");
         command
@@ -103,6 +110,30 @@ impl Run {
     fn line(&self) -> String {
         let words: Vec<_> = self.words.iter().map(|word| word.to_string_lossy()).collect();
         words.join(" ")
+    }
+}
+
+/// A command that runs beside us. Dropped, it is told to end, with what it started.
+pub(crate) struct Started {
+    run: Run,
+    child: Child,
+}
+
+impl Started {
+    /// Waits until it has ended, and judges how.
+    pub(crate) fn wait(mut self) -> Result<(), Trouble> {
+        let status = self.child.wait().map_err(Trouble::io(format!("wait for {}", self.run.line())))?;
+        self.run.judge(status, String::new)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // `timeout` passes the signal on to its group. Where the child has ended and was waited for, there is nobody to tell.
+        if let Ok(None) = self.child.try_wait() {
+            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+            let _ = self.child.wait();
+        }
     }
 }
 
@@ -172,6 +203,16 @@ mod tests {
     fn a_command_that_ends_badly_says_why() {
         let trouble = Run::new("sh -c", seconds(10)).arg("echo sorry >&2; exit 3").read().unwrap_err();
         assert!(matches!(&trouble, Trouble::Ended { status, said, .. } if status.code() == Some(3) && said == "sorry"));
+    }
+
+    #[test]
+    fn a_started_command_is_waited_for_or_ended() {
+        let null = || File::options().write(true).open("/dev/null").unwrap();
+        Run::new("true", seconds(10)).start(null(), null()).unwrap().wait().unwrap();
+        let started = Run::new("sleep 78", seconds(60)).start(null(), null()).unwrap();
+        let process = std::path::PathBuf::from(format!("/proc/{}", started.child.id()));
+        drop(started);
+        assert!(!process.exists());
     }
 
     #[test]

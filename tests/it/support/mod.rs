@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod keyward;
 pub(crate) mod load;
 pub(crate) mod origin;
+pub(crate) mod page;
 pub(crate) mod pki;
 pub(crate) mod python;
 pub(crate) mod tls;
