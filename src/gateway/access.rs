@@ -110,7 +110,7 @@ impl Record {
             told.client = client;
         }
         if let Some(id) = id {
-            self.id = RequestId(id.clone());
+            self.id = RequestId::new(id.clone());
         }
     }
 
@@ -256,6 +256,12 @@ pub(super) struct RequestId(HeaderValue);
 impl RequestId {
     const LENGTH: usize = 32;
 
+    fn new(mut id: HeaderValue) -> Self {
+        // It never comes again, so HTTP/2 is not to put it into its table of values that do (RFC 7541, 6.2.3).
+        id.set_sensitive(true);
+        Self(id)
+    }
+
     pub(super) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
@@ -290,7 +296,7 @@ impl RequestIds {
             room.extend_from_slice(&hexadecimal(half));
         }
         let text = room.split().freeze();
-        RequestId(HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("0")))
+        RequestId::new(HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("0")))
     }
 }
 

@@ -105,14 +105,14 @@ impl Outbound<'_> {
         headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
         if let Some(holder) = permit.holder() {
             let key = holder.verified.standing();
+            headers.insert(&self.identity.kind, HeaderValue::from_static(key.kind.as_str()));
             let mut say = |name: &HeaderName, text: &str| {
-                // Ids, kinds and permissions are visible ASCII by construction.
+                // Ids and permissions are visible ASCII by construction.
                 if let Ok(value) = HeaderValue::from_str(text) {
                     headers.insert(name, value);
                 }
             };
             say(&self.identity.key, key.id.as_str());
-            say(&self.identity.kind, key.kind.as_str());
             if let Some(account) = &holder.grant.account {
                 say(&self.identity.account, account.as_str());
             }
