@@ -21,6 +21,7 @@ mod connect;
 mod credential;
 pub mod echo;
 mod forward;
+mod forwarded;
 mod headers;
 mod in_flight;
 mod live;
