@@ -27,6 +27,8 @@ mod in_flight;
 mod live;
 mod origin;
 pub mod plan;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod refuse;
 mod route;
 mod service;
@@ -190,7 +192,7 @@ impl Handler for Gateway {
 }
 
 /// The settings of `[gateway]` as `config/default.toml` has them, for this floor's tests.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 fn test_config() -> config::Config {
     test_defaults().extract_inner("gateway").unwrap()
 }
@@ -201,7 +203,7 @@ fn test_origin() -> config::OriginConfig {
     test_defaults().extract_inner("origin").unwrap()
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 fn test_defaults() -> figment::Figment {
     use figment::providers::{Format, Toml};
     figment::Figment::from(Toml::string(include_str!("../../config/default.toml")))
