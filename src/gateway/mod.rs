@@ -193,6 +193,7 @@ impl Handler for Gateway {
 
 /// The settings of `[gateway]` as `config/default.toml` has them, for this floor's tests.
 #[cfg(any(test, fuzzing))]
+#[expect(clippy::unwrap_used, reason = "in tests and fuzz targets alone")]
 fn test_config() -> config::Config {
     test_defaults().extract_inner("gateway").unwrap()
 }

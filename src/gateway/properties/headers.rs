@@ -61,15 +61,11 @@ fn clean(headers: &HeaderMap, underscores: Underscores) -> Option<HeaderMap> {
     Some(left)
 }
 
-/// As an origin may read a name that takes every character but letters and digits for the same one.
+/// Whether a client may not say it: it is the connection's or ours, or could be taken for one of those by an origin to
+/// which every character but letters and digits is the same.
 fn is_ours_to_say(name: &str) -> bool {
-    let folded: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let begins = ["x-forwarded", "x-keyward-account", "x-keyward-user", "x-keyward-key", "x-keyward-kind"];
-    let whole = |known: &&str| folded == **known;
-    name.contains('_')
-        || begins[..1].iter().any(|begin| folded.starts_with(begin))
-        || begins[1..].iter().any(whole)
-        || OURS.iter().any(whole)
+    let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    !is_plain || name.starts_with("x-forwarded") || OURS.contains(&name)
 }
 
 fn take(headers: &HeaderMap, carriers: &[Carrier]) {
@@ -154,7 +150,7 @@ const OF_CONNECTION: [&str; 9] = [
     "upgrade",
 ];
 
-const OURS: [&str; 27] = [
+const OURS: [&str; 35] = [
     "connection",
     "http2-settings",
     "keep-alive",
@@ -182,6 +178,14 @@ const OURS: [&str; 27] = [
     "true-client-ip",
     "cf-connecting-ip",
     "fastly-client-ip",
+    "x-keyward-account",
+    "x-keyward-user",
+    "x-keyward-key",
+    "x-keyward-kind",
+    "x-original-method",
+    "x-host",
+    "x-http-host-override",
+    "proxy",
 ];
 
 #[cfg(test)]
