@@ -121,6 +121,7 @@ pub(super) fn generation(settings: &Settings, plan: Plan, metrics: &Metrics) -> 
         services: metrics.services(&plan.service_names()),
         plan,
         trusted: settings.server.trusted_proxies.clone(),
+        client_header: settings.server.client_header,
         header_bytes: settings.server.limits.header_bytes.as_usize(),
         body_idle: settings.server.timeouts.body_idle.0,
         body_rate: settings.server.limits.body_rate.0,

@@ -76,6 +76,7 @@ impl Table<'_> {
             http2_listen,
             workers,
             trusted_proxies,
+            client_header,
             certificates,
             limits,
             timeouts,
@@ -85,6 +86,7 @@ impl Table<'_> {
         self.at_restart("http2_listen", http2_listen, &mut new.http2_listen);
         self.at_restart("workers", workers, &mut new.workers);
         self.at_once("trusted_proxies", trusted_proxies, &new.trusted_proxies);
+        self.at_once("client_header", client_header, &new.client_header);
         self.at_once("certificates", certificates, &new.certificates);
         self.limits(limits, &new.limits);
         self.timeouts(timeouts, &new.timeouts);

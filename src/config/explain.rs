@@ -28,10 +28,11 @@ pub(super) fn explain(kind: &Kind, value: Option<&Value>, default: Option<&Value
             format!("expected {}{example}, found {}", plain(expected), shown(actual))
         }
         Kind::InvalidLength(found, expected) => format!("expected {expected}, found {found}"),
-        Kind::UnknownVariant(name, words) => match nearest(name, words) {
-            Some(near) => format!("{name:?} is none of {}; did you mean \"{near}\"?", words.join(", ")),
-            None => format!("{name:?} is none of {}", words.join(", ")),
-        },
+        Kind::UnknownVariant(name, words) => {
+            let (name, near) = (redact(name), nearest(name, words));
+            let meant = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+            format!("{name:?} is none of {}{meant}", words.join(", "))
+        }
         Kind::UnknownField(name, words) => match (nearest(name, words), elsewhere(default_root, name)) {
             (Some(near), _) => format!("no such setting; did you mean `{near}`?"),
             (None, Some(table)) => format!("no such setting here; `{name}` is a setting of [{table}]"),

@@ -59,8 +59,18 @@ impl Layer {
 
     /// What a file says.
     pub(super) fn file(path: PathBuf) -> Result<Self, Problem> {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::text(path, text),
+            Err(error) => {
+                let message = format!("cannot be read: {error}");
+                Err(Problem { place: Place::File(path), key: String::new(), message })
+            }
+        }
+    }
+
+    /// What the file at `path` says, which is `text`.
+    pub(super) fn text(path: PathBuf, text: String) -> Result<Self, Problem> {
         let whole = |message| Problem { place: Place::File(path.clone()), key: String::new(), message };
-        let text = std::fs::read_to_string(&path).map_err(|error| whole(format!("cannot be read: {error}")))?;
         let document = ImDocument::parse(text.clone()).map_err(|error| {
             // The parser's own display shows the line itself, which may hold what nobody else should read.
             let (line, column) = line_and_column(&text, error.span().map_or(0, |span| span.start));

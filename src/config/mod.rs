@@ -14,6 +14,8 @@ mod check;
 mod explain;
 mod layer;
 mod problem;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod read;
 mod redact;
 mod resolve;

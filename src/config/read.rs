@@ -47,21 +47,30 @@ pub struct Read {
 /// # Errors
 /// The problems, where not even the defaults could be read: a fault in keyward itself.
 pub fn read(said: Said) -> Result<Read, Vec<Problem>> {
+    let usual = || said.usual_file.filter(|path| path.exists());
+    let file = said.file.or_else(usual).map(Layer::file);
+    layered(file, &said.environment, &said.flags)
+}
+
+/// Reads a file, if there is one, between the defaults and what is said beside it.
+pub(super) fn layered(
+    file: Option<Result<Layer, Problem>>,
+    environment: &[(OsString, OsString)],
+    flags: &[Flag],
+) -> Result<Read, Vec<Problem>> {
     let broken = |error: Box<figment::Error>| {
         vec![Problem { place: Place::Default, key: error.path.join("."), message: error.kind.to_string() }]
     };
     let default = Layer::default(DEFAULT).map_err(broken)?;
-    let (environment, mut problems) = Layer::environment(&said.environment, &default);
-    let flags = Layer::flags(&said.flags, &default);
+    let (environment, mut problems) = Layer::environment(environment, &default);
+    let flags = Layer::flags(flags, &default);
     let (mut layers, mut unread) = (vec![default], false);
-    let usual = || said.usual_file.filter(|path| path.exists());
-    if let Some(path) = said.file.or_else(usual) {
-        match Layer::file(path) {
-            Ok(file) => layers.push(file),
-            Err(problem) => {
-                problems.push(problem);
-                unread = true;
-            }
+    match file {
+        None => {}
+        Some(Ok(file)) => layers.push(file),
+        Some(Err(problem)) => {
+            problems.push(problem);
+            unread = true;
         }
     }
     layers.extend([environment, flags]);

@@ -306,6 +306,9 @@ fn store_and_pepper_are_checked_and_passwords_not_shown() {
         ],
     );
 
+    let problems = Case::file("services.api.url = \"echo\"\nlog.level = \"http://paul:hunter2@log\"\n").problems();
+    assert_told(&problems, &[("keyward.toml:2:5: log.level: ", "\"http://[redacted]@log\" is none of error")]);
+
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pepper");
     std::fs::write(&path, "hunter2").unwrap();

@@ -33,7 +33,7 @@ impl Asked {
         let host = canon::host(&head.uri, &head.headers, secure)?;
         let target = canon::target(&head.uri, &head.method, plan.strictness)?;
         canon::framing(&head.headers, head.version)?;
-        let client = Client::of(peer, &head.headers, &live.trusted);
+        let client = Client::of(peer, &head.headers, &live.trusted, live.client_header);
         clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
         head.uri = target.into();
         head.version = Version::HTTP_11;

@@ -62,9 +62,9 @@ pub(super) enum Malformed {
 /// How strict to be where strictness is a setting.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strictness {
-    empty_segments: bool,
-    semicolons: bool,
-    escaped_slashes: bool,
+    pub(super) empty_segments: bool,
+    pub(super) semicolons: bool,
+    pub(super) escaped_slashes: bool,
 }
 
 impl Strictness {
@@ -175,11 +175,12 @@ pub(super) fn target(uri: &Uri, method: &Method, strictness: Strictness) -> Resu
         return Err(Malformed::Target);
     }
     match path(whole.path(), strictness)? {
-        Cow::Borrowed(_) => Ok(whole.clone()),
-        Cow::Owned(path) => {
+        // `http://host?query` has no path in it, and is asked for at `/`.
+        Cow::Borrowed(_) if whole.as_str().starts_with('/') => Ok(whole.clone()),
+        path => {
             let text = match whole.query() {
                 Some(query) => format!("{path}?{query}"),
-                None => path,
+                None => path.into_owned(),
             };
             PathAndQuery::try_from(text).map_err(|_| Malformed::Target)
         }
@@ -227,7 +228,6 @@ fn unescape(raw: &str, strictness: Strictness) -> Result<String, Malformed> {
                 match hidden {
                     b'.' => return Err(Malformed::Dots),
                     b'/' | b'\\' if strictness.escaped_slashes => return Err(Malformed::EscapedSlash),
-                    b'%' if escape(&mut bytes.clone()).is_some() => return Err(Malformed::Target),
                     0..=0x1f | 0x7f => return Err(Malformed::Target),
                     b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
                         out.push(char::from(hidden));
@@ -246,11 +246,19 @@ fn unescape(raw: &str, strictness: Strictness) -> Result<String, Malformed> {
             _ => return Err(Malformed::Target),
         }
     }
+    if is_escaped_twice(&out) {
+        return Err(Malformed::Target);
+    }
     // An overlong form of a slash or a dot is no UTF-8.
     if beyond_ascii && percent_encoding::percent_decode_str(&out).decode_utf8().is_err() {
         return Err(Malformed::Target);
     }
     Ok(out)
+}
+
+/// Whether undoing the escapes of a canonical path leaves another escape.
+fn is_escaped_twice(path: &str) -> bool {
+    path.split("%25").skip(1).any(|rest| escape(&mut rest.bytes()).is_some())
 }
 
 /// The byte behind `%`, where two hexadecimal digits follow.
@@ -353,6 +361,10 @@ mod tests {
             ("/a%zz", Malformed::Target),
             ("/a%252e", Malformed::Target),
             ("/a%2541", Malformed::Target),
+            ("/a%25%32e", Malformed::Target),
+            ("/a%25%32%65", Malformed::Target),
+            ("/a%2525%32%65", Malformed::Target),
+            ("/a/..%3bx/b", Malformed::Dots),
             ("/ä", Malformed::Target),
             ("/%c0%af", Malformed::Target),
             ("/a|b", Malformed::Target),
@@ -361,6 +373,21 @@ mod tests {
         ] {
             assert_eq!(path(raw, STRICT), Err(why), "{raw}");
         }
+    }
+
+    #[test]
+    fn a_target_is_forwarded_in_origin_form() {
+        for (raw, forwarded) in [
+            ("/a?b=%zz", "/a?b=%zz"),
+            ("http://h/%61?b", "/a?b"),
+            ("http://h?a/b", "/?a/b"),
+            ("http://h", "/"),
+            ("/?", "/?"),
+        ] {
+            assert_eq!(target(&raw.parse().unwrap(), &Method::GET, STRICT).unwrap().as_str(), forwarded, "{raw}");
+        }
+        assert_eq!(target(&Uri::from_static("*"), &Method::GET, STRICT), Err(Malformed::Target));
+        assert_eq!(target(&Uri::from_static("*"), &Method::OPTIONS, STRICT).unwrap().as_str(), "*");
     }
 
     #[test]

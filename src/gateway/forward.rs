@@ -105,22 +105,23 @@ impl Outbound<'_> {
         headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
         if let Some(holder) = permit.holder() {
             let key = holder.verified.standing();
-            headers.insert(&self.identity.kind, HeaderValue::from_static(key.kind.as_str()));
-            let mut say = |name: &HeaderName, text: &str| {
-                // Ids and permissions are visible ASCII by construction.
-                if let Ok(value) = HeaderValue::from_str(text) {
+            // Ids and permissions are visible ASCII by construction.
+            let visible = |text: &str| HeaderValue::from_str(text).ok();
+            let mut say = |name: &HeaderName, value: Option<HeaderValue>| {
+                if let Some(value) = value {
                     headers.insert(name, value);
                 }
             };
-            say(&self.identity.key, key.id.as_str());
+            say(&self.identity.key, visible(key.id.as_str()));
+            say(&self.identity.kind, Some(HeaderValue::from_static(key.kind.as_str())));
             if let Some(account) = &holder.grant.account {
-                say(&self.identity.account, account.as_str());
+                say(&self.identity.account, visible(account.as_str()));
             }
             if let Some(user) = &key.user {
-                say(&self.identity.user, user.as_str());
+                say(&self.identity.user, visible(user.as_str()));
             }
             if !holder.grant.permissions.is_empty() {
-                say(&self.identity.permissions, &holder.grant.permissions.to_string());
+                say(&self.identity.permissions, visible(&holder.grant.permissions.to_string()));
             }
         }
         if let Some(signer) = self.signer {

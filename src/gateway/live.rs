@@ -23,6 +23,7 @@ use super::origin::Pool;
 use super::plan::Plan;
 use super::service::Service;
 use crate::clock::Clock;
+use crate::net::config::ClientHeader;
 use crate::net::newest::Follower;
 use crate::telemetry::access::LineBuffer;
 use crate::telemetry::config::AccessLogConfig;
@@ -39,6 +40,8 @@ pub struct Generation {
     pub services: Vec<ServiceSeries>,
     /// Networks whose forwarding headers are believed.
     pub trusted: Vec<IpNet>,
+    /// Where those say who their client is.
+    pub client_header: ClientHeader,
     /// A request's head; above it 431.
     pub header_bytes: usize,
     /// A request body that does not progress.
@@ -150,6 +153,7 @@ mod tests {
             services: metrics.services(&plan.service_names()),
             plan,
             trusted: Vec::new(),
+            client_header: ClientHeader::XForwardedFor,
             header_bytes,
             body_idle,
             body_rate: 0,

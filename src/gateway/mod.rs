@@ -22,11 +22,14 @@ mod connect;
 mod credential;
 pub mod echo;
 mod forward;
+mod forwarded;
 mod headers;
 mod in_flight;
 mod live;
 mod origin;
 pub mod plan;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod refuse;
 mod route;
 mod service;
@@ -191,7 +194,8 @@ impl Handler for Gateway {
 }
 
 /// The settings of `[gateway]` as `config/default.toml` has them, for this floor's tests.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[expect(clippy::unwrap_used, reason = "in tests and fuzz targets alone")]
 fn test_config() -> config::Config {
     test_defaults().extract_inner("gateway").unwrap()
 }
@@ -202,7 +206,7 @@ fn test_origin() -> config::OriginConfig {
     test_defaults().extract_inner("origin").unwrap()
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 fn test_defaults() -> figment::Figment {
     use figment::providers::{Format, Toml};
     figment::Figment::from(Toml::string(include_str!("../../config/default.toml")))

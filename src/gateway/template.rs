@@ -30,7 +30,8 @@ impl Template {
     pub(super) fn parse(text: &str) -> Result<Self, BadTemplate> {
         let path = text.strip_prefix('/').ok_or(BadTemplate::NoSlash)?;
         let mut template = Self { segments: Vec::new(), open_ended: false };
-        let mut parts = path.strip_suffix('/').unwrap_or(path).split('/').peekable();
+        let trimmed = path.strip_suffix('/').filter(|path| !path.is_empty());
+        let mut parts = trimmed.unwrap_or(path).split('/').peekable();
         while let Some(part) = parts.next() {
             match part {
                 "**" if parts.peek().is_none() => template.open_ended = true,
@@ -106,9 +107,11 @@ impl fmt::Display for Template {
     }
 }
 
-/// Whether both are the same once unescaped: `%3A` stays an escape in a canonical path, and origins read it as `:`.
+/// Whether both are the same once unescaped: `%3A` stays an escape in a canonical path, and origins read it as `:`; and
+/// a template may say `%2D`, which a canonical path never does.
 fn is_same(text: &str, part: &str) -> bool {
-    text == part || (part.contains('%') && percent_decode_str(part).eq(percent_decode_str(text)))
+    let is_escaped = || part.contains('%') || text.contains('%');
+    text == part || (is_escaped() && percent_decode_str(part).eq(percent_decode_str(text)))
 }
 
 /// The segments of a canonical path; a trailing slash adds none.
@@ -151,6 +154,7 @@ mod tests {
             ("/**", &["/", "/a", "/a/b/", "*"], &[]),
             ("/a/**", &["/a", "/a/", "/a/b", "/a/b/c"], &["/", "/ab", "/b/a"]),
             ("/a:b", &["/a:b", "/a%3Ab"], &["/a%2Bb", "/a"]),
+            ("/a%2db/%c3%a4", &["/a-b/%C3%A4"], &["/a-b", "/a-b/a"]),
             ("/a/{id}", &["/a/1", "/a/1/"], &["/a", "/a/", "/a/1/2", "/A/1"]),
             ("/api/{v}/accounts/{account}/**", &["/api/v2/accounts/101/x"], &["/api/v2/accounts", "/api/accounts/101"]),
         ];
@@ -166,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_bad_template_says_what_is_wrong() {
-        for text in ["a", "/a//b", "/a/**/b", "/{}", "/{a b}", "/..", "/a?b", "/{a}/{a}", "/a b"] {
+        for text in ["a", "/a//b", "/a/**/b", "/{}", "/{a b}", "/..", "/a?b", "/{a}/{a}", "/a b", "//", "/a//"] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
     }

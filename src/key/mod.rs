@@ -12,6 +12,8 @@
 mod digest;
 mod id;
 mod judge;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod record;
 mod refusal;
 mod scope;

@@ -23,6 +23,8 @@ pub struct Config {
     pub workers: usize,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where those say who their client is.
+    pub client_header: ClientHeader,
     /// What is shown to TLS clients.
     #[serde(default)]
     pub certificates: Vec<CertificateFiles>,
@@ -40,6 +42,16 @@ impl Config {
         let reference = Toml::string(include_str!("../../config/default.toml"));
         figment::Figment::from(reference).extract_inner("server").unwrap()
     }
+}
+
+/// The header in which a trusted proxy tells of its client. Only the one that is named is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientHeader {
+    /// `X-Forwarded-For`, and `X-Forwarded-Proto` for TLS.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239): `for`, and `proto` for TLS.
+    Forwarded,
 }
 
 /// One of `[[server.certificates]]`.

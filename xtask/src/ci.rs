@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Run, Trouble, seconds};
-use crate::{container, count, deny, image, model, place, release, shell};
+use crate::{container, count, deny, fuzz, image, model, place, release, shell};
 
 pub(crate) fn all() -> Result<(), Trouble> {
     let start = now();
@@ -36,7 +36,8 @@ fn packages() -> Result<(), Trouble> {
 }
 
 fn format() -> Result<(), Trouble> {
-    Run::new("cargo fmt --all --check", seconds(60)).show()
+    Run::new("cargo fmt --all --check", seconds(60)).show()?;
+    Run::new("cargo fmt --manifest-path fuzz/Cargo.toml --check", seconds(60)).show()
 }
 
 fn clippy() -> Result<(), Trouble> {
@@ -65,7 +66,7 @@ fn now() -> Instant {
 
 type Step = (&'static str, fn() -> Result<(), Trouble>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("packages", packages),
     ("format", format),
     ("shellcheck", shell::check),
@@ -74,6 +75,7 @@ const STEPS: [Step; 12] = [
     ("test", test),
     ("loom", model::check),
     ("deny", deny::check),
+    ("fuzz", fuzz::check),
     ("release", release::build),
     ("count", count::check),
     ("container", container::check),

@@ -4,7 +4,8 @@
 //! knows commands and their time-outs; what the commands check stands with them.
 //!
 //! ```text
-//! main (names) -> ci (the order) -> deny, model, release, count, shell, container, image (one concern each) -> run (one command)
+//! main (names) -> ci (the order) -> deny, fuzz, model, release, count, shell, container, image (one concern each)
+//!                                      '-> run (one command)
 //! ```
 
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ mod container;
 mod count;
 mod deny;
 mod engine;
+mod fuzz;
 mod image;
 mod model;
 mod place;
@@ -57,11 +59,12 @@ struct Task {
     run: fn() -> Result<(), Trouble>,
 }
 
-const TASKS: [Task; 9] = [
+const TASKS: [Task; 10] = [
     Task { name: "ci", about: "everything that must be green before a merge; .ci/run calls it", run: ci::all },
     Task { name: "shell", about: "shellcheck on every shell script", run: shell::check },
     Task { name: "deny", about: "licences, bans and sources of the dependencies", run: deny::check },
     Task { name: "loom", about: "the keyring's fence under a model checker", run: model::check },
+    Task { name: "fuzz", about: "libFuzzer over every fuzz target, seconds each", run: fuzz::check },
     Task { name: "release", about: "the static release binary, into dist/keyward", run: release::build },
     Task { name: "count", about: "a request's instructions and system calls, against the recorded", run: count::check },
     Task { name: "count --record", about: "records them anew, in tests/bench/counts.toml", run: count::record },

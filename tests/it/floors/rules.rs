@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 8] = [
     &["gateway", "manage"],
     // Every part owns its `Config`, and `config` composes them: so it stands above all parts, and no part imports it.
     &["app", "config"],
-    &["cli", "main"],
+    &["cli", "fuzz", "main"],
 ];
 
 /// Neighbours on one floor that must not know each other, and why.

@@ -133,3 +133,26 @@ fn a_trusted_proxys_word_about_its_client_is_taken() {
     assert_eq!(value(&head, "x-forwarded-proto"), Some("https"));
     assert_eq!(from("192.0.2.1, 198.51.100.9"), 403);
 }
+
+#[test]
+fn a_trusted_proxy_may_tell_of_its_client_as_rfc_7239_does() {
+    let settings = "[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\nclient_header = \"forwarded\"\n";
+    let (keyward, origin) = started(settings);
+    let key = keyward.service_key("101", &["--allow-ip", "2001:db8::/32"]);
+    let token = format!("Token {}", key.secret);
+    let from = |lines: &[&str]| {
+        let mut headers = vec![("Authorization", token.as_str()), ("X-Forwarded-For", "2001:db8::1")];
+        headers.extend(lines.iter().map(|line| ("Forwarded", *line)));
+        keyward.wire().ask("GET", "/whoami", &headers).status
+    };
+    assert_eq!(from(&["for=198.51.100.9, for=\"[2001:db8::1]:4711\";proto=https"]), 200);
+    let head = origin.last();
+    assert_eq!(value(&head, "x-forwarded-for"), Some("2001:db8::1, 127.0.0.1"));
+    assert_eq!(value(&head, "x-forwarded-proto"), Some("https"));
+    assert_eq!(value(&head, "forwarded"), None);
+    // The other header is not believed, a client's open quote swallows nothing, and a hidden client is its proxy.
+    for lines in [&[][..], &["for=\"[2001:db8::1]", "for=198.51.100.9"], &["for=\"[2001:db8::1], for=198.51.100.9"]] {
+        assert_eq!(from(lines), 403, "{lines:?}");
+    }
+    assert_eq!(from(&["for=\"[2001:db8::1]\", for=_hidden"]), 403);
+}
