@@ -6,7 +6,7 @@
 //!  one thread: the management face        one thread: the built-in origin, where a service wants it
 //! ```
 //!
-//! [`reload`] has a running keyward take new settings over. On the way down the data plane ends first, then what it needs
+//! `reload` has a running keyward take new settings over. On the way down the data plane ends first, then what it needs
 //! (log, keyring, store), and the management face last, so that probes are answered to the end.
 
 use std::net::SocketAddr;

@@ -9,16 +9,16 @@
 //! then `applied`, then the deadline. Reading the deadline after the stripes would let an old stripe pass under a new lease.
 //! A model checker runs these very functions, and shows that it would find that (`cargo xtask loom`, `fence/model.rs`).
 
-#[cfg(all(test, keyward_loom))]
+#[cfg(all(test, feature = "model"))]
 mod model;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-#[cfg(not(all(test, keyward_loom)))]
+#[cfg(not(all(test, feature = "model")))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::quality::RandomState;
-#[cfg(all(test, keyward_loom))]
+#[cfg(all(test, feature = "model"))]
 use loom::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
@@ -78,8 +78,8 @@ pub(super) struct Judged {
 
 /// Two megabytes: with a million keys remembered, one change makes about four of them be read again. The model checker
 /// follows each of them, and gets no more than it needs.
-const SECRETS: usize = if cfg!(all(test, keyward_loom)) { 2 } else { 1 << 18 };
-const OWNERS: usize = if cfg!(all(test, keyward_loom)) { 1 } else { 1 << 14 };
+const SECRETS: usize = if cfg!(all(test, feature = "model")) { 2 } else { 1 << 18 };
+const OWNERS: usize = if cfg!(all(test, feature = "model")) { 1 } else { 1 << 14 };
 
 impl Fence {
     /// A fence that knows nothing: nothing counts before the first [`Fence::apply`] and [`Fence::extend`].

@@ -3,10 +3,10 @@
 //! One hand adds at a time, anybody reads. A reader that has seen anything the writer did after adding a head finds it: the
 //! slots before it on its way were filled earlier still, and so are seen filled.
 
-#[cfg(not(all(test, keyward_loom)))]
+#[cfg(not(all(test, feature = "model")))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
-#[cfg(all(test, keyward_loom))]
+#[cfg(all(test, feature = "model"))]
 use loom::sync::atomic::{AtomicU64, Ordering};
 
 use crate::key::Digest;
@@ -101,4 +101,4 @@ impl Table {
 }
 
 /// The model checker follows every slot.
-const SMALLEST: usize = if cfg!(all(test, keyward_loom)) { 2 } else { 1024 };
+const SMALLEST: usize = if cfg!(all(test, feature = "model")) { 2 } else { 1024 };
