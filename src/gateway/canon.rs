@@ -149,15 +149,16 @@ fn canonical_host(raw: &[u8], secure: bool) -> Result<Cow<'_, str>, Malformed> {
 /// Whether this is a name in lower case, and no port or one that is not the scheme's `own`, as nearly every host is: it needs
 /// no parser to tell.
 fn is_canonical_host(text: &str, own: u16) -> bool {
-    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
     let named = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let end = text.bytes().position(|byte| !named(byte)).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
     // The digits a number has: no sign and no leading zero.
     let numbered = |port: &str| {
         port.bytes().all(|digit| digit.is_ascii_digit())
             && !port.starts_with('0')
             && port.parse::<u16>().is_ok_and(|port| port != own)
     };
-    name.bytes().all(named) && !name.is_empty() && !name.ends_with('.') && port.is_none_or(numbered)
+    !name.is_empty() && !name.ends_with('.') && (rest.is_empty() || rest.strip_prefix(':').is_some_and(numbered))
 }
 
 /// The target as it will be forwarded: origin form, canonical path, query as it came.
@@ -192,11 +193,11 @@ pub(super) fn path(raw: &str, strictness: Strictness) -> Result<Cow<'_, str>, Ma
     if !raw.starts_with('/') {
         return Err(Malformed::Target);
     }
-    let plain = raw.bytes().all(is_plain);
     // What nearly every path is; the rest of this would find nothing in it.
-    if plain && !raw.as_bytes().windows(2).any(|pair| matches!(pair, b"//" | b"/.")) {
+    if is_smooth(raw) {
         return Ok(Cow::Borrowed(raw));
     }
+    let plain = raw.bytes().all(is_plain);
     let canonical = if plain { Cow::Borrowed(raw) } else { Cow::Owned(unescape(raw, strictness)?) };
     let mut parts = canonical[1..].split('/').peekable();
     while let Some(part) = parts.next() {
@@ -207,6 +208,16 @@ pub(super) fn path(raw: &str, strictness: Strictness) -> Result<Cow<'_, str>, Ma
         }
     }
     Ok(canonical)
+}
+
+/// Whether a path has nothing but plain characters, and no segment that is empty or begins with a dot.
+fn is_smooth(raw: &str) -> bool {
+    let mut after_slash = false;
+    raw.bytes().all(|byte| {
+        let fits = is_plain(byte) && !(after_slash && matches!(byte, b'/' | b'.'));
+        after_slash = byte == b'/';
+        fits
+    })
 }
 
 /// Whether a segment is `.` or `..`, or is one to an origin that reads a kept `%2F` as a slash or cuts at `;`, escaped or kept.

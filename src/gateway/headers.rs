@@ -94,16 +94,10 @@ pub(super) fn clean_request(
     underscores: Underscores,
 ) -> Result<(), Malformed> {
     let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
-    for line in headers.get_all(header::CONNECTION) {
-        for option in options(line) {
-            let Ok(name) = HeaderName::from_bytes(option) else { return Err(Malformed::Connection) };
-            if is_untouchable(name.as_str()) || is_forwarding(name.as_str()) || identity.contains(&name) {
-                return Err(Malformed::Connection);
-            }
-            doomed.push(name);
-        }
-    }
+    let (mut connection, mut cookie) = (false, false);
     for name in headers.keys() {
+        connection |= *name == header::CONNECTION;
+        cookie |= *name == header::COOKIE;
         if !is_plain(name) {
             if underscores == Underscores::Refuse {
                 return Err(Malformed::Underscore);
@@ -113,10 +107,31 @@ pub(super) fn clean_request(
             doomed.push(name.clone());
         }
     }
+    if connection {
+        named_by_connection(headers, identity, &mut doomed)?;
+    }
     for name in doomed {
         headers.remove(name);
     }
-    join_cookies(headers);
+    if cookie {
+        join_cookies(headers);
+    }
+    Ok(())
+}
+
+/// Adds what the client's `Connection` says is the connection's own.
+fn named_by_connection(
+    headers: &HeaderMap,
+    identity: &Identity,
+    doomed: &mut SmallVec<[HeaderName; 8]>,
+) -> Result<(), Malformed> {
+    for option in headers.get_all(header::CONNECTION).iter().flat_map(options) {
+        let Ok(name) = HeaderName::from_bytes(option) else { return Err(Malformed::Connection) };
+        if is_untouchable(name.as_str()) || is_forwarding(name.as_str()) || identity.contains(&name) {
+            return Err(Malformed::Connection);
+        }
+        doomed.push(name);
+    }
     Ok(())
 }
 
