@@ -2,7 +2,6 @@
 //! written however the request ends: answered, cut off by either side, or left by its client.
 
 use std::cell::{Cell, RefCell};
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +20,9 @@ use crate::key::{AccountId, KeyId, Kind};
 use crate::telemetry::access::LineBuffer;
 use crate::telemetry::chain;
 use crate::telemetry::label::Decision;
+use crate::telemetry::line::Line;
 use crate::telemetry::metrics::Shard;
+use crate::telemetry::stamp::Stamp;
 
 /// Where a worker's records of one generation go.
 pub(super) struct Ledger {
@@ -30,6 +31,8 @@ pub(super) struct Ledger {
     pub(super) shard: Rc<Shard>,
     pub(super) lines: LineBuffer,
     pub(super) in_flight: Arc<InFlight>,
+    /// When the last line was.
+    pub(super) stamp: RefCell<Stamp>,
 }
 
 /// What is known of one request.
@@ -208,45 +211,47 @@ impl Drop for Record {
 impl Record {
     /// Writes the line; `spent` is the time in all, in the gateway, and at the origin.
     fn write(&self, told: &Told, line: &mut Vec<u8>, status: u16, spent: &[Duration; 3]) {
+        let mut line = Line::begin(line);
         let at = self.ledger.clock.now().minus(spent[0]);
-        let [total, overhead, origin] = spent.map(|span| span.as_micros());
-        // Writing to a Vec cannot fail.
-        let _ = write!(
-            line,
-            r#"{{"time":"{}","request_id":"{}","client":"{}","method":"{}""#,
-            at,
-            self.id.as_str(),
-            told.client,
-            self.method
-        );
-        text(line, "host", told.host.as_ref().and_then(|host| host.to_str().ok()).or_else(|| told.target.host()));
-        text(line, "path", Some(told.target.path()));
+        self.ledger.stamp.borrow_mut().with(at, |text| line.text("time", text));
+        line.text("request_id", self.id.as_str());
+        line.text("client", &told.client.to_string());
+        line.text("method", self.method.as_str());
+        line.optional("host", told.host.as_ref().and_then(|host| host.to_str().ok()).or_else(|| told.target.host()));
+        line.text("path", told.target.path());
         if self.ledger.generation.access_log.query {
-            text(line, "query", told.target.query());
+            line.optional("query", told.target.query());
         }
-        let _ = write!(line, r#","protocol":"{:?}","status":{status},"bytes":{}"#, told.version, self.bytes);
-        let _ = write!(line, r#","duration_us":{total},"gateway_us":{overhead},"origin_us":{origin}"#);
+        line.text("protocol", protocol(told.version));
+        line.number("status", status.into());
+        line.number("bytes", self.bytes);
+        for (name, span) in ["duration_us", "gateway_us", "origin_us"].into_iter().zip(spent) {
+            line.number(name, u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+        }
         let plan = &self.ledger.generation.plan;
         let route = self.route.map(|at| &plan.routes[at]);
-        text(line, "route", route.map(|route| route.name.as_str()));
-        text(line, "service", route.map(|route| plan.services[route.service].name.as_str()));
-        text(line, "key", told.key.as_ref().map(|(id, _)| id.as_str()));
-        text(line, "kind", told.key.as_ref().map(|(_, kind)| kind.as_str()));
-        text(line, "account", told.account.as_ref().map(AccountId::as_str));
-        let _ = write!(line, r#","decision":"{}","reason":"{}"}}"#, self.decision.as_str(), self.reason);
+        line.optional("route", route.map(|route| route.name.as_str()));
+        line.optional("service", route.map(|route| plan.services[route.service].name.as_str()));
+        line.optional("key", told.key.as_ref().map(|(id, _)| id.as_str()));
+        line.optional("kind", told.key.as_ref().map(|(_, kind)| kind.as_str()));
+        line.optional("account", told.account.as_ref().map(AccountId::as_str));
+        line.text("decision", self.decision.as_str());
+        line.text("reason", self.reason);
+        line.end();
+    }
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
     }
 }
 
 /// What nginx calls an answer that its client did not wait for.
 fn client_left() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT)
-}
-
-fn text(line: &mut Vec<u8>, name: &str, value: Option<&str>) {
-    if let Some(value) = value {
-        let _ = write!(line, ",\"{name}\":");
-        let _ = serde_json::to_writer(line, value);
-    }
 }
 
 /// A request's id: 32 hexadecimal digits of ours, or what a trusted proxy gave.

@@ -84,7 +84,7 @@ impl Live {
         // Every request counts references to these, which workers are not to share.
         let identity = generation.plan.identity.copied();
         let challenges = Challenges::new(&generation.plan.realm);
-        let ledger = Rc::new(Ledger { generation, clock, shard, lines, in_flight });
+        let ledger = Rc::new(Ledger { generation, clock, shard, lines, in_flight, stamp: RefCell::default() });
         Self { pools, ledger, identity, challenges }
     }
 

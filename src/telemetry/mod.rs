@@ -8,8 +8,10 @@ pub mod access;
 pub mod config;
 pub mod exposition;
 pub mod label;
+pub mod line;
 pub mod logs;
 pub mod metrics;
+pub mod stamp;
 
 mod row;
 mod scrape;
