@@ -162,10 +162,6 @@ impl Keyward {
         line.1.split('"').next().unwrap().parse().unwrap()
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     pub(crate) fn wire(&self) -> Wire {
         Wire::connect(self.address())
     }
@@ -225,6 +221,31 @@ impl Keyward {
     /// The whole of `/metrics`.
     pub(crate) fn metrics(&self) -> String {
         Wire::connect(self.admin()).ask("GET", "/metrics", &[]).text()
+    }
+
+    /// The value of a series, or the sum of a metric's.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let metrics = self.metrics();
+        let named = |line: &&str| line.split(' ').next() == Some(name) || line.split(['{', ' ']).next() == Some(name);
+        let values = metrics.lines().filter(named).map(|line| line.rsplit(' ').next().unwrap());
+        values.map(|value| value.parse::<f64>().unwrap() as u64).sum()
+    }
+
+    /// Memory the process holds now, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory_by("VmRSS:")
+    }
+
+    /// Most memory it has held so far, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        self.memory_by("VmHWM:")
+    }
+
+    fn memory_by(&self, mark: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(mark)).unwrap();
+        let kib: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
+        kib * 1024
     }
 
     /// Whether the process has ended.
