@@ -162,6 +162,10 @@ impl Keyward {
         line.1.split('"').next().unwrap().parse().unwrap()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn wire(&self) -> Wire {
         Wire::connect(self.address())
     }
