@@ -11,7 +11,7 @@ const FORWARDED: usize = 100;
 
 fn before(url: &str) -> (Keyward, Minted) {
     let config = format!(
-        "server.timeouts.idle = \"10m\"\n\
+        "server.timeouts.idle = \"10m\"\nserver.timeouts.write_stall = \"10m\"\n\
          [services.api]\nurl = \"{url}\"\n\
          [[routes]]\npath = \"/open\"\nservice = \"api\"\nopen = true\n\
          [[routes]]\npath = \"/**\"\nservice = \"api\"\n"
@@ -64,7 +64,7 @@ fn a_hundred_thousand_pipelined_requests_are_answered_in_order_and_others_beside
     let before = keyward.memory();
     let mut wire = keyward.wire();
     let mut sender = wire.another();
-    let forwarded = |number: usize| number % FORWARDED == 0;
+    let forwarded = |number: usize| number.is_multiple_of(FORWARDED);
     let sent = std::thread::spawn(move || {
         let path = |number| if forwarded(number) { "/open" } else { "/closed" };
         let request = |number| format!("GET {}?{number} HTTP/1.1\r\nHost: a\r\n\r\n", path(number));
@@ -83,7 +83,7 @@ fn a_hundred_thousand_pipelined_requests_are_answered_in_order_and_others_beside
         } else {
             assert_eq!(answer.status, 401, "{number}");
         }
-        if number % 10_000 == 0 {
+        if number.is_multiple_of(10_000) {
             assert_eq!(keyward.get("/", &key.secret).status, 200);
         }
     }
