@@ -90,6 +90,8 @@ fn server_config(provider: Arc<CryptoProvider>, shown: Arc<Shown>) -> Result<Ser
         .with_no_client_auth()
         .with_cert_resolver(shown);
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
+    // Our order of suites, strongest first, and not what an old or tampered client would rather have.
+    config.ignore_client_order = true;
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;

@@ -8,15 +8,8 @@ use crate::support::{Keyward, Origin, Wire, eventually, keyward};
 const MANY: usize = 20_000;
 const CLIENTS: usize = 4;
 
-/// The sum of a metric's series.
-fn metric(keyward: &Keyward, name: &str) -> u64 {
-    let metrics = keyward.metrics();
-    let series = metrics.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
-    series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
-}
-
 fn all_are_known(keyward: &Keyward) {
-    eventually("all secrets are known", || metric(keyward, "keyward_known_secrets_whole") == 1);
+    eventually("all secrets are known", || keyward.metric("keyward_known_secrets_whole") == 1);
 }
 
 /// Sends them all, over a few connections.
@@ -43,7 +36,7 @@ fn invented_secrets_cost_no_look_up_and_push_no_key_out() {
         assert_eq!(keyward.get("/", &key.secret).status, 200);
     }
     all_are_known(&keyward);
-    let loads = metric(&keyward, "keyward_store_loads_total");
+    let loads = keyward.metric("keyward_store_loads_total");
     assert_eq!(loads, 5);
 
     let opaque: Vec<_> = (0..MANY).map(|number| format!("an-invented-secret-of-nobody-{number}")).collect();
@@ -56,13 +49,13 @@ fn invented_secrets_cost_no_look_up_and_push_no_key_out() {
     flood(&keyward, &opaque);
     flood(&keyward, &checksummed);
 
-    assert_eq!(metric(&keyward, "keyward_store_loads_total"), loads);
-    assert_eq!(metric(&keyward, "keyward_key_cache_live_entries"), 5);
-    assert_eq!(metric(&keyward, "keyward_key_cache_unknown_entries"), 0);
+    assert_eq!(keyward.metric("keyward_store_loads_total"), loads);
+    assert_eq!(keyward.metric("keyward_key_cache_live_entries"), 5);
+    assert_eq!(keyward.metric("keyward_key_cache_unknown_entries"), 0);
     for key in &keys {
         assert_eq!(keyward.get("/", &key.secret).status, 200);
     }
-    assert_eq!(metric(&keyward, "keyward_store_loads_total"), loads);
+    assert_eq!(keyward.metric("keyward_store_loads_total"), loads);
     // A key made now works at once, however many were refused.
     assert_eq!(keyward.get("/", &keyward.service_key("101", &[]).secret).status, 200);
 }
@@ -80,7 +73,7 @@ fn after_a_restart_keys_are_remembered_before_they_are_used() {
     for key in &keys[..4] {
         assert_eq!(second.get("/", &key.secret).status, 200);
     }
-    assert_eq!(metric(&second, "keyward_store_loads_total"), 0);
+    assert_eq!(second.metric("keyward_store_loads_total"), 0);
     assert_eq!(second.get("/", &keys[4].secret).status, 401);
 }
 
@@ -91,12 +84,12 @@ fn an_import_beside_a_running_keyward_ends_with_all_secrets_known() {
     all_are_known(&keyward);
     let file = keyward.folder().join("loaded.csv");
     keyward.cli(&["load", "--keys", "3000", "--accounts", "10", "--out", file.to_str().unwrap()]);
-    eventually("the loaded secrets are known", || metric(&keyward, "keyward_known_secrets") >= 3000);
+    eventually("the loaded secrets are known", || keyward.metric("keyward_known_secrets") >= 3000);
     all_are_known(&keyward);
     let loaded = std::fs::read_to_string(file).unwrap();
     let secret = loaded.lines().nth(1).unwrap().split(',').next().unwrap();
     assert_eq!(keyward.get("/", secret).status, 200);
-    let loads = metric(&keyward, "keyward_store_loads_total");
+    let loads = keyward.metric("keyward_store_loads_total");
     assert_eq!(keyward.get("/", "an-invented-secret-of-nobody").status, 401);
-    assert_eq!(metric(&keyward, "keyward_store_loads_total"), loads);
+    assert_eq!(keyward.metric("keyward_store_loads_total"), loads);
 }

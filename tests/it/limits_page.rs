@@ -6,6 +6,7 @@ use std::path::Path;
 use toml_edit::{DocumentMut, Item};
 
 use crate::support::keyward;
+use crate::support::named::assert_is_a_test;
 
 /// A row of a table: setting, default, metric, test; each the one word in backticks of its cell.
 struct Row {
@@ -89,11 +90,6 @@ fn every_metric_is_told_by_a_running_keyward() {
 #[test]
 fn every_test_exists() {
     for Row { test, .. } in rows() {
-        let parts: Vec<&str> = test.split("::").collect();
-        let (name, modules) = parts.split_last().unwrap();
-        let folder = if modules.contains(&"tests") { "src" } else { "tests/it" };
-        let file = top().join(folder).join(modules.join("/")).with_extension("rs");
-        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        assert!(text.contains(&format!("fn {name}(")), "{test}");
+        assert_is_a_test(&test);
     }
 }

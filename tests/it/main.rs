@@ -5,6 +5,7 @@
 mod admin;
 mod clients;
 mod command_line;
+mod crowds;
 mod demo;
 mod desync;
 
@@ -19,6 +20,9 @@ mod readme;
 mod reload;
 mod settings;
 mod shutdown;
+mod slow;
 mod support;
+mod testssl;
+mod threat_model;
 mod trouble;
 mod under_load;

@@ -3,18 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use crate::support::{Keyward, Origin, keyward};
+use crate::support::{Origin, keyward};
 
 const GIB: u64 = 1 << 30;
 const MIB: usize = 1 << 20;
-
-/// Most memory the process has held so far, in bytes.
-fn peak(keyward: &Keyward) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", keyward.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib * 1024
-}
 
 /// The bytes of a chunked body, its framing checked, from a stream that may hold its beginning in `read`.
 fn count_chunked(stream: &mut impl Read, mut read: Vec<u8>) -> u64 {
@@ -70,7 +62,7 @@ fn a_gib_of_upload_and_of_download_passes_in_64_mib() {
     let mut said = String::new();
     upload.read_to_string(&mut said).unwrap();
     assert!(said.contains(&format!("\"body_bytes\":{GIB}")), "{said}");
-    let after_upload = peak(&keyward);
+    let after_upload = keyward.peak();
 
     let mut download = TcpStream::connect(keyward.address()).unwrap();
     write!(
@@ -86,7 +78,7 @@ fn a_gib_of_upload_and_of_download_passes_in_64_mib() {
         }
     }
     assert!(total > GIB && total < GIB + 4096, "{total}");
-    let after_download = peak(&keyward);
+    let after_download = keyward.peak();
     assert!(after_upload < 64 << 20 && after_download < 64 << 20, "{after_upload} {after_download}");
 }
 
@@ -121,5 +113,5 @@ fn a_gib_in_chunks_comes_down_in_64_mib() {
     assert!(head.starts_with(b"HTTP/1.1 200 "));
     assert_eq!(count_chunked(&mut stream, body), GIB);
     stream.shutdown(Shutdown::Both).unwrap();
-    assert!(peak(&keyward) < 64 << 20, "{}", peak(&keyward));
+    assert!(keyward.peak() < 64 << 20, "{}", keyward.peak());
 }

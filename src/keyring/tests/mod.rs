@@ -1,6 +1,7 @@
 //! Every rule of the keyring, without a socket.
 
 mod ahead;
+mod invented;
 mod operate;
 mod upkeep;
 mod verify;

@@ -227,6 +227,31 @@ impl Keyward {
         Wire::connect(self.admin()).ask("GET", "/metrics", &[]).text()
     }
 
+    /// The value of a series, or the sum of a metric's.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let metrics = self.metrics();
+        let named = |line: &&str| line.split(' ').next() == Some(name) || line.split(['{', ' ']).next() == Some(name);
+        let values = metrics.lines().filter(named).map(|line| line.rsplit(' ').next().unwrap());
+        values.map(|value| value.parse::<f64>().unwrap() as u64).sum()
+    }
+
+    /// Memory the process holds now, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory_by("VmRSS:")
+    }
+
+    /// Most memory it has held so far, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        self.memory_by("VmHWM:")
+    }
+
+    fn memory_by(&self, mark: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(mark)).unwrap();
+        let kib: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
+        kib * 1024
+    }
+
     /// Whether the process has ended.
     pub(crate) fn has_ended(&self) -> bool {
         let state = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();

@@ -6,6 +6,7 @@ pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod keyward;
 pub(crate) mod load;
+pub(crate) mod named;
 pub(crate) mod origin;
 pub(crate) mod page;
 pub(crate) mod pki;
