@@ -123,9 +123,9 @@ impl Conn {
         }
     }
 
-    /// Whether it was asked to, and has still nothing to do. Asked once.
+    /// Whether it was asked to, and has still nothing to do, nor rang to be polled again. Asked once it was polled.
     pub(super) fn may_rest(&self) -> bool {
-        self.rests.get() && self.rests.replace(false) && self.is_at_rest()
+        self.rests.get() && !self.bell.has_rung() && self.rests.replace(false) && self.is_at_rest()
     }
 
     /// Whether everything was answered and every byte of it taken.
