@@ -10,18 +10,18 @@
 //! - hyper asks a socket for more several times in one poll. A socket that had nothing has nothing until the bell rings, so
 //!   it need not be asked again (see [`Silence`]).
 
-#[cfg(all(test, keyward_loom))]
+#[cfg(all(test, feature = "model"))]
 mod model;
 
 use std::sync::{Arc, PoisonError};
-#[cfg(not(all(test, keyward_loom)))]
+#[cfg(not(all(test, feature = "model")))]
 use std::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU8, AtomicU64, Ordering},
 };
 use std::task::{Context, Poll, Wake, Waker};
 
-#[cfg(all(test, keyward_loom))]
+#[cfg(all(test, feature = "model"))]
 use loom::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU8, AtomicU64, Ordering},
@@ -177,7 +177,7 @@ impl Wake for Shared {
     }
 }
 
-#[cfg(all(test, not(keyward_loom)))]
+#[cfg(all(test, not(feature = "model")))]
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
