@@ -5,6 +5,9 @@
 //! After the commit the log is applied before anybody is told, so what the answer says holds at every worker and on every
 //! connection from then on.
 
+use std::sync::Arc;
+
+use super::adopted::Adopted;
 use super::command::{Command, NewKey, Outcome, Problem};
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
@@ -87,8 +90,9 @@ impl Shared {
             tracing::warn!(error = chain(&error), "the log could not be followed after a change");
         }
         if self.fence.applied() < head {
-            // It may be that the change made a secret.
+            // It may be that the change made a secret, or adopted some of a prefix.
             self.known.void();
+            self.adopted.store(Arc::new(Adopted::Unsure));
             self.fence.flush(head);
         }
         Ok(record)

@@ -10,9 +10,22 @@
 //! - hyper asks a socket for more several times in one poll. A socket that had nothing has nothing until the bell rings, so
 //!   it need not be asked again (see [`Silence`]).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[cfg(all(test, feature = "model"))]
+mod model;
+
+use std::sync::{Arc, PoisonError};
+#[cfg(not(all(test, feature = "model")))]
+use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU8, AtomicU64, Ordering},
+};
 use std::task::{Context, Poll, Wake, Waker};
+
+#[cfg(all(test, feature = "model"))]
+use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU8, AtomicU64, Ordering},
+};
 
 /// One connection's bell.
 #[derive(Clone, Debug)]
@@ -21,18 +34,22 @@ pub struct Bell {
     waker: Waker,
 }
 
-/// A waker may be sent anywhere, so this is made for it; in fact all of it happens on one thread.
+/// Nearly all of it happens on one thread; but a look-up in the store is answered by another, which rings too. That it rang
+/// and that it is attended stand in one place, so that a ring is either seen by who attends or sees that nobody does: of two
+/// places, each side could read the other's older value.
 #[derive(Debug, Default)]
 struct Shared {
-    rung: AtomicBool,
+    /// [`RUNG`] and [`ATTENDED`].
+    state: AtomicU8,
     /// How often it has rung.
     rings: AtomicU64,
-    /// Whether it rang while nobody was polling, and nobody has since.
-    called: AtomicBool,
-    /// Somebody is polling, and looks at `rung` before it rests.
-    attended: AtomicBool,
     listener: Mutex<Option<Waker>>,
 }
+
+/// It rang since it was last polled.
+const RUNG: u8 = 1;
+/// Somebody is polling, and looks whether it rang before it rests.
+const ATTENDED: u8 = 2;
 
 impl Bell {
     /// A bell that nobody listens to yet.
@@ -52,24 +69,24 @@ impl Bell {
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let shared = &*self.shared;
-        shared.attended.store(true, Ordering::Relaxed);
-        shared.called.store(false, Ordering::Relaxed);
         let mut own = Context::from_waker(&self.waker);
         let mut left = rounds;
         let polled = loop {
-            shared.rung.store(false, Ordering::Relaxed);
+            // What was done before a ring is seen by the poll that follows it.
+            shared.state.swap(ATTENDED, Ordering::AcqRel);
             let polled = poll(&mut own);
             left = left.saturating_sub(1);
             if polled.is_ready() || left == 0 || !self.has_rung() {
                 break polled;
             }
         };
-        shared.attended.store(false, Ordering::Relaxed);
         if polled.is_pending() {
             shared.listen(cx.waker());
-            if self.has_rung() {
-                cx.waker().wake_by_ref();
-            }
+        }
+        // What rang by now was seen to, wakes, or does not matter any more.
+        let rang = shared.state.swap(0, Ordering::AcqRel) & RUNG != 0;
+        if polled.is_pending() && rang {
+            cx.waker().wake_by_ref();
         }
         polled
     }
@@ -87,11 +104,12 @@ impl Bell {
     /// Whether it rang since it was last attended. What rang while it was is not counted: that was seen to, or did not matter.
     #[must_use]
     pub fn has_called(&self) -> bool {
-        self.shared.called.load(Ordering::Relaxed)
+        self.has_rung()
     }
 
-    fn has_rung(&self) -> bool {
-        self.shared.rung.load(Ordering::Relaxed)
+    /// Whether it rang since the last poll, asked while it is attended.
+    pub(super) fn has_rung(&self) -> bool {
+        self.shared.state.load(Ordering::Relaxed) & RUNG != 0
     }
 }
 
@@ -149,19 +167,17 @@ impl Wake for Shared {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::Relaxed);
         self.rings.fetch_add(1, Ordering::Relaxed);
-        if self.attended.load(Ordering::Relaxed) {
-            return;
-        }
-        self.called.store(true, Ordering::Relaxed);
-        if let Some(listener) = &*self.listener() {
+        let before = self.state.fetch_or(RUNG, Ordering::AcqRel);
+        if before & ATTENDED == 0
+            && let Some(listener) = &*self.listener()
+        {
             listener.wake_by_ref();
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "model")))]
 mod tests {
     use std::sync::atomic::AtomicUsize;
 

@@ -123,9 +123,9 @@ impl Conn {
         }
     }
 
-    /// Whether it was asked to, and has still nothing to do. Asked once.
+    /// Whether it was asked to, and has still nothing to do, nor rang to be polled again. Asked once it was polled.
     pub(super) fn may_rest(&self) -> bool {
-        self.rests.get() && self.rests.replace(false) && self.is_at_rest()
+        self.rests.get() && !self.bell.has_rung() && self.rests.replace(false) && self.is_at_rest()
     }
 
     /// Whether everything was answered and every byte of it taken.
@@ -254,10 +254,15 @@ impl Conn {
         matches!(self.phase.get(), Phase::First | Phase::Idle | Phase::Linger)
     }
 
-    /// Whether it is to end as soon as nothing is in flight, or is to be told so.
+    /// Whether it is to end as soon as nothing is in flight, or is to be told so. A head that has begun is waited for: to
+    /// hyper the connection is idle until then, and would close.
     pub(super) fn may_leave(&self) -> bool {
-        self.leaving.get()
-            && (!self.patient.get() || self.http2.get() || matches!(self.phase.get(), Phase::Busy | Phase::Linger))
+        let waits = match self.phase.get() {
+            Phase::Busy | Phase::Linger => false,
+            Phase::Head => true,
+            Phase::Handshake | Phase::First | Phase::Preface | Phase::Idle => self.patient.get(),
+        };
+        self.leaving.get() && (self.http2.get() || !waits)
     }
 
     /// Ends the connection now.

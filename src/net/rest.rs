@@ -56,10 +56,10 @@ impl<C: Future + Unpin> Future for Active<'_, C> {
     type Output = Step<C::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.conn.may_rest() {
-            return Poll::Ready(Step::Idle);
-        }
-        Pin::new(&mut self.connection).poll(cx).map(Step::Ended)
+        // First, for hyper may not be done with the last request: taken apart now, it would forget that a body is only half
+        // read, and what is left of that would be taken for the next request.
+        let polled = Pin::new(&mut self.connection).poll(cx).map(Step::Ended);
+        if polled.is_pending() && self.conn.may_rest() { Poll::Ready(Step::Idle) } else { polled }
     }
 }
 
@@ -106,5 +106,63 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::convert::Infallible;
+    use std::rc::Rc;
+    use std::task::Waker;
+
+    use http::{Request, Response};
+    use http_body::Body as _;
+    use http_body_util::Empty;
+    use hyper::body::Incoming;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::clock::BootTime;
+
+    #[tokio::test]
+    async fn what_is_left_of_a_body_that_nobody_read_is_never_taken_for_a_request() {
+        let time = Rc::new(Cell::new(BootTime::from_nanos(0)));
+        let conn = Conn::new(Rc::clone(&time));
+        conn.speak(false);
+        let (mut client, server) = tokio::io::duplex(1024);
+        let given_up = Cell::new(false);
+        let answer = service_fn(|mut request: Request<Incoming>| {
+            let (in_flight, given_up) = (conn.begin(true), &given_up);
+            async move {
+                std::future::poll_fn(|cx| {
+                    while Pin::new(request.body_mut()).poll_frame(cx).is_ready() {}
+                    if given_up.get() { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+                drop((request, in_flight));
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            }
+        });
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(server), answer);
+        let mut active = Active { connection, conn: &conn };
+        let mut polled = || {
+            let mut bell = |cx: &mut Context<'_>| Pin::new(&mut active).poll(cx);
+            conn.bell().attend(&Context::from_waker(Waker::noop()), 1, &mut bell)
+        };
+        client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 99\r\n\r\nsome").await.unwrap();
+        for _ in 0..8 {
+            assert!(polled().is_pending());
+        }
+        given_up.set(true);
+        // It answers, and rings to be polled again.
+        assert!(polled().is_pending());
+        // A sweep finds it idle, before it has seen that nobody reads the body.
+        time.set(BootTime::from_nanos(1));
+        conn.send_to_rest();
+        assert!(matches!(polled(), Poll::Ready(Step::Ended(Ok(())))));
     }
 }

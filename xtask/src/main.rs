@@ -63,7 +63,11 @@ const TASKS: [Task; 10] = [
     Task { name: "ci", about: "everything that must be green before a merge; .ci/run calls it", run: ci::all },
     Task { name: "shell", about: "shellcheck on every shell script", run: shell::check },
     Task { name: "deny", about: "licences, bans and sources of the dependencies", run: deny::check },
-    Task { name: "loom", about: "the keyring's fence under a model checker", run: model::check },
+    Task {
+        name: "loom",
+        about: "the keyring's fence and a connection's bell under a model checker",
+        run: model::check,
+    },
     Task { name: "fuzz", about: "libFuzzer over every fuzz target, seconds each", run: fuzz::check },
     Task { name: "release", about: "the static release binary, into dist/keyward", run: release::build },
     Task { name: "count", about: "a request's instructions and system calls, against the recorded", run: count::check },

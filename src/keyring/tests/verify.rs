@@ -153,6 +153,15 @@ async fn a_wrong_checksum_is_looked_up_only_under_an_adopted_prefix() {
 }
 
 #[tokio::test]
+async fn an_adopted_key_with_a_wrong_checksum_works_though_the_log_cannot_be_read_after_it() {
+    let ring = ring().await;
+    let (secret, new) = foreign(&format!("dbtu_{}", "x".repeat(50)), Kind::Service, Some("301"), None);
+    ring.keyring.store().gate().lose_log(true);
+    ring.operate(Command::Import(vec![new])).await;
+    assert_eq!(ring.refusal(&secret).await, None);
+}
+
+#[tokio::test]
 async fn what_cannot_be_a_key_is_refused_without_a_look_up() {
     let ring = ring().await;
     let long = "x".repeat(513);

@@ -110,3 +110,23 @@ fn an_old_connection_ends_once_its_answer_is_given() {
     assert!(read_to_close(&mut busy).is_empty());
     face.wait_for_line(r#"keyward_client_connections_closed_total{reason="age"} 2"#);
 }
+
+#[test]
+fn an_old_connection_ends_only_once_a_request_that_has_begun_is_answered() {
+    let clock = ManualClock::at(Timestamp::from_millis(0));
+    let face = with(|case| {
+        case.timeouts.connection_age = SHORT;
+        case.clock = Clock::Manual(clock.clone());
+    });
+    let (mut begun, mut idle) = (face.connect(), face.connect());
+    ask(&mut begun, "/");
+    begun.write_all(b"GET / HTTP/1.1\r\nho").unwrap();
+    // Once this is answered, the worker has seen what was sent before it.
+    ask(&mut idle, "/");
+    clock.advance(SHORT.0);
+    assert!(read_to_close(&mut idle).is_empty());
+    begun.write_all(b"st: test\r\n\r\n").unwrap();
+    assert!(read_answer(&mut begun).contains("connection: close"));
+    assert!(read_to_close(&mut begun).is_empty());
+    face.wait_for_line(r#"keyward_client_connections_closed_total{reason="age"} 2"#);
+}

@@ -110,8 +110,12 @@ impl Files {
     /// # Errors
     /// It was removed, replaced or cut off.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        let length = self.length(&self.database)?;
+        let mut length = self.length(&self.database)?;
         let longest = self.longest.fetch_max(length, Ordering::Relaxed);
+        if length < longest {
+            // It may have grown since this look, and another thread have seen that.
+            length = self.length(&self.database)?;
+        }
         if length < longest {
             // After a VACUUM by hand it is shorter, and says so.
             match Header::of(self.path()) {
@@ -218,3 +222,34 @@ fn damaged(path: &Path, what: String) -> StoreError {
 /// Bytes before the first frame of a write-ahead log, and before the page in each (section 4.1).
 const LOG_HEADER: u64 = 32;
 const FRAME_HEADER: u64 = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_grows_while_several_look_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyward.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x)").unwrap();
+        let files = Files::of(&path, &db).unwrap();
+        let database = File::options().write(true).open(&path).unwrap();
+        let pages = files.length(&files.database).unwrap() / files.page;
+        let grown = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !grown.load(Ordering::Relaxed) {
+                        files.check().unwrap();
+                    }
+                });
+            }
+            for page in 0..20_000 {
+                database.set_len((pages + page) * files.page).unwrap();
+            }
+            grown.store(true, Ordering::Relaxed);
+        });
+        files.check().unwrap();
+    }
+}
