@@ -110,7 +110,8 @@ impl Service {
 fn read_url(url: &str) -> Result<(Target, bool, HeaderValue), String> {
     // What was written may hold a password, so it is not repeated.
     let form = || "this is no origin: write http://host:port or https://host, without a path or user".to_owned();
-    let uri: Uri = url.parse().map_err(|_| form())?;
+    // `Uri` drops a fragment, and what is used would be less than what was said.
+    let uri: Uri = Some(url).filter(|url| !url.contains('#')).and_then(|url| url.parse().ok()).ok_or_else(form)?;
     let secure = match uri.scheme() {
         Some(scheme) if *scheme == Scheme::HTTP => false,
         Some(scheme) if *scheme == Scheme::HTTPS => true,
@@ -185,7 +186,17 @@ mod tests {
             assert_eq!(read(url).unwrap().2, host);
         }
         assert_eq!(read("http://[::1]:80").unwrap().0, Target::At("[::1]:80".parse().unwrap()));
-        for url in ["", "127.0.0.1:3000", "ftp://a", "http://a/b", "http://a?b", "http://u:p@a", "http://", "unix:/a"] {
+        for url in [
+            "",
+            "127.0.0.1:3000",
+            "ftp://a",
+            "http://a/b",
+            "http://a?b",
+            "http://u:p@a",
+            "http://a#u:p@b",
+            "http://",
+            "unix:/a",
+        ] {
             assert!(read(url).is_err(), "{url}");
         }
     }
