@@ -19,8 +19,8 @@ pub(super) struct Turns(tokio::sync::Mutex<()>);
 impl Turns {
     /// Does `work`, the handshake of `conn`: each step of it in a turn of its own.
     pub(super) async fn take<F: Future>(&self, conn: &Conn, mut work: Pin<&mut F>) -> F::Output {
-        let bell = Arc::new(Bell::default());
-        let waker = Waker::from(Arc::clone(&bell));
+        let knock = Arc::new(Knock::default());
+        let waker = Waker::from(Arc::clone(&knock));
         loop {
             let turn = self.0.lock().await;
             let step = work.as_mut().poll(&mut Context::from_waker(&waker));
@@ -31,7 +31,7 @@ impl Turns {
                 return output;
             }
             conn.await_client(true);
-            bell.rung().await;
+            knock.heard().await;
             conn.await_client(false);
         }
     }
@@ -39,21 +39,21 @@ impl Turns {
 
 /// Remembers that the work can go on, also while its task waits for something else.
 #[derive(Debug, Default)]
-struct Bell {
-    rung: AtomicBool,
+struct Knock {
+    heard: AtomicBool,
     task: Mutex<Option<Waker>>,
 }
 
-impl Bell {
-    async fn rung(&self) {
+impl Knock {
+    async fn heard(&self) {
         poll_fn(|cx| {
-            // The waker first, or a ring in between would be heard by nobody.
+            // The waker first, or a knock in between would be heard by nobody.
             let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
             *task = Some(cx.waker().clone());
-            if !self.rung.swap(false, Ordering::AcqRel) {
+            if !self.heard.swap(false, Ordering::AcqRel) {
                 return Poll::Pending;
             }
-            // A ring from now on is remembered and wakes nobody: it would cut the turn short.
+            // A knock from now on is remembered and wakes nobody: it would cut the turn short.
             *task = None;
             Poll::Ready(())
         })
@@ -61,13 +61,13 @@ impl Bell {
     }
 }
 
-impl Wake for Bell {
+impl Wake for Knock {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::Release);
+        self.heard.store(true, Ordering::Release);
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
             task.wake();
