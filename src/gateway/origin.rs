@@ -253,7 +253,7 @@ impl Link {
         if closely {
             self.look.ask();
         }
-        if closely || self.bell.has_called() || !self.sender.is_ready() {
+        if closely || self.bell.has_rung() || !self.sender.is_ready() {
             let nobody = Context::from_waker(Waker::noop());
             if self.bell.attend(&nobody, ROUNDS, |cx| Pin::new(&mut self.connection).poll(cx)).is_ready() {
                 return false;

@@ -101,14 +101,10 @@ impl Bell {
         *self.shared.listener() = None;
     }
 
-    /// Whether it rang since it was last attended. What rang while it was is not counted: that was seen to, or did not matter.
+    /// Whether it rang since the last poll, asked while it is attended; else since that ended, for what rang before was seen to
+    /// or did not matter.
     #[must_use]
-    pub fn has_called(&self) -> bool {
-        self.has_rung()
-    }
-
-    /// Whether it rang since the last poll, asked while it is attended.
-    pub(super) fn has_rung(&self) -> bool {
+    pub fn has_rung(&self) -> bool {
         self.shared.state.load(Ordering::Relaxed) & RUNG != 0
     }
 }
@@ -209,7 +205,7 @@ mod tests {
             Poll::<()>::Pending
         });
         assert!(polled.is_pending());
-        assert_eq!((rounds, woken.0.load(Ordering::Relaxed), bell.has_called()), (3, 0, false));
+        assert_eq!((rounds, woken.0.load(Ordering::Relaxed), bell.has_rung()), (3, 0, false));
     }
 
     #[test]
@@ -225,7 +221,7 @@ mod tests {
         }
         inner.take().unwrap().wake();
         assert_eq!((first.0.load(Ordering::Relaxed), second.0.load(Ordering::Relaxed)), (0, 1));
-        assert!(bell.has_called());
+        assert!(bell.has_rung());
     }
 
     #[test]
@@ -239,7 +235,7 @@ mod tests {
         assert!(polled.is_pending());
         bell.rest();
         inner.take().unwrap().wake();
-        assert_eq!((woken.0.load(Ordering::Relaxed), bell.has_called()), (0, true));
+        assert_eq!((woken.0.load(Ordering::Relaxed), bell.has_rung()), (0, true));
     }
 
     #[test]
