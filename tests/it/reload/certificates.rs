@@ -30,14 +30,28 @@ fn der(files: &Files) -> Vec<u8> {
     rustls_pki_types::CertificateDer::from_pem_file(&files.chain).unwrap().to_vec()
 }
 
-#[test]
-fn a_new_certificate_is_for_new_connections_and_the_old_ones_go_on() {
+/// A keyward that shows a certificate, and what that is.
+struct Served {
+    origin: Origin,
+    root: Root,
+    files: Files,
+    keyward: Keyward,
+    first: Vec<u8>,
+}
+
+fn served() -> Served {
     let origin = Origin::plain();
     let setup = keyward();
     let root = Root::new(setup.folder());
     let files = root.certificate(setup.folder(), &["a.test"]);
     let keyward = setup.config(config(WATCHED, &origin, &files)).start();
     let first = der(&files);
+    Served { origin, root, files, keyward, first }
+}
+
+#[test]
+fn a_new_certificate_is_for_new_connections_and_the_old_ones_go_on() {
+    let Served { origin: _origin, root, files, keyward, first } = served();
     let mut open = Tls::trusting(&root).connect(keyward.tls_address(), "a.test");
     assert_eq!(open.ask("GET", "/", &[("Host", "a.test")]).status, 200);
     assert_eq!(open.certificate(), first);
@@ -52,12 +66,7 @@ fn a_new_certificate_is_for_new_connections_and_the_old_ones_go_on() {
 
 #[test]
 fn a_key_of_another_certificate_is_refused_until_it_fits() {
-    let origin = Origin::plain();
-    let setup = keyward();
-    let root = Root::new(setup.folder());
-    let files = root.certificate(setup.folder(), &["a.test"]);
-    let keyward = setup.config(config(WATCHED, &origin, &files)).start();
-    let first = der(&files);
+    let Served { origin: _origin, root, files, keyward, first } = served();
     let elsewhere = tempfile::tempdir().unwrap();
     let other = root.certificate(elsewhere.path(), &["a.test"]);
     std::fs::copy(&other.key, &files.key).unwrap();
