@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use crate::support::{Origin, Wire, eventually, keyward};
+use crate::support::{Keyward, Origin, Wire, eventually, keyward};
 
 #[test]
 fn a_request_in_flight_is_answered_and_then_keyward_ends_with_success() {
@@ -40,18 +40,25 @@ fn a_request_in_flight_is_answered_and_then_keyward_ends_with_success() {
     assert!(!keyward.database().with_extension("db.sock").exists());
 }
 
-#[test]
-fn what_does_not_finish_in_time_is_cut_and_the_end_is_a_success() {
+/// A keyward with this much patience, an origin that never answers, and a client that waits for it.
+fn with_one_in_flight(drain_max: &str) -> (Keyward, Origin, Wire) {
     let origin = Origin::scripted(|line| {
         line.request();
         line.until_ended();
     });
-    let mut keyward = keyward().config("[server.timeouts]\ndrain_max = \"200ms\"\n").upstream(origin.url()).start();
+    let config = format!("[server.timeouts]\ndrain_max = \"{drain_max}\"\n");
+    let keyward = keyward().config(config).upstream(origin.url()).start();
     keyward.account("101");
     let key = keyward.service_key("101", &[]);
     let mut busy = keyward.wire();
     busy.send(format!("GET /busy HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
     eventually("the origin has the request", || !origin.seen().heads.is_empty());
+    (keyward, origin, busy)
+}
+
+#[test]
+fn what_does_not_finish_in_time_is_cut_and_the_end_is_a_success() {
+    let (mut keyward, _origin, _busy) = with_one_in_flight("200ms");
     assert_eq!(keyward.stop().code(), Some(0));
     keyward.stderr.expect("connections.cut=1");
 }
@@ -89,16 +96,7 @@ fn who_waits_to_be_let_in_is_still_answered() {
 
 #[test]
 fn a_second_word_to_stop_ends_what_is_in_flight() {
-    let origin = Origin::scripted(|line| {
-        line.request();
-        line.until_ended();
-    });
-    let mut keyward = keyward().config("[server.timeouts]\ndrain_max = \"1h\"\n").upstream(origin.url()).start();
-    keyward.account("101");
-    let key = keyward.service_key("101", &[]);
-    let mut busy = keyward.wire();
-    busy.send(format!("GET /busy HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
-    eventually("the origin has the request", || !origin.seen().heads.is_empty());
+    let (mut keyward, _origin, _busy) = with_one_in_flight("1h");
     keyward.signal("TERM");
     keyward.signal("INT");
     // Those two came together, as from a terminal and a supervisor, and are one word.
