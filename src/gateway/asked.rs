@@ -16,6 +16,8 @@ pub(super) struct Asked {
     pub(super) head: request::Parts,
     pub(super) host: HeaderValue,
     pub(super) client: Client,
+    /// Whether it came over HTTP/2.
+    pub(super) http2: bool,
 }
 
 impl Asked {
@@ -28,7 +30,7 @@ impl Asked {
         if size_of(&head) > live.header_bytes {
             return Err(Stop::HeadTooLarge);
         }
-        let secure = peer.secure();
+        let (secure, http2) = (peer.secure(), head.version == Version::HTTP_2);
         canon::method(&head.method)?;
         let host = canon::host(&head.uri, &head.headers, secure)?;
         let target = canon::target(&head.uri, &head.method, plan.strictness)?;
@@ -39,7 +41,7 @@ impl Asked {
         head.version = Version::HTTP_11;
         head.extensions.clear();
         // Boxed: it is handed on from step to step.
-        let asked = Box::new(Self { head, host, client });
+        let asked = Box::new(Self { head, host, client, http2 });
         if peer.tls.as_ref().is_some_and(|tls| !tls.serves(canon::without_port(asked.host()))) {
             return Err(Stop::Misdirected);
         }

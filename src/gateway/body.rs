@@ -18,7 +18,8 @@ use crate::net::body::{BodyError, Paced};
 
 /// A request's body on its way to the origin. It tells the exchange, which cannot see it there, how it fares.
 pub(super) struct RequestBody {
-    inner: Option<Paced<Incoming>>,
+    /// None where there is none. Boxed, for nearly every request is one of those, and is handed on many times.
+    inner: Option<Box<Paced<Incoming>>>,
     upload: Rc<Upload>,
 }
 
@@ -72,10 +73,15 @@ impl Upload {
 }
 
 impl RequestBody {
-    /// The body and the view of how it fares, which `keeps` what is left of it.
-    pub(super) fn new(body: Paced<Incoming>, keeps: bool) -> (Self, Rc<Upload>) {
-        let upload = Rc::new(Upload { finished: Cell::new(body.is_end_stream()), keeps, ..Upload::default() });
-        (Self { inner: Some(body), upload: Rc::clone(&upload) }, upload)
+    /// The body, held to a pace, and the view of how it fares, which `keeps` what is left of it.
+    pub(super) fn new(
+        body: Incoming,
+        keeps: bool,
+        pace: impl FnOnce(Incoming) -> Paced<Incoming>,
+    ) -> (Self, Rc<Upload>) {
+        let none = body.is_end_stream();
+        let upload = Rc::new(Upload { finished: Cell::new(none), keeps, ..Upload::default() });
+        (Self { inner: (!none).then(|| Box::new(pace(body))), upload: Rc::clone(&upload) }, upload)
     }
 
     /// No body, for a repeated request that had none.
@@ -87,7 +93,7 @@ impl RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if self.upload.keeps && !self.upload.is_finished() {
-            *self.upload.rest.borrow_mut() = self.inner.take().map(Paced::into_inner);
+            *self.upload.rest.borrow_mut() = self.inner.take().map(|body| body.into_inner());
         }
     }
 }
@@ -99,7 +105,7 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self { inner, upload } = &mut *self;
         let Some(inner) = inner else { return Poll::Ready(None) };
-        let frame = Pin::new(&mut *inner).poll_frame(cx);
+        let frame = Pin::new(&mut **inner).poll_frame(cx);
         upload.wanting.set(frame.is_pending());
         let frame = std::task::ready!(frame);
         let ended = inner.is_end_stream();
@@ -121,11 +127,11 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.inner.as_ref().is_none_or(|body| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), |body| body.size_hint())
     }
 }
 
@@ -134,7 +140,8 @@ pub struct Outgoing {
     source: Source,
     /// The request's body, where some of it may be left at the end.
     upload: Option<Rc<Upload>>,
-    rest: Option<Rest>,
+    /// Boxed, for it is rare.
+    rest: Option<Box<Rest>>,
     record: Option<Box<Record>>,
 }
 
@@ -151,8 +158,8 @@ impl Rest {
     const BYTES: usize = 1024 * 1024;
     const TIME: Duration = Duration::from_secs(2);
 
-    fn new(body: Incoming) -> Self {
-        Self { body, budget: Self::BYTES, end: Box::pin(sleep(Self::TIME)) }
+    fn new(body: Incoming) -> Box<Self> {
+        Box::new(Self { body, budget: Self::BYTES, end: Box::pin(sleep(Self::TIME)) })
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {

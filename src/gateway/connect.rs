@@ -7,15 +7,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::service::{Service, Target};
-use crate::net::bell::{Bell, Silence};
-use crate::net::gather;
+use crate::net::bell::Bell;
+use crate::net::socket;
 
 /// Connects to `service`; the caller bounds the time. The connection is polled where `bell` is attended.
 pub(super) async fn connect(service: &Service, bell: &Bell) -> io::Result<Stream> {
@@ -27,7 +26,7 @@ pub(super) async fn connect(service: &Service, bell: &Bell) -> io::Result<Stream
     };
     tcp.set_nodelay(true)?;
     let look = Look::default();
-    let tcp = Tcp { stream: tcp, silence: Silence::under(bell.clone()), look: look.clone() };
+    let tcp = Tcp { socket: socket::Socket::new(tcp, bell.clone()), look: look.clone() };
     match &service.tls {
         None => Ok(Stream::new(Socket::Plain(tcp), look)),
         Some(tls) => {
@@ -65,20 +64,20 @@ impl Look {
 }
 
 struct Tcp {
-    stream: TcpStream,
-    silence: Silence,
+    socket: socket::Socket,
     look: Look,
 }
 
 impl Tcp {
     /// Reads what is there, if anything is.
     fn read_now(&self, buf: &mut ReadBuf<'_>) -> Option<io::Result<()>> {
-        let socket = SockRef::from(&self.stream);
-        if socket.peek(&mut [MaybeUninit::uninit()]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            return None;
-        }
-        let read = (&*socket).read(buf.initialize_unfilled());
-        Some(read.map(|count| buf.advance(count)))
+        self.socket.with(|socket| {
+            if socket.peek(&mut [MaybeUninit::uninit()]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return None;
+            }
+            let read = (&*socket).read(buf.initialize_unfilled());
+            Some(read.map(|count| buf.advance(count)))
+        })
     }
 }
 
@@ -115,14 +114,13 @@ impl AsyncRead for Tcp {
         {
             return Poll::Ready(read);
         }
-        let Self { stream, silence, .. } = &mut *self;
-        silence.or_ask(cx, |cx| Pin::new(stream).poll_read(cx, buf))
+        Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Tcp {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        Pin::new(&mut self.socket).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -130,19 +128,19 @@ impl AsyncWrite for Tcp {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        gather::poll_write(&mut self.stream, cx, bufs)
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Echo;
 impl Handler for Echo {
     type Body = Filled;
 
-    async fn handle(&self, _peer: &Rc<Peer>, request: Request<Incoming>) -> Response<Filled> {
+    async fn handle(self: Rc<Self>, _peer: Rc<Peer>, request: Request<Incoming>) -> Response<Filled> {
         let wish = match Wish::read(request.uri().query().unwrap_or_default()) {
             Ok(wish) => wish,
             Err(sentence) => return answer(StatusCode::BAD_REQUEST, "text/plain", Filled::with(sentence + "\n")),

@@ -39,19 +39,33 @@ pub(super) async fn forward(
     let limit = permit.route().body_limit;
     let Some(sent) = body.take_if(|body| fits(body, limit)) else { return Err(Stop::TooLarge) };
     let bodiless = sent.is_end_stream();
-    let sent = Paced::new(sent, outbound.body_idle, limit).at_least(outbound.body_rate, outbound.clock);
-    let (sent, upload) = RequestBody::new(sent, outbound.http2);
+    let (sent, upload) = RequestBody::new(sent, asked.http2, |body| {
+        Paced::new(body, outbound.body_idle, limit).at_least(outbound.body_rate, outbound.clock)
+    });
     let head = |asked| outbound.request(permit, asked, bodiless, service);
-    let (answer, lease) = exchange(pool, service, asked, head, sent, &upload).await.map_err(|error| {
-        *body = upload.rest();
-        match upload.failure() {
-            Some(UploadFailure::TooLarge) => Stop::TooLarge,
-            Some(UploadFailure::Stalled) => Stop::Stalled,
-            Some(UploadFailure::TooSlow) => Stop::TooSlow,
-            Some(UploadFailure::Broken) => Stop::Malformed(Malformed::Body),
-            None => Stop::Origin(error),
+    match exchange(pool, service, asked, head, sent, &upload).await {
+        Ok((answer, lease)) => answered(answer, lease, upload, service, outbound),
+        Err(error) => {
+            *body = upload.rest();
+            Err(match upload.failure() {
+                Some(UploadFailure::TooLarge) => Stop::TooLarge,
+                Some(UploadFailure::Stalled) => Stop::Stalled,
+                Some(UploadFailure::TooSlow) => Stop::TooSlow,
+                Some(UploadFailure::Broken) => Stop::Malformed(Malformed::Body),
+                None => Stop::Origin(error),
+            })
         }
-    })?;
+    }
+}
+
+/// The origin's answer as the client gets it.
+fn answered(
+    answer: Response<Incoming>,
+    lease: Lease,
+    upload: Rc<Upload>,
+    service: &Service,
+    outbound: &Outbound<'_>,
+) -> Result<Response<Outgoing>, Stop> {
     let (mut head, body) = answer.into_parts();
     // An origin may switch protocols only where that was asked for, and we never ask.
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -83,14 +97,12 @@ pub(super) struct Outbound<'a> {
     pub(super) body_idle: std::time::Duration,
     pub(super) body_rate: u64,
     pub(super) clock: &'a Clock,
-    /// Whether the request came over HTTP/2.
-    pub(super) http2: bool,
 }
 
 impl Outbound<'_> {
     /// The request as the origin gets it: HTTP/1.1, origin form, one Host, our words about who asks.
     fn request(&self, permit: &Permit<'_>, asked: Box<Asked>, bodiless: bool, service: &Service) -> Parts {
-        let Asked { mut head, host, client } = *asked;
+        let Asked { mut head, host, client, .. } = *asked;
         let headers = &mut head.headers;
         headers.reserve(OURS);
         if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) {

@@ -102,31 +102,23 @@ impl Gateway {
     async fn answer(
         &self,
         live: &Live,
-        peer: &Peer,
-        head: request::Parts,
+        mut asked: Box<Asked>,
         body: &mut Option<Incoming>,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, Stop> {
-        if !record.is_admitted() {
-            return Err(Stop::Overloaded);
-        }
         let generation = live.generation();
         let plan = &generation.plan;
-        let version = head.version;
-        let mut asked = Asked::new(head, peer, generation)?;
-        record.canonical(&asked.host, asked.client.address, asked.client.request_id.as_ref());
         let (permit, carrier) = self.permit(plan, &mut asked, record).await?;
         record.forwarded(&permit);
         let service = permit.route().service;
         let outbound = Outbound {
             identity: &live.identity,
             signer: plan.signers[service].as_ref(),
-            request_id: &record.id().clone(),
+            request_id: record.id(),
             carrier: carrier.as_ref(),
             body_idle: generation.body_idle,
             body_rate: generation.body_rate,
             clock: &live.ledger.clock,
-            http2: version == Version::HTTP_2,
         };
         let answer = forward(&permit, asked, body, &plan.services[service], &live.pools[service], &outbound).await?;
         record.answered();
@@ -170,27 +162,45 @@ impl Gateway {
 impl Handler for Gateway {
     type Body = Outgoing;
 
-    async fn handle(&self, peer: &Rc<Peer>, request: Request<Incoming>) -> Response<Outgoing> {
+    fn handle(
+        self: Rc<Self>,
+        peer: Rc<Peer>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Outgoing>> + 'static {
         let live = self.current.get();
         let (head, body) = request.into_parts();
-        let (to_head, version) = (head.method == Method::HEAD, head.version);
+        let (to_head, http2) = (head.method == Method::HEAD, head.version == Version::HTTP_2);
         let mut record = Record::begin(&live.ledger, self.ids.next(), peer.address.ip(), &head);
-        let mut body = Some(body);
-        let answer = match self.answer(&live, peer, head, &mut body, &mut record).await {
-            Ok(answer) => answer,
-            Err(stop) => {
+        let asked = ask(head, &peer, live.generation(), &mut record);
+        async move {
+            let mut body = Some(body);
+            let answer = match asked {
+                Ok(asked) => self.answer(&live, asked, &mut body, &mut record).await,
+                Err(stop) => Err(stop),
+            };
+            let answer = answer.unwrap_or_else(|stop| {
                 record.stopped(&stop);
                 let mut answer = refuse::answer(&stop, &live.generation().plan, &live.challenges, record.id().as_str());
                 answer.headers_mut().insert(X_REQUEST_ID, record.id().value().clone());
                 let answer = if to_head { refuse::without_body(answer) } else { answer };
                 // Over HTTP/1.1 the connection does so itself.
-                let rest = body.filter(|body| version == Version::HTTP_2 && !body.is_end_stream());
+                let rest = body.filter(|body| http2 && !body.is_end_stream());
                 answer.map(|answer| answer.reading(rest))
-            }
-        };
-        record.status(answer.status());
-        answer.map(|body| body.recorded(record))
+            });
+            record.status(answer.status());
+            answer.map(|body| body.recorded(record))
+        }
     }
+}
+
+/// The canonical request, where there is room for it.
+fn ask(head: request::Parts, peer: &Peer, live: &Generation, record: &mut Record) -> Result<Box<Asked>, Stop> {
+    if !record.is_admitted() {
+        return Err(Stop::Overloaded);
+    }
+    let asked = Asked::new(head, peer, live)?;
+    record.canonical(&asked.host, asked.client.address, asked.client.request_id.as_ref());
+    Ok(asked)
 }
 
 /// The settings of `[gateway]` as `config/default.toml` has them, for this floor's tests.

@@ -79,7 +79,7 @@ impl Admin {
 impl Handler for Admin {
     type Body = Full<Bytes>;
 
-    async fn handle(&self, _: &Rc<Peer>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn handle(self: Rc<Self>, _: Rc<Peer>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         self.answer(&request)
     }
 }

@@ -25,7 +25,8 @@ pub struct Paced<B> {
     limit: u64,
     passed: u64,
     state: State,
-    rate: Option<Rate>,
+    /// Boxed, for it is rare.
+    rate: Option<Box<Rate>>,
 }
 
 /// How fast a body must come, and how long it kept us waiting so far. A byte now and then is progress, so without this
@@ -56,7 +57,7 @@ impl<B: Body<Data = Bytes>> Paced<B> {
     #[must_use]
     pub fn at_least(mut self, bytes_per_second: u64, clock: &Clock) -> Self {
         let since = BootTime::from_nanos(0);
-        let rate = || Rate { bytes_per_second, clock: clock.clone(), since, waited: Duration::ZERO };
+        let rate = || Box::new(Rate { bytes_per_second, clock: clock.clone(), since, waited: Duration::ZERO });
         self.rate = (bytes_per_second > 0).then(rate);
         self
     }
@@ -180,7 +181,7 @@ impl<B> Paced<B> {
         if self.passed > self.limit {
             return Err(BodyError::TooLarge(self.limit));
         }
-        match &self.rate {
+        match self.rate.as_deref() {
             Some(Rate { bytes_per_second, waited, .. })
                 if *waited > self.idle
                     && u128::from(self.passed) * 1000 < waited.as_millis() * u128::from(*bytes_per_second) =>

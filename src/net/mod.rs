@@ -19,17 +19,19 @@ pub mod bell;
 pub mod body;
 pub mod config;
 pub mod drain;
-pub mod gather;
 pub mod listen;
 pub mod newest;
 pub mod peer;
+pub mod socket;
 pub mod tls;
 pub mod worker;
 
+mod answer;
 mod conn;
 mod door;
 mod frames;
 mod open;
+mod outbox;
 mod reaper;
 mod rest;
 mod serve;
@@ -54,8 +56,13 @@ pub trait Handler: 'static {
     /// The answer's body. `Unpin`, so that it can be wrapped without an allocation.
     type Body: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static;
 
-    /// Answers one request. The future is dropped where the client leaves before the answer's head.
-    fn handle(&self, peer: &Rc<Peer>, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>>;
+    /// Answers one request. The future is dropped where the client leaves before the answer's head. What needs no waiting is
+    /// best done before it is made: a future is moved about with room for all that it will ever hold at once.
+    fn handle(
+        self: Rc<Self>,
+        peer: Rc<Peer>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Self::Body>> + 'static;
 }
 
 #[cfg(test)]

@@ -5,19 +5,16 @@
 //! may be another.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
-use http::{Request, Response, Version};
-use http_body::{Body, Frame, SizeHint};
+use http::{Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -29,8 +26,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Handler;
+use super::answer::{Answering, FRAME};
 use super::config::Limits;
-use super::conn::{Conn, InFlight, Phase};
+use super::conn::{Conn, Phase};
 use super::frames::Counted;
 use super::peer::{Peer, TlsPeer};
 use super::rest::{Active, Readable, Rewound, Step, rest};
@@ -50,7 +48,7 @@ pub(super) enum Transport {
 
 /// What all connections of one worker share.
 pub(super) struct Serving<H> {
-    handler: H,
+    handler: Rc<H>,
     /// For connections to come.
     terms: RefCell<Rc<Spoken>>,
     handshakes: Turns,
@@ -73,7 +71,7 @@ impl Spoken {
 impl<H: Handler> Serving<H> {
     pub(super) fn new(handler: H, limits: Limits, metrics: Rc<Shard>) -> Rc<Self> {
         let terms = RefCell::new(Spoken::new(limits));
-        Rc::new(Self { handler, terms, handshakes: Turns::default(), metrics })
+        Rc::new(Self { handler: Rc::new(handler), terms, handshakes: Turns::default(), metrics })
     }
 
     /// Serves whoever connects from now on under these.
@@ -219,20 +217,11 @@ impl<H: Handler> Serving<H> {
         conn: &Rc<Conn>,
         peer: &Rc<Peer>,
         request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<Answer<H::Body>>, Infallible>> + use<H> {
+    ) -> Answering<impl Future<Output = Response<H::Body>> + use<H>> {
         let in_flight = conn.begin(!request.body().is_end_stream());
         conn.leave_after(self.terms.borrow().limits.connection_requests);
-        let (serving, peer) = (Rc::clone(self), Rc::clone(peer));
-        async move {
-            let http1 = request.version() != Version::HTTP_2;
-            let mut response = serving.handler.handle(&peer, request).await;
-            in_flight.offered(true);
-            if http1 && in_flight.is_last() {
-                // hyper says so by itself only where it learned of it before it wrote the head.
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(response.map(|body| Answer { body, in_flight, held: None }))
-        }
+        let answer = Rc::clone(&self.handler).handle(Rc::clone(peer), request);
+        Answering::new(answer, in_flight)
     }
 
     fn failed(&self, error: &hyper::Error) -> Closed {
@@ -243,52 +232,6 @@ impl<H: Handler> Serving<H> {
             }
             None => Closed::Broken,
         }
-    }
-}
-
-/// An answer's body; its request is in flight as long as it lives.
-struct Answer<B> {
-    body: B,
-    in_flight: InFlight,
-    /// The end of what the body gave last.
-    held: Option<Bytes>,
-}
-
-impl<B> Answer<B> {
-    /// What is handed over of `data` now. h2 takes whatever it is given and keeps it until the client takes it, and hyper
-    /// drops an answer whose end was handed over: a stream could then keep all of its last bytes waiting without being seen
-    /// to. So HTTP/2 gets no more than the last frame ahead of what the client has room for.
-    fn cut(&mut self, mut data: Bytes) -> Bytes {
-        if self.in_flight.is_stream() && data.len() > FRAME {
-            self.held = Some(data.split_off((data.len() - 1) / FRAME * FRAME));
-        }
-        data
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Body for Answer<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = match self.held.take() {
-            Some(held) => Poll::Ready(Some(Ok(Frame::data(held)))),
-            None => Pin::new(&mut self.body).poll_frame(cx),
-        };
-        // hyper asks for more only once the client has room for it.
-        self.in_flight.offered(frame.is_ready());
-        frame.map_ok(|frame| match frame.into_data() {
-            Ok(data) => Frame::data(self.cut(data)),
-            Err(other) => other,
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.held.is_none() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -353,9 +296,6 @@ fn http2(limits: &Limits, exec: LocalExec) -> http2::Builder<LocalExec> {
         .auto_date_header(true);
     builder
 }
-
-/// An HTTP/2 frame's payload, at most.
-const FRAME: usize = 16 * 1024;
 
 /// Throws away what the client still sends, for a while, where closing at once could lose the answer.
 async fn linger(mut stream: Watched, conn: &Conn, ended: Result<(), Closed>) -> Result<(), Closed> {

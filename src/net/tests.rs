@@ -44,7 +44,7 @@ struct Scripted {
 impl Handler for Scripted {
     type Body = Text;
 
-    async fn handle(&self, peer: &Rc<Peer>, request: Request<Incoming>) -> Response<Text> {
+    async fn handle(self: Rc<Self>, peer: Rc<Peer>, request: Request<Incoming>) -> Response<Text> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         match request.uri().path() {
             "/worker" => Response::new(Text::Once(Some(self.number.to_string().into()))),

@@ -10,27 +10,24 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::bell::Silence;
 use super::conn::Conn;
-use super::gather;
+use super::socket::Socket;
 
 /// The socket and its connection.
 #[derive(Debug)]
 pub(super) struct Watched {
-    stream: TcpStream,
+    socket: Socket,
     conn: Rc<Conn>,
-    silence: Silence,
 }
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, conn: Rc<Conn>) -> Self {
-        let silence = Silence::under(conn.bell().clone());
-        Self { stream, conn, silence }
+        Self { socket: Socket::new(stream, conn.bell().clone()), conn }
     }
 
     /// Ready once the socket may have something to read.
     pub(super) fn poll_socket(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_read_ready(cx).map(drop)
+        self.socket.poll_readable(cx)
     }
 
     fn mark<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -42,8 +39,7 @@ impl Watched {
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let Self { stream, silence, .. } = &mut *self;
-        let read = silence.or_ask(cx, |cx| Pin::new(stream).poll_read(cx, buf));
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
         if let Poll::Ready(Ok(())) = read {
             self.conn.on_read(buf.filled().len() - before);
         }
@@ -53,7 +49,7 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.mark(written)
     }
 
@@ -62,19 +58,20 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = gather::poll_write(&mut self.stream, cx, slices);
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
         self.mark(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.mark(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

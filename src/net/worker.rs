@@ -26,6 +26,7 @@ use super::door::{Door, Entered};
 use super::drain::{Drain, Stage};
 use super::listen::{AcceptError, BACKLOG, Listener, Listeners, Protocol, back_off, kernel_stall};
 use super::newest::{Follower, Newest};
+use super::outbox;
 use super::reaper::{self, Connections};
 use super::serve::{Serving, Transport};
 use super::tls::ServerTls;
@@ -212,6 +213,7 @@ fn run<H: Handler>(
             metrics: Rc::clone(&metrics),
             warned: Cell::new(None),
         });
+        tokio::task::spawn_local(outbox::run());
         let (mut accepting, mut sockets) = (JoinSet::new(), Vec::new());
         for Listener { socket, protocol } in listeners {
             let transport = match (protocol, &setup.tls) {
