@@ -129,14 +129,14 @@ impl Record {
         }
     }
 
-    /// It goes on to the origin now.
-    pub(super) fn forwarded(&mut self, permit: &Permit<'_>) {
+    /// It goes on to the origin; returns when, which is now.
+    pub(super) fn forwarded(&mut self, permit: &Permit<'_>) -> BootTime {
         self.decision = Decision::Allowed;
         self.reason = if permit.holder().is_some() { "permitted" } else { "open" };
         if let Some(told) = &mut self.told {
             told.account = permit.holder().and_then(|holder| holder.grant.account.clone());
         }
-        self.forwarded = Some(self.ledger.clock.boot());
+        *self.forwarded.insert(self.ledger.clock.boot())
     }
 
     /// The head of the origin's answer is there.

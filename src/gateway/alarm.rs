@@ -26,9 +26,14 @@ impl Alarm {
         Self { clock, timer: None, due: BootTime::from_nanos(0) }
     }
 
+    /// Goes off at `due`, and not before.
+    pub(super) fn set(&mut self, due: BootTime) {
+        self.due = due;
+    }
+
     /// Goes off in `span`, and not before.
-    pub(super) fn set(&mut self, span: Duration) {
-        self.due = self.clock.boot().plus(span);
+    pub(super) fn set_in(&mut self, span: Duration) {
+        self.set(self.clock.boot().plus(span));
     }
 
     /// Ready once it is due.
@@ -61,13 +66,13 @@ mod tests {
     async fn it_goes_off_when_it_is_due_also_where_it_was_set_for_sooner_before() {
         let mut alarm = Alarm::new(Clock::System);
         let (soon, late) = (Duration::from_millis(10), Duration::from_millis(60));
-        alarm.set(soon);
+        alarm.set_in(soon);
         assert!(alarm.poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
         // The timer knows only the first waker, so it is polled anew from here on.
         alarm.timer = None;
         for span in [soon, late, soon] {
             let begun = Clock::System.boot();
-            alarm.set(span);
+            alarm.set_in(span);
             poll_fn(|cx| alarm.poll(cx)).await;
             assert!(Clock::System.boot().since(begun) >= span);
         }

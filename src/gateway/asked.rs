@@ -1,6 +1,7 @@
 //! One canonical request: made once, from here on the only thing that is judged and forwarded.
 
-use http::{HeaderValue, Version, request};
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header, request};
 
 use super::Generation;
 use super::canon;
@@ -10,7 +11,6 @@ use super::refuse::Stop;
 use crate::net::Peer;
 
 /// The request as it will be judged and forwarded.
-#[derive(Clone)]
 pub(super) struct Asked {
     /// Method, canonical target in origin form, and clean headers.
     pub(super) head: request::Parts,
@@ -27,14 +27,17 @@ impl Asked {
     /// [`Stop::HeadTooLarge`], [`Stop::Malformed`] or [`Stop::Misdirected`].
     pub(super) fn new(mut head: request::Parts, peer: &Peer, live: &Generation) -> Result<Box<Self>, Stop> {
         let plan = &live.plan;
-        if size_of(&head) > live.header_bytes {
+        let (size, framed) = survey(&head);
+        if size > live.header_bytes {
             return Err(Stop::HeadTooLarge);
         }
         let (secure, http2) = (peer.secure(), head.version == Version::HTTP_2);
         canon::method(&head.method)?;
         let host = canon::host(&head.uri, &head.headers, secure)?;
         let target = canon::target(&head.uri, &head.method, plan.strictness)?;
-        canon::framing(&head.headers, head.version)?;
+        if framed {
+            canon::framing(&head.headers, head.version)?;
+        }
         let client = Client::of(peer, &head.headers, &live.trusted, live.client_header);
         clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
         head.uri = target.into();
@@ -55,9 +58,70 @@ impl Asked {
     }
 }
 
-/// A head's size as HTTP/1.1 writes it: request line, then `name: value` lines. For HTTP/2 it is the same request's.
-fn size_of(head: &request::Parts) -> usize {
+/// A permitted request that may have to be sent once more, in memory of its own. A clone would share the buffer that the
+/// request was read into, which the connection could then not use for the next one.
+pub(super) struct Kept {
+    method: Method,
+    client: Client,
+    http2: bool,
+    /// Target, host, and every header's name and value, each ended by a byte that none of them can hold.
+    text: Vec<u8>,
+}
+
+impl Kept {
+    pub(super) fn of(asked: &Asked) -> Self {
+        let Asked { head, host, client, http2 } = asked;
+        let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let mut text = Vec::with_capacity(USUAL);
+        let mut add = |part: &[u8]| {
+            text.extend_from_slice(part);
+            text.push(END);
+        };
+        add(target.as_bytes());
+        add(host.as_bytes());
+        for (name, value) in &head.headers {
+            add(name.as_str().as_bytes());
+            add(value.as_bytes());
+        }
+        let client = Client { request_id: None, ..client.clone() };
+        Self { method: head.method.clone(), client, http2: *http2, text }
+    }
+
+    /// The same request.
+    ///
+    /// # Errors
+    /// Never: it was one.
+    pub(super) fn asked(self) -> Result<Box<Asked>, http::Error> {
+        let mut parts = self.text.split(|byte| *byte == END);
+        let mut next = || parts.next().unwrap_or_default();
+        let target = PathAndQuery::try_from(next())?;
+        let host = HeaderValue::from_bytes(next())?;
+        let mut request = Request::builder().method(self.method).uri(Uri::from(target)).body(())?;
+        loop {
+            let (name, value) = (next(), next());
+            if name.is_empty() {
+                let (head, ()) = request.into_parts();
+                return Ok(Box::new(Asked { head, host, client: self.client, http2: self.http2 }));
+            }
+            request.headers_mut().append(HeaderName::from_bytes(name)?, HeaderValue::from_bytes(value)?);
+        }
+    }
+}
+
+/// What most requests fit in.
+const USUAL: usize = 512;
+
+/// No target, name or value has it (RFC 9110, 5.5).
+const END: u8 = 0;
+
+/// A head's size as HTTP/1.1 writes it: request line, then `name: value` lines; for HTTP/2 it is the same request's. And
+/// whether any of the lines frames a body.
+fn survey(head: &request::Parts) -> (usize, bool) {
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let lines = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    head.method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + lines.sum::<usize>()
+    let (mut size, mut framed) = (head.method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len(), false);
+    for (name, value) in &head.headers {
+        size += name.as_str().len() + value.len() + 4;
+        framed |= *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING;
+    }
+    (size, framed)
 }

@@ -93,17 +93,17 @@ pub(super) fn host(uri: &Uri, headers: &HeaderMap, secure: bool) -> Result<Heade
     if second.is_some() {
         return Err(Malformed::Host);
     }
+    if let (Some(line), None) = (line, uri.authority())
+        && is_canonical_host(line.as_bytes(), secure)
+    {
+        // As nearly every one is: no copy.
+        return Ok(line.clone());
+    }
     let from_line = line.map(|line| canonical_host(line.as_bytes(), secure)).transpose()?;
     let from_target = uri.authority().map(|target| canonical_host(target.as_str().as_bytes(), secure)).transpose()?;
     match (from_line, from_target) {
         (Some(line), Some(target)) if line != target => Err(Malformed::TwoHosts),
-        (Some(host), _) | (None, Some(host)) => {
-            // The value as it came, where it came canonical: no copy.
-            match line {
-                Some(line) if line.as_bytes() == host.as_bytes() => Ok(line.clone()),
-                _ => HeaderValue::from_str(&host).map_err(|_| Malformed::Host),
-            }
-        }
+        (Some(host), _) | (None, Some(host)) => HeaderValue::from_str(&host).map_err(|_| Malformed::Host),
         (None, None) => Err(Malformed::Host),
     }
 }
@@ -118,10 +118,10 @@ pub(super) fn without_port(host: &str) -> &str {
 
 fn canonical_host(raw: &[u8], secure: bool) -> Result<Cow<'_, str>, Malformed> {
     let text = std::str::from_utf8(raw).map_err(|_| Malformed::Host)?;
-    let own = if secure { 443 } else { 80 };
-    if is_canonical_host(text, own) {
+    if is_canonical_host(raw, secure) {
         return Ok(Cow::Borrowed(text));
     }
+    let own = own_port(secure);
     let authority: Authority = text.parse().map_err(|_| Malformed::Host)?;
     let (name, port) = (authority.host(), authority.port());
     let spelled = match name.strip_prefix('[') {
@@ -146,19 +146,26 @@ fn canonical_host(raw: &[u8], secure: bool) -> Result<Cow<'_, str>, Malformed> {
     Ok(canonical)
 }
 
-/// Whether this is a name in lower case, and no port or one that is not the scheme's `own`, as nearly every host is: it needs
+/// Whether this is a name in lower case, and no port or one that is not the scheme's own, as nearly every host is: it needs
 /// no parser to tell.
-fn is_canonical_host(text: &str, own: u16) -> bool {
-    let named = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-    let end = text.bytes().position(|byte| !named(byte)).unwrap_or(text.len());
-    let (name, rest) = text.split_at(end);
-    // The digits a number has: no sign and no leading zero.
-    let numbered = |port: &str| {
-        port.bytes().all(|digit| digit.is_ascii_digit())
-            && !port.starts_with('0')
-            && port.parse::<u16>().is_ok_and(|port| port != own)
+fn is_canonical_host(host: &[u8], secure: bool) -> bool {
+    let digits = host.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (name, port) = match host.split_at(host.len() - digits) {
+        ([name @ .., b':'], port) => (name, Some(port)),
+        _ => (host, None),
     };
-    !name.is_empty() && !name.ends_with('.') && (rest.is_empty() || rest.strip_prefix(':').is_some_and(numbered))
+    let named = |byte: u8| byte.is_ascii_lowercase() | byte.is_ascii_digit() | (byte == b'-') | (byte == b'.');
+    let plain = name.iter().fold(true, |so_far, byte| so_far & named(*byte));
+    // The digits a number has: no leading zero.
+    let numbered = |digits: &[u8]| {
+        let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u16>().ok());
+        digits.first() != Some(&b'0') && number.is_some_and(|number| number != own_port(secure))
+    };
+    plain && !name.is_empty() && !name.ends_with(b".") && port.is_none_or(numbered)
+}
+
+const fn own_port(secure: bool) -> u16 {
+    if secure { 443 } else { 80 }
 }
 
 /// The target as it will be forwarded: origin form, canonical path, query as it came.
@@ -210,14 +217,13 @@ pub(super) fn path(raw: &str, strictness: Strictness) -> Result<Cow<'_, str>, Ma
     Ok(canonical)
 }
 
-/// Whether a path has nothing but plain characters, and no segment that is empty or begins with a dot.
+/// Whether a path has nothing but plain characters, and no segment that is empty or begins with a dot. Both are looked at
+/// to the end, so that many bytes are looked at in one step.
 fn is_smooth(raw: &str) -> bool {
-    let mut after_slash = false;
-    raw.bytes().all(|byte| {
-        let fits = is_plain(byte) && !(after_slash && matches!(byte, b'/' | b'.'));
-        after_slash = byte == b'/';
-        fits
-    })
+    let raw = raw.as_bytes();
+    let pairs = raw.iter().zip(raw.get(1..).unwrap_or_default());
+    let rough = pairs.fold(false, |so_far, (a, b)| so_far | ((*a == b'/') & ((*b == b'/') | (*b == b'.'))));
+    !rough && raw.iter().fold(true, |so_far, byte| so_far & is_plain(*byte))
 }
 
 /// Whether a segment is `.` or `..`, or is one to an origin that reads a kept `%2F` as a slash or cuts at `;`, escaped or kept.

@@ -1,9 +1,11 @@
-//! The challenges of a refusal: `WWW-Authenticate` (RFC 9110, 11.6.1; RFC 6750, 3).
+//! The headers of a refusal, and its challenges among them: `WWW-Authenticate` (RFC 9110, 11.6.1; RFC 6750, 3).
 //!
 //! One field line a scheme, since several challenges in one are read wrongly by many. The same two on every path: which
 //! carriers a route takes is told to nobody without a key.
 
 use http::header::{self, HeaderMap, HeaderValue};
+
+use super::forward::X_REQUEST_ID;
 
 /// What a refusal asks of its client.
 #[derive(Clone, Copy, Debug)]
@@ -14,14 +16,14 @@ pub(super) enum Challenge {
     Error(&'static str),
 }
 
-/// The challenges of one realm. Those of most refusals are written once a worker: a flood of invented keys is answered
-/// with nothing but copies of references.
+/// The headers that refusals begin with, under one realm. Those of most refusals are made once a worker: a flood of invented
+/// keys is answered with copies.
 #[derive(Debug)]
 pub(super) struct Challenges {
     realm: String,
-    bearer: HeaderValue,
-    invalid_token: HeaderValue,
-    token: HeaderValue,
+    none: HeaderMap,
+    plain: HeaderMap,
+    invalid_token: HeaderMap,
 }
 
 impl Challenges {
@@ -29,23 +31,37 @@ impl Challenges {
     pub(super) fn new(realm: &str) -> Self {
         Self {
             realm: realm.to_owned(),
-            bearer: line("Bearer", realm, ""),
-            invalid_token: line("Bearer", realm, &error("invalid_token")),
-            token: line("Token", realm, ""),
+            none: common(),
+            plain: challenged(realm, ""),
+            invalid_token: challenged(realm, &error("invalid_token")),
         }
     }
 
-    /// Adds the lines of `challenge`, with what else is to be said of its error.
-    pub(super) fn add(&self, headers: &mut HeaderMap, challenge: Challenge, more: &str) {
-        let bearer = match challenge {
-            Challenge::None => return,
-            Challenge::Plain => self.bearer.clone(),
+    /// A refusal's headers with the lines of `challenge`, and what else is to be said of its error. All of them have room
+    /// for [`X_REQUEST_ID`], which is to be set.
+    pub(super) fn headers(&self, challenge: Challenge, more: &str) -> HeaderMap {
+        match challenge {
+            Challenge::None => self.none.clone(),
+            Challenge::Plain => self.plain.clone(),
             Challenge::Error("invalid_token") if more.is_empty() => self.invalid_token.clone(),
-            Challenge::Error(code) => line("Bearer", &self.realm, &(error(code) + more)),
-        };
-        headers.append(header::WWW_AUTHENTICATE, bearer);
-        headers.append(header::WWW_AUTHENTICATE, self.token.clone());
+            Challenge::Error(code) => challenged(&self.realm, &(error(code) + more)),
+        }
     }
+}
+
+fn common() -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(6);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_REQUEST_ID, HeaderValue::from_static(""));
+    headers
+}
+
+fn challenged(realm: &str, parameters: &str) -> HeaderMap {
+    let mut headers = common();
+    headers.append(header::WWW_AUTHENTICATE, line("Bearer", realm, parameters));
+    headers.append(header::WWW_AUTHENTICATE, line("Token", realm, ""));
+    headers
 }
 
 fn error(code: &str) -> String {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::headers::{is_plain, is_reserved};
@@ -70,10 +70,15 @@ pub(super) fn take(headers: &mut HeaderMap, carriers: &[Carrier]) -> Result<Cred
         Some(_) => Err(Refusal::CredentialAmbiguous),
     };
     if carriers.iter().any(|carrier| matches!(carrier, Carrier::Token | Carrier::Bearer))
-        && let Some(credential) = from_authorization(headers, carriers)?
+        && let Ok(Entry::Occupied(line)) = headers.try_entry(header::AUTHORIZATION)
     {
-        headers.remove(header::AUTHORIZATION);
-        keep(credential)?;
+        if line.iter().nth(1).is_some() {
+            return Err(Refusal::CredentialAmbiguous);
+        }
+        if let Some(credential) = from_authorization(line.get(), carriers)? {
+            line.remove();
+            keep(credential)?;
+        }
     }
     for carrier in carriers {
         let Carrier::Header(name) = carrier else { continue };
@@ -116,8 +121,7 @@ pub(super) fn strip_minted(headers: &mut HeaderMap) {
     }
 }
 
-fn from_authorization(headers: &HeaderMap, carriers: &[Carrier]) -> Result<Option<Credential>, Refusal> {
-    let Some(value) = single(headers, &header::AUTHORIZATION)? else { return Ok(None) };
+fn from_authorization(value: &HeaderValue, carriers: &[Carrier]) -> Result<Option<Credential>, Refusal> {
     let (scheme, secret) = split_scheme(value.as_bytes());
     let carrier = if scheme.eq_ignore_ascii_case(b"token") {
         Carrier::Token
@@ -131,13 +135,16 @@ fn from_authorization(headers: &HeaderMap, carriers: &[Carrier]) -> Result<Optio
     }
     match secret {
         b"" => Err(Refusal::KeyRequired),
-        secret if is_visible(secret) && !secret.contains(&b',') => {
-            Ok(Some(Credential { carrier, secret: Secret::new(secret) }))
-        }
+        secret if is_one(secret) => Ok(Some(Credential { carrier, secret: Secret::new(secret) })),
         // One token, no list and no parameters: anything else could be read in two ways.
         secret if secret.iter().any(|byte| matches!(byte, b' ' | b'\t' | b',')) => Err(Refusal::CredentialAmbiguous),
         _ => Err(Refusal::KeyInvalid(Invalid::Malformed)),
     }
+}
+
+/// Whether it is visible, and no list.
+fn is_one(secret: &[u8]) -> bool {
+    is_visible(secret) & secret.iter().fold(true, |so_far, byte| so_far & (*byte != b','))
 }
 
 /// The scheme and what follows it, without the spaces around.

@@ -9,7 +9,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use super::access::RequestId;
-use super::asked::Asked;
+use super::asked::{Asked, Kept};
 use super::authorize::Permit;
 use super::body::{Outgoing, RequestBody, Upload, UploadFailure};
 use super::canon::Malformed;
@@ -19,7 +19,7 @@ use super::origin::{Broken, Lease, OriginError, Pool};
 use super::refuse::Stop;
 use super::service::Service;
 use super::sign::Signer;
-use crate::clock::Clock;
+use crate::clock::{BootTime, Clock};
 use crate::net::body::{Paced, fits};
 use crate::telemetry::label::OriginEvent;
 
@@ -43,7 +43,7 @@ pub(super) async fn forward(
         Paced::new(body, outbound.body_idle, limit).at_least(outbound.body_rate, outbound.clock)
     });
     let head = |asked| outbound.request(permit, asked, bodiless, service);
-    match exchange(pool, service, asked, head, sent, &upload).await {
+    match exchange(pool, service, asked, head, sent, &upload, outbound.at).await {
         Ok((answer, lease)) => answered(answer, lease, upload, service, outbound),
         Err(error) => {
             *body = upload.rest();
@@ -97,6 +97,8 @@ pub(super) struct Outbound<'a> {
     pub(super) body_idle: std::time::Duration,
     pub(super) body_rate: u64,
     pub(super) clock: &'a Clock,
+    /// When it goes on.
+    pub(super) at: BootTime,
 }
 
 impl Outbound<'_> {
@@ -152,19 +154,20 @@ async fn exchange(
     head: impl Fn(Box<Asked>) -> Parts,
     body: RequestBody,
     upload: &Rc<Upload>,
+    now: BootTime,
 ) -> Result<(Response<Incoming>, Lease), OriginError> {
     let repeatable = service.retry && upload.is_finished() && is_idempotent(&asked.head.method);
-    let mut lease = pool.take(!repeatable).await?;
+    let mut lease = pool.take(now, !repeatable).await?;
     let may_retry = service.retry && lease.reused;
-    let repeat = (repeatable && lease.reused).then(|| asked.clone());
+    let kept = (repeatable && lease.reused).then(|| Kept::of(&asked));
     let broken = match lease.exchange(Request::from_parts(head(asked), body), upload).await {
         Ok(answer) => return Ok((answer, lease)),
         Err(broken) => broken,
     };
     drop(lease);
-    let (error, again) = match (broken, repeat) {
+    let (error, again) = match (broken, kept.map(Kept::asked)) {
         (Broken::Unsent(error, request), _) if may_retry => (error, *request),
-        (Broken::Sent(OriginError::NotAnswered), Some(asked)) => {
+        (Broken::Sent(OriginError::NotAnswered), Some(Ok(asked))) => {
             (OriginError::NotAnswered, Request::from_parts(head(asked), RequestBody::none(upload)))
         }
         (Broken::Sent(error) | Broken::Unsent(error, _), _) => return Err(error),

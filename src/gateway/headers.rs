@@ -20,6 +20,8 @@ pub(super) struct Identity {
     pub(super) permissions: HeaderName,
     /// Whether any service is sent signatures, so that a client may send none.
     signed: bool,
+    /// Which lengths the names have, a bit each: most other names are told apart by that.
+    lengths: u64,
 }
 
 impl Identity {
@@ -45,7 +47,11 @@ impl Identity {
         read("kind", &names.kind);
         read("permissions", &names.permissions);
         match <[HeaderName; 5]>::try_from(taken) {
-            Ok([account, user, key, kind, permissions]) => Ok(Self { account, user, key, kind, permissions, signed }),
+            Ok(names) => {
+                let lengths = names.iter().fold(0, |lengths, name| lengths | bit_of(name.as_str()));
+                let [account, user, key, kind, permissions] = names;
+                Ok(Self { account, user, key, kind, permissions, signed, lengths })
+            }
             Err(_) => Err(flaws),
         }
     }
@@ -61,6 +67,7 @@ impl Identity {
             kind: copy(&self.kind),
             permissions: copy(&self.permissions),
             signed: self.signed,
+            lengths: self.lengths,
         }
     }
 
@@ -70,8 +77,15 @@ impl Identity {
     }
 
     fn contains(&self, name: &HeaderName) -> bool {
-        self.names().contains(&name) || (self.signed && is_signature(name.as_str()))
+        let text = name.as_str();
+        let may_be = self.lengths & bit_of(text) != 0;
+        (may_be && self.names().contains(&name)) || (self.signed && is_signature(text))
     }
+}
+
+/// The bit for a name's length; the last one is for all that are longer.
+fn bit_of(name: &str) -> u64 {
+    1 << name.len().min(63)
 }
 
 /// Whether `name` means something to HTTP or to forwarding, so that nothing of ours may be called so.
@@ -137,12 +151,14 @@ fn named_by_connection(
 
 /// Cleans an answer's headers of what belongs to the origin's connection.
 pub(super) fn clean_answer(headers: &mut HeaderMap) {
-    let mut doomed: SmallVec<[HeaderName; 4]> = SmallVec::new();
-    for line in headers.get_all(header::CONNECTION) {
-        let named = options(line).filter_map(|option| HeaderName::from_bytes(option).ok());
-        doomed.extend(named.filter(|name| !is_untouchable(name.as_str())));
+    let mut doomed: SmallVec<[HeaderName; 4]> =
+        headers.keys().filter(|name| is_of_connection(name.as_str())).cloned().collect();
+    if doomed.contains(&header::CONNECTION) {
+        for line in headers.get_all(header::CONNECTION) {
+            let named = options(line).filter_map(|option| HeaderName::from_bytes(option).ok());
+            doomed.extend(named.filter(|name| !is_untouchable(name.as_str())));
+        }
     }
-    doomed.extend(headers.keys().filter(|name| is_of_connection(name.as_str())).cloned());
     for name in doomed {
         headers.remove(name);
     }
@@ -168,8 +184,18 @@ fn is_ours(name: &HeaderName, identity: &Identity) -> bool {
 /// Whether a name can be read in one way only. To CGI-like origins `_` is `-`, to some every other sign is, so such a name may
 /// alias one of ours, a route's account, or a framing.
 pub(super) fn is_plain(name: &HeaderName) -> bool {
-    name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    name.as_str().bytes().fold(true, |so_far, byte| so_far & PLAIN[usize::from(byte)])
 }
+
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'-';
+        byte += 1;
+    }
+    plain
+};
 
 fn options(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|option| !option.is_empty())

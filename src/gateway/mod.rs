@@ -109,7 +109,7 @@ impl Gateway {
         let generation = live.generation();
         let plan = &generation.plan;
         let (permit, carrier) = self.permit(plan, &mut asked, record).await?;
-        record.forwarded(&permit);
+        let at = record.forwarded(&permit);
         let service = permit.route().service;
         let outbound = Outbound {
             identity: &live.identity,
@@ -119,6 +119,7 @@ impl Gateway {
             body_idle: generation.body_idle,
             body_rate: generation.body_rate,
             clock: &live.ledger.clock,
+            at,
         };
         let answer = forward(&permit, asked, body, &plan.services[service], &live.pools[service], &outbound).await?;
         record.answered();

@@ -83,6 +83,8 @@ pub(super) struct Pool {
     shard: Rc<Shard>,
     /// Newest last.
     idle: RefCell<Vec<(Box<Link>, BootTime)>>,
+    /// When somebody last looked at the clock for it, a sweep or a request: exact enough for how long a connection rests.
+    time: Cell<BootTime>,
     open: Cell<usize>,
     waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
     /// Whether a reload has left its service out: nothing is kept any more.
@@ -103,8 +105,9 @@ struct Link {
 
 impl Pool {
     pub(super) fn new(service: Arc<Service>, series: ServiceSeries, clock: Clock, shard: Rc<Shard>) -> Rc<Self> {
+        let time = Cell::new(clock.boot());
         let (idle, open, waiting, queued) = (RefCell::default(), Cell::new(0), RefCell::default(), Cell::new(0));
-        Rc::new(Self { service, series, clock, shard, idle, open, waiting, queued, retired: Cell::new(false) })
+        Rc::new(Self { service, series, clock, shard, idle, time, open, waiting, queued, retired: Cell::new(false) })
     }
 
     /// Whether its connections are what this service wants.
@@ -129,20 +132,21 @@ impl Pool {
         self.shard.origin(self.series, event);
     }
 
-    /// A connection to use: a kept one that is still alive, else a new one, else the next that comes free. A request that
-    /// cannot be repeated has a kept one looked at `closely`, for one more system call.
-    pub(super) async fn take(self: &Rc<Self>, closely: bool) -> Result<Lease, OriginError> {
-        match self.reused(closely) {
+    /// A connection to use from `now` on: a kept one that is still alive, else a new one, else the next that comes free. A
+    /// request that cannot be repeated has a kept one looked at `closely`, for one more system call.
+    pub(super) async fn take(self: &Rc<Self>, now: BootTime, closely: bool) -> Result<Lease, OriginError> {
+        match self.reused(now, closely) {
             Some(lease) => Ok(lease),
             // Boxed: a request that needs none of it does not carry it along.
             None => Box::pin(self.opened(closely)).await,
         }
     }
 
-    fn reused(self: &Rc<Self>, closely: bool) -> Option<Lease> {
+    fn reused(self: &Rc<Self>, now: BootTime, closely: bool) -> Option<Lease> {
+        self.time.set(now);
         let link = self.kept(closely)?;
         self.count(OriginEvent::Reused);
-        Some(Lease { link, pool: Rc::clone(self), reused: true })
+        Some(Lease { link, pool: Rc::clone(self), taken: now, reused: true })
     }
 
     async fn opened(self: &Rc<Self>, closely: bool) -> Result<Lease, OriginError> {
@@ -158,7 +162,7 @@ impl Pool {
             }
             let waited = now.since(*waits_since.get_or_insert(now));
             self.wait(self.service.connect.saturating_sub(waited)).await?;
-            if let Some(lease) = self.reused(closely) {
+            if let Some(lease) = self.reused(self.clock.boot(), closely) {
                 return Ok(lease);
             }
         }
@@ -180,7 +184,7 @@ impl Pool {
             Err(OriginError::ConnectTimedOut) => OriginEvent::TimedOut,
             Err(_) => OriginEvent::Failed,
         });
-        Ok(Some(Lease { link: opened?, pool: Rc::clone(self), reused: false }))
+        Ok(Some(Lease { link: opened?, pool: Rc::clone(self), taken: self.clock.boot(), reused: false }))
     }
 
     async fn open(&self, slot: Slot) -> Result<Box<Link>, OriginError> {
@@ -199,7 +203,7 @@ impl Pool {
     fn kept(&self, closely: bool) -> Option<Box<Link>> {
         loop {
             let (mut link, since) = self.idle.borrow_mut().pop()?;
-            let rested = self.clock.boot().since(since);
+            let rested = self.time.get().since(since);
             if rested < self.service.keepalive_idle && link.is_alive(closely) {
                 return Some(link);
             }
@@ -220,7 +224,7 @@ impl Pool {
             return;
         }
         link.bell.rest();
-        self.idle.borrow_mut().push((link, self.clock.boot()));
+        self.idle.borrow_mut().push((link, self.time.get()));
         self.wake_one();
     }
 
@@ -235,6 +239,7 @@ impl Pool {
     /// Drops kept connections that are too old or that the origin closed. Called every second or so.
     pub(super) fn sweep(&self) {
         let now = self.clock.boot();
+        self.time.set(now);
         let limit = self.service.keepalive_idle;
         let old = {
             let mut idle = self.idle.borrow_mut();
@@ -330,6 +335,7 @@ impl Drop for Slot {
 pub(super) struct Lease {
     link: Box<Link>,
     pool: Rc<Pool>,
+    taken: BootTime,
     /// Whether it has served before, so that the origin may be closing it right now.
     pub(super) reused: bool,
 }
@@ -352,7 +358,7 @@ impl Lease {
         let limit = self.pool.service.response_header.max(Duration::from_millis(1));
         let Link { sender, connection, bell, alarm, .. } = &mut *self.link;
         let mut answer = pin!(sender.try_send_request(request));
-        alarm.set(limit);
+        alarm.set(self.taken.plus(limit));
         let (mut moved, mut open) = (upload.moved(), true);
         poll_fn(|cx| {
             bell.attend(cx, ROUNDS, |cx| {
@@ -367,7 +373,7 @@ impl Lease {
                         return Poll::Ready(Err(Broken::Sent(OriginError::AnswerTimedOut)));
                     }
                     moved = upload.moved();
-                    alarm.set(limit);
+                    alarm.set_in(limit);
                 }
                 Poll::Pending
             })

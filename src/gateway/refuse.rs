@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 
 use super::body::Outgoing;
@@ -226,13 +226,10 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
 /// The answer to a request that goes no further.
 pub(super) fn answer(stop: &Stop, plan: &Plan, challenges: &Challenges, request_id: &str) -> Response<Outgoing> {
     let face = face_of(stop, plan.mismatch);
-    let mut headers = HeaderMap::with_capacity(6);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut headers = challenges.headers(face.challenge, &more(stop));
     if face.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    challenges.add(&mut headers, face.challenge, &more(stop));
     let mut answer = Response::new(Outgoing::whole(body(stop, &face, plan.verbose_refusals, request_id)));
     *answer.status_mut() = face.status;
     *answer.headers_mut() = headers;

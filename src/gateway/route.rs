@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, Method};
+use memchr::memchr2;
 use percent_encoding::percent_decode_str;
 
 use super::canon::{Malformed, without_port};
@@ -154,9 +155,10 @@ impl Route {
             None => Ok(None),
             Some(Place::Segment(at)) => Ok(segments(path).nth(*at).map(decoded)),
             Some(Place::After(name)) => {
-                if !path.bytes().any(|byte| matches!(byte, b'%' | b';')) {
+                if memchr2(b'%', b';', path.as_bytes()).is_none() {
                     // It reads in one way only, and as it stands.
-                    return the_same(after(|part| part.eq_ignore_ascii_case(name), path).map(Cow::Borrowed));
+                    let is_named = |part: &str| part == name || part.eq_ignore_ascii_case(name);
+                    return the_same(after(is_named, path).map(Cow::Borrowed));
                 }
                 let is_named = |part: &str| decoded(part).eq_ignore_ascii_case(name);
                 let other = read_otherwise(path);

@@ -119,10 +119,10 @@ pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     let mut rest = Some(path).filter(|path| !path.is_empty());
-    // Segments are short: a plain loop finds their end before `str::split` has set up its search.
+    // Segments are short: a plain loop finds their end before a search has begun.
     std::iter::from_fn(move || {
         let path = rest?;
-        let end = path.bytes().position(|byte| byte == b'/');
+        let end = path.as_bytes().iter().position(|byte| *byte == b'/');
         rest = end.map(|end| &path[end + 1..]);
         Some(end.map_or(path, |end| &path[..end]))
     })

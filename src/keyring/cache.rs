@@ -100,14 +100,11 @@ impl Cache {
         self.shelf(shelf).invalidate(digest);
     }
 
-    /// About how many are remembered.
+    /// How many are remembered. moka counts what it has seen to, so it is made to see to everything first.
     pub(super) fn entries(&self, shelf: Shelf) -> u64 {
-        self.shelf(shelf).entry_count()
-    }
-
-    /// Has the count of living keys be exact just now.
-    pub(super) fn settle(&self) {
-        self.live.run_pending_tasks();
+        let shelf = self.shelf(shelf);
+        shelf.run_pending_tasks();
+        shelf.entry_count()
     }
 
     const fn shelf(&self, shelf: Shelf) -> &Segments {

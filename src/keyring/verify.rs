@@ -129,15 +129,14 @@ impl Shared {
         None
     }
 
-    /// What is remembered of a digest. Living keys first, for they are asked for most; then whether it is any secret's, so that
-    /// invented ones cost neither a look-up nor a place.
+    /// What is remembered of a digest. First whether it is any secret's: an invented one then costs neither a look-up nor a
+    /// place, and no cache counts that it was asked for. Then living keys, for they are asked for most.
     #[inline]
     fn remembered(&self, digest: &Digest) -> Option<(Entry, Shelf)> {
-        let living = self.cache.get(digest, Shelf::Live);
-        living
-            .or_else(|| self.known.lacks(digest).then_some((Entry::UNMADE, Shelf::Unknown)))
-            .or_else(|| self.cache.get(digest, Shelf::Refused))
-            .or_else(|| self.cache.get(digest, Shelf::Unknown))
+        if self.known.lacks(digest) {
+            return Some((Entry::UNMADE, Shelf::Unknown));
+        }
+        [Shelf::Live, Shelf::Refused, Shelf::Unknown].into_iter().find_map(|shelf| self.cache.get(digest, shelf))
     }
 
     /// The verdict now: time passes for remembered keys too.

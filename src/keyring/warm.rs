@@ -112,7 +112,6 @@ impl Shared {
                 place = next;
             }
         }
-        self.cache.settle();
         let took = self.clock.boot().since(began);
         tracing::info!(count, took_ms = took.as_millis(), "keys are remembered");
     }

@@ -25,7 +25,7 @@ use super::bell::Bell;
 const SMALL: usize = 2048;
 
 /// So many writes are sent at once, whoever else is ready.
-const MANY: usize = 32;
+const MANY: usize = 64;
 
 thread_local! {
     /// A thread is a worker, or has no outbox.
@@ -57,7 +57,8 @@ pub(super) async fn run() {
 }
 
 fn send_all() {
-    let (letters, bytes) = OUTBOX.with_borrow_mut(|outbox| (std::mem::take(&mut outbox.letters), std::mem::take(&mut outbox.bytes)));
+    let (letters, bytes) =
+        OUTBOX.with_borrow_mut(|outbox| (std::mem::take(&mut outbox.letters), std::mem::take(&mut outbox.bytes)));
     let (mut letters, mut bytes) = (letters, bytes);
     for Letter { to, bytes: range } in letters.drain(..) {
         to.waiting.set(to.waiting.get() - 1);
@@ -95,11 +96,7 @@ impl Line {
     }
 
     /// As [`AsyncWrite::poll_write_vectored`]; what is small waits for the end of the turn.
-    pub(super) fn poll_write(
-        self: &Rc<Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_write(self: &Rc<Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let size = slices.iter().map(|slice| slice.len()).sum();
         if size <= SMALL && self.left.borrow().is_empty() && self.post(slices, size) {
             return Poll::Ready(Ok(size));

@@ -62,7 +62,7 @@ impl ServerTls {
         files: impl Iterator<Item = (&'a CertificateFiles, &'a str)>,
         key: &str,
     ) -> Result<Self, Vec<Flaw>> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let mut certificates = Certificates::default();
         let mut flaws = Vec::new();
         for (files, key) in files {
@@ -84,13 +84,25 @@ impl ServerTls {
     }
 }
 
+/// aws-lc-rs, with AES-128 before AES-256 as browsers have it: both are out of reach, and the shorter key comes with SHA-256,
+/// which processors have instructions for, where SHA-384 costs a tenth of a handshake.
+fn provider() -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| {
+        let suite = suite.suite().as_str().unwrap_or_default();
+        // TLS 1.3 stays before TLS 1.2.
+        (!suite.starts_with("TLS13"), !suite.contains("AES_128"))
+    });
+    provider
+}
+
 fn server_config(provider: Arc<CryptoProvider>, shown: Arc<Shown>) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(shown);
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
-    // Our order of suites, strongest first, and not what an old or tampered client would rather have.
+    // Our order of suites, and not what an old or tampered client would rather have.
     config.ignore_client_order = true;
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -154,7 +154,6 @@ async fn no_more_look_ups_than_may_be_are_in_the_store_at_one_time() {
 impl Ring {
     /// All living keys are still remembered.
     async fn all_alive(&self) {
-        self.keyring.shared.cache.settle();
         assert_eq!(self.keyring.stats().live_entries, LIVING as u64);
     }
 }
