@@ -6,31 +6,28 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
+pub(super) use self::exchange::{Broken, Lease, OriginBody};
 use super::alarm::Alarm;
-use super::body::{RequestBody, Upload};
+use super::body::RequestBody;
 use super::connect::{Look, Stream, connect};
 use super::service::Service;
 use crate::clock::{BootTime, Clock};
 use crate::net::bell::Bell;
 use crate::telemetry::label::OriginEvent;
 use crate::telemetry::metrics::{ServiceSeries, Shard};
+
+mod exchange;
 
 /// Why an origin gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +143,7 @@ impl Pool {
         self.time.set(now);
         let link = self.kept(closely)?;
         self.count(OriginEvent::Reused);
-        Some(Lease { link, pool: Rc::clone(self), taken: now, reused: true })
+        Some(Lease::new(link, self, now, true))
     }
 
     async fn opened(self: &Rc<Self>, closely: bool) -> Result<Lease, OriginError> {
@@ -184,7 +181,7 @@ impl Pool {
             Err(OriginError::ConnectTimedOut) => OriginEvent::TimedOut,
             Err(_) => OriginEvent::Failed,
         });
-        Ok(Some(Lease { link: opened?, pool: Rc::clone(self), taken: self.clock.boot(), reused: false }))
+        Ok(Some(Lease::new(opened?, self, self.clock.boot(), false)))
     }
 
     async fn open(&self, slot: Slot) -> Result<Box<Link>, OriginError> {
@@ -328,149 +325,6 @@ impl Drop for Slot {
         }
         self.pool.open.set(self.pool.open.get() - 1);
         self.pool.wake_one();
-    }
-}
-
-/// A connection in use by one exchange. Dropped, it closes.
-pub(super) struct Lease {
-    link: Box<Link>,
-    pool: Rc<Pool>,
-    taken: BootTime,
-    /// Whether it has served before, so that the origin may be closing it right now.
-    pub(super) reused: bool,
-}
-
-/// Why an exchange gave no answer, and the request where it was certainly not sent.
-pub(super) enum Broken {
-    Sent(OriginError),
-    Unsent(OriginError, Box<Request<RequestBody>>),
-}
-
-impl Lease {
-    /// Sends `request` and waits for the head of its answer, at most `response_header` from the last byte it sent. A
-    /// client that stops sending has a time-out of its own, in its body.
-    pub(super) async fn exchange(
-        &mut self,
-        request: Request<RequestBody>,
-        upload: &Upload,
-    ) -> Result<Response<Incoming>, Broken> {
-        // Not zero, which would have the loop below never wait.
-        let limit = self.pool.service.response_header.max(Duration::from_millis(1));
-        let Link { sender, connection, bell, alarm, .. } = &mut *self.link;
-        let mut answer = pin!(sender.try_send_request(request));
-        alarm.set(self.taken.plus(limit));
-        let (mut moved, mut open) = (upload.moved(), true);
-        poll_fn(|cx| {
-            bell.attend(cx, ROUNDS, |cx| {
-                if open && Pin::new(&mut *connection).poll(cx).is_ready() {
-                    open = false;
-                }
-                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                    return Poll::Ready(answer.map_err(Broken::from));
-                }
-                while alarm.poll(cx).is_ready() {
-                    if upload.moved() == moved && !upload.is_wanting() {
-                        return Poll::Ready(Err(Broken::Sent(OriginError::AnswerTimedOut)));
-                    }
-                    moved = upload.moved();
-                    alarm.set_in(limit);
-                }
-                Poll::Pending
-            })
-        })
-        .await
-    }
-
-    /// The answer's body, which keeps the connection for the next exchange once it ended.
-    pub(super) fn body(self, inner: Incoming, upload: Rc<Upload>) -> OriginBody {
-        OriginBody { inner, ended: false, exchange: Some((self, upload)) }
-    }
-}
-
-impl From<TrySendError<Request<RequestBody>>> for Broken {
-    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
-        let request = error.take_message();
-        let error = error.into_error();
-        let cause = if error.is_closed() || error.is_canceled() || error.is_incomplete_message() || is_reset(&error) {
-            OriginError::NotAnswered
-        } else if error.is_parse_too_large() {
-            OriginError::HeadTooLarge
-        } else {
-            OriginError::Broken(error)
-        };
-        match request {
-            Some(request) => Self::Unsent(cause, Box::new(request)),
-            None => Self::Sent(cause),
-        }
-    }
-}
-
-/// An origin that closes with bytes of ours unread makes its kernel say so by a reset.
-fn is_reset(error: &hyper::Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset)
-}
-
-/// An answer's body. It polls the connection it comes from.
-pub(super) struct OriginBody {
-    inner: Incoming,
-    ended: bool,
-    exchange: Option<(Lease, Rc<Upload>)>,
-}
-
-impl Body for OriginBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = &mut *self;
-        let mut closed = false;
-        let mut frame = match &mut this.exchange {
-            None => Pin::new(&mut this.inner).poll_frame(cx),
-            Some((lease, _)) => {
-                let Link { connection, bell, .. } = &mut *lease.link;
-                bell.attend(cx, ROUNDS, |cx| {
-                    let frame = Pin::new(&mut this.inner).poll_frame(cx);
-                    if frame.is_ready() || closed {
-                        return frame;
-                    }
-                    closed = Pin::new(&mut *connection).poll(cx).is_ready();
-                    Pin::new(&mut this.inner).poll_frame(cx)
-                })
-            }
-        };
-        if closed {
-            this.exchange = None;
-            // Nobody rings the bell from here on.
-            frame = if frame.is_pending() { Pin::new(&mut this.inner).poll_frame(cx) } else { frame };
-        }
-        if let Poll::Ready(None) = frame {
-            this.ended = true;
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-impl Drop for OriginBody {
-    /// Keeps the connection only where both bodies reached their end; anything else could leave bytes of this exchange
-    /// to be read as the next one's.
-    fn drop(&mut self) {
-        let whole = self.ended || self.inner.is_end_stream();
-        if let Some((lease, upload)) = self.exchange.take()
-            && whole
-            && upload.is_finished()
-            && !lease.link.sender.is_closed()
-        {
-            lease.pool.keep(lease.link);
-        }
     }
 }
 
