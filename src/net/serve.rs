@@ -202,7 +202,8 @@ impl<H: Handler> Serving<H> {
     where
         I: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let service = service_fn(|request| self.answer(conn, &peer, request));
+        // Boxed, for a stream's future is moved five times before it is polled.
+        let service = service_fn(|request| Box::pin(self.answer(conn, &peer, request)));
         let terms = self.terms();
         let builder = http2(&terms.limits, LocalExec(Rc::clone(conn)));
         let io = Counted::new(io, Rc::clone(conn), Rc::clone(&self.metrics), &terms.limits);
