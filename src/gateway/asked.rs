@@ -58,8 +58,8 @@ impl Asked {
     }
 }
 
-/// A permitted request that may have to be sent once more, in memory of its own. A clone would share the buffer that the
-/// request was read into, which the connection could then not use for the next one.
+/// A permitted request that may have to be sent once more, in one piece of memory of its own. A clone would cost three times
+/// as much, line by line, and hold the whole buffer that the request was read into until it is answered.
 pub(super) struct Kept {
     method: Method,
     client: Client,
