@@ -359,8 +359,8 @@ impl<H: Handler> Worker<H> {
                 },
             };
             self.time.set(self.clock.boot());
-            let let_in = if spoken.proxied { self.proxy(address.ip()) } else { self.address(address.ip()) };
-            let Some(from) = let_in else { continue };
+            let from = if spoken.proxied { self.proxy(address.ip()) } else { self.address(address.ip()) };
+            let Some(from) = from else { continue };
             let connection = self.room(self.door.connections(), label::Door::Connections).await;
             let handshake = match &spoken.transport {
                 Transport::Tls(_) => self.room(self.door.handshakes(), label::Door::Handshakes).await,
