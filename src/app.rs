@@ -111,7 +111,8 @@ impl App {
         let listeners = Listeners::bind(&wanted(settings), workers, stall)?;
         let bound = listeners.bound().to_vec();
         let protocol = if admin_tls.is_some() { Protocol::Tls } else { Protocol::Http1 };
-        let admin_wanted = Wanted { address: settings.admin.listen, protocol, setting: "admin.listen".into() };
+        let (address, setting) = (settings.admin.listen, "admin.listen".into());
+        let admin_wanted = Wanted { address, protocol, proxied: false, setting };
         let admin_listeners = Listeners::bind(&[admin_wanted], 1, stall)?;
         let admin_bound = admin_listeners.bound()[0];
         let keyring = open_keyring(settings, workers, &clock).await?;
@@ -290,7 +291,10 @@ fn wanted(settings: &Settings) -> Vec<Wanted> {
         ("tls_listen", &server.tls_listen, Protocol::Tls),
     ];
     let of = |(list, addresses, protocol): (&'static str, &Vec<SocketAddr>, Protocol)| {
-        let named = move |(at, address)| Wanted { address, protocol, setting: format!("server.{list}.{at}") };
+        let named = move |(at, address)| {
+            let (proxied, setting) = (server.proxy_protocol.contains(&address), format!("server.{list}.{at}"));
+            Wanted { address, protocol, proxied, setting }
+        };
         addresses.clone().into_iter().enumerate().map(named)
     };
     lists.into_iter().flat_map(of).collect()

@@ -104,7 +104,8 @@ impl Running {
 pub(super) fn terms(settings: &Settings) -> Terms {
     let server = &settings.server;
     let exempt = not_counted(&server.trusted_proxies);
-    Terms { limits: server.limits.clone(), timeouts: server.timeouts.clone(), exempt }
+    let proxies = server.trusted_proxies.clone().into();
+    Terms { limits: server.limits.clone(), timeouts: server.timeouts.clone(), exempt, proxies }
 }
 
 /// Networks where many clients share an address: the proxies that were named, and this machine itself.
@@ -163,7 +164,7 @@ impl BuiltIn {
 
     fn start(&mut self) -> Result<SocketAddr, AppError> {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let wanted = Wanted { address, protocol: Protocol::Http1, setting: "services".into() };
+        let wanted = Wanted { address, protocol: Protocol::Http1, proxied: false, setting: "services".into() };
         let listeners = Listeners::bind(&[wanted], 1, self.setup.terms.get().timeouts.write_stall.0)?;
         let address = listeners.bound()[0].address;
         self.running = Some((Workers::start(&self.setup, listeners, |_| Echo)?, address));

@@ -91,7 +91,8 @@ fn outlive_file_limits() -> anyhow::Result<()> {
 fn say_where(app: &App, settings: &Settings) {
     let url = |bound: &Bound| format!("{}://{}", bound.protocol.scheme(), bound.address);
     for bound in app.bound() {
-        tracing::info!(face = "clients", url = url(bound).as_str(), "listening");
+        let proxy_protocol = bound.proxied.then_some(true);
+        tracing::info!(face = "clients", url = url(bound).as_str(), proxy_protocol, "listening");
     }
     tracing::info!(store = %crate::config::redact(&settings.store.url), "keys are kept");
     tracing::info!(face = "admin", url = url(&app.admin()).as_str(), "listening");

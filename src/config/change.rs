@@ -74,6 +74,7 @@ impl Table<'_> {
             listen,
             tls_listen,
             http2_listen,
+            proxy_protocol,
             workers,
             trusted_proxies,
             client_header,
@@ -84,6 +85,7 @@ impl Table<'_> {
         self.at_restart("listen", listen, &mut new.listen);
         self.at_restart("tls_listen", tls_listen, &mut new.tls_listen);
         self.at_restart("http2_listen", http2_listen, &mut new.http2_listen);
+        self.at_restart("proxy_protocol", proxy_protocol, &mut new.proxy_protocol);
         self.at_restart("workers", workers, &mut new.workers);
         self.at_once("trusted_proxies", trusted_proxies, &new.trusted_proxies);
         self.at_once("client_header", client_header, &new.client_header);

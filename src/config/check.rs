@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::Settings;
 use crate::flaw::Flaw;
 use crate::keyring::config::KeysConfig;
+use crate::net;
 use crate::secret::Secret;
 
 /// Every flaw that can be seen without a socket.
@@ -68,6 +69,26 @@ fn listeners(settings: &Settings) -> Vec<Flaw> {
     if let (Some(first), true) = (settings.server.tls_listen.first(), settings.server.certificates.is_empty()) {
         let message = format!("{first} needs a certificate: add [[server.certificates]] with chain_file and key_file");
         flaws.push(Flaw::new("server.tls_listen", message));
+    }
+    flaws.extend(proxy_protocol(server));
+    flaws
+}
+
+/// A header is expected on addresses that are listened on, and from somebody.
+fn proxy_protocol(server: &net::config::Config) -> Vec<Flaw> {
+    let key = "server.proxy_protocol";
+    let net::config::Config { listen, http2_listen, tls_listen, proxy_protocol, .. } = server;
+    let listened = |address| [listen, http2_listen, tls_listen].iter().any(|list| list.contains(address));
+    let elsewhere = proxy_protocol.iter().enumerate().filter(|(_, address)| !listened(address));
+    let mut flaws: Vec<_> = elsewhere
+        .map(|(at, address)| {
+            let message =
+                format!("{address} is none of `listen`, `http2_listen` and `tls_listen`: write it as it is there");
+            Flaw::new(format!("{key}.{at}"), message)
+        })
+        .collect();
+    if !proxy_protocol.is_empty() && server.trusted_proxies.is_empty() {
+        flaws.push(Flaw::new(key, "nobody may send the header: name the proxies' networks in `trusted_proxies`"));
     }
     flaws
 }

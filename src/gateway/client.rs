@@ -30,7 +30,7 @@ impl Client {
     pub(super) fn of(peer: &Peer, headers: &HeaderMap, trusted: &[IpNet], said: ClientHeader) -> Self {
         let (address, secure) = (peer.ip(), peer.secure());
         let believed = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-        if !believed(&address) {
+        if !peer.may_tell || !believed(&address) {
             return Self { address, chain: peer.ip_line().clone(), secure, request_id: None };
         }
         let (mut chain, mut told) = (vec![address], None);

@@ -81,12 +81,13 @@ fn the_face_answers_on_a_worker_of_its_own() {
     let wanted = Wanted {
         address: (Ipv4Addr::LOCALHOST, 0).into(),
         protocol: Protocol::Http1,
+        proxied: false,
         setting: "admin.listen".to_owned(),
     };
     let listeners = Listeners::bind(&[wanted], 1, Duration::from_secs(30)).unwrap();
     let address = listeners.bound()[0].address;
     let Config { limits, timeouts, .. } = Config::of_reference();
-    let terms = terms(&Terms { limits, timeouts, exempt: Arc::default() });
+    let terms = terms(&Terms { limits, timeouts, exempt: Arc::default(), proxies: Arc::default() });
     let (admin, _) = admin();
     let setup = Setup {
         name: "keyward-admin",

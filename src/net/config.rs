@@ -19,9 +19,11 @@ pub struct Config {
     pub http2_listen: Vec<SocketAddr>,
     /// TLS addresses.
     pub tls_listen: Vec<SocketAddr>,
+    /// Which of these addresses have each connection begin with a PROXY header.
+    pub proxy_protocol: Vec<SocketAddr>,
     /// Worker threads; 0 for one a core.
     pub workers: usize,
-    /// Networks whose forwarding headers are believed.
+    /// Networks whose word about their client is believed: forwarding headers, and PROXY headers where they have to come.
     pub trusted_proxies: Vec<IpNet>,
     /// Where those say who their client is.
     pub client_header: ClientHeader,
@@ -73,6 +75,8 @@ pub struct Terms {
     pub timeouts: Timeouts,
     /// Networks whose connections are not counted by address: there stand proxies, with many clients behind one.
     pub exempt: Arc<[IpNet]>,
+    /// Networks that may send a PROXY header.
+    pub proxies: Arc<[IpNet]>,
 }
 
 /// `[server.limits]`.

@@ -1,6 +1,7 @@
 //! What one connection is doing and since when: written by the connection itself, read by the reaper.
 //!
 //! ```text
+//!   First --byte--> Head -> Handshake, or what follows it                       the PROXY header, where one has to come
 //!   Handshake -> First --byte--> Head --request--> Busy --answered--> Idle      HTTP/1.1
 //!                                 ^----------------byte----------------'
 //!   Handshake -> Preface --settings--> Idle <--> Busy                           HTTP/2
@@ -65,9 +66,9 @@ pub(super) struct Conn {
 pub(super) enum Phase {
     /// TLS, not agreed yet.
     Handshake,
-    /// HTTP/1.1: no byte came yet.
+    /// HTTP/1.1, or the PROXY header: no byte came yet.
     First,
-    /// HTTP/1.1: a head has begun.
+    /// HTTP/1.1: a head has begun. So has the PROXY header.
     Head,
     /// HTTP/2: the client's preface and settings are not here yet.
     Preface,
@@ -265,6 +266,11 @@ impl Conn {
         self.leaving.get() && (self.http2.get() || !waits)
     }
 
+    /// Waits until it may end, for work that is lost by none of that.
+    pub(super) async fn left(&self) {
+        poll_fn(|_| if self.may_leave() { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
     /// Ends the connection now.
     pub(super) fn cut(&self, why: Closed) {
         if self.verdict.get().is_none() {
@@ -322,15 +328,14 @@ impl Conn {
         (old && may_leave).then_some(Closed::Age)
     }
 
-    /// The client is to send what its handshake needs next, or has.
+    /// The client is to send what its handshake needs next, or the PROXY header before it, or has.
     pub(super) fn await_client(&self, awaited: bool) {
         self.awaited.set(awaited.then(|| self.time.get()));
     }
 
     /// For how long its client has left its handshake waiting, where it does.
     pub(super) fn silent_for(&self) -> Option<Duration> {
-        let since = self.awaited.get().filter(|_| self.phase.get() == Phase::Handshake)?;
-        Some(self.time.get().since(since))
+        Some(self.time.get().since(self.awaited.get()?))
     }
 
     /// Ends the HTTP/2 streams whose client takes none of their bytes, and returns how many: the socket is not blocked

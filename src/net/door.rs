@@ -23,21 +23,24 @@ pub(super) struct Door {
     connections: Open,
     handshakes: Open,
     addresses: Arc<Addresses>,
+    proxies: Networks,
 }
 
 impl Door {
     /// A door with these limits; what comes from the `exempt` networks is not counted by address.
-    pub(super) fn new(Terms { limits, exempt, .. }: &Terms) -> Self {
+    pub(super) fn new(Terms { limits, exempt, proxies, .. }: &Terms) -> Self {
         Self {
             connections: Open::new(limits.connections),
             handshakes: Open::new(limits.handshakes),
-            addresses: Arc::new(Addresses::new(limits.connections_per_address, Arc::clone(exempt))),
+            addresses: Arc::new(Addresses::new(limits.connections_per_address, exempt)),
+            proxies: Networks::new(proxies),
         }
     }
 
     /// Has these limits from now on; every worker may say the same. What this returns has to be waited for, for as many as
     /// are too many now.
-    pub(super) fn renew(&self, Terms { limits, exempt, .. }: &Terms) -> impl Iterator<Item = Fewer> + use<> {
+    pub(super) fn renew(&self, Terms { limits, exempt, proxies, .. }: &Terms) -> impl Iterator<Item = Fewer> + use<> {
+        self.proxies.renew(proxies);
         self.addresses.renew(limits.connections_per_address, exempt);
         [self.connections.allow(limits.connections), self.handshakes.allow(limits.handshakes)].into_iter().flatten()
     }
@@ -52,6 +55,11 @@ impl Door {
         self.handshakes.left()
     }
 
+    /// Whether a PROXY header may come from this address.
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.contain(address.to_canonical())
+    }
+
     /// One more connection of this address; none where it has all it may.
     pub(super) fn address(&self, address: IpAddr) -> Option<FromAddress> {
         self.addresses.enter(address)
@@ -61,7 +69,7 @@ impl Door {
 /// What a connection holds of the door's limits, until it ends.
 #[derive(Debug)]
 pub(super) struct Entered {
-    pub(super) _address: FromAddress,
+    pub(super) address: FromAddress,
     pub(super) _connection: Option<OwnedSemaphorePermit>,
 }
 
@@ -71,7 +79,7 @@ pub(super) struct Entered {
 struct Addresses {
     /// 0 is any number.
     limit: AtomicUsize,
-    exempt: RwLock<Arc<[IpNet]>>,
+    exempt: Networks,
     hasher: RandomState,
     shelves: [Mutex<HashMap<Client, usize, RandomState>>; SHELVES],
 }
@@ -80,24 +88,20 @@ struct Addresses {
 type Client = (bool, u64);
 
 impl Addresses {
-    fn new(limit: usize, exempt: Arc<[IpNet]>) -> Self {
-        let (limit, exempt) = (AtomicUsize::new(limit), RwLock::new(exempt));
+    fn new(limit: usize, exempt: &Arc<[IpNet]>) -> Self {
+        let (limit, exempt) = (AtomicUsize::new(limit), Networks::new(exempt));
         Self { limit, exempt, hasher: RandomState::default(), shelves: Default::default() }
     }
 
     fn renew(&self, limit: usize, exempt: &Arc<[IpNet]>) {
         self.limit.store(limit, Ordering::Relaxed);
-        self.exempt.write().unwrap_or_else(PoisonError::into_inner).clone_from(exempt);
-    }
-
-    fn is_exempt(&self, address: &IpAddr) -> bool {
-        self.exempt.read().unwrap_or_else(PoisonError::into_inner).iter().any(|net| net.contains(address))
+        self.exempt.renew(exempt);
     }
 
     fn enter(self: &Arc<Self>, address: IpAddr) -> Option<FromAddress> {
         let address = address.to_canonical();
         let limit = self.limit.load(Ordering::Relaxed);
-        if limit == 0 || self.is_exempt(&address) {
+        if limit == 0 || self.exempt.contain(address) {
             return Some(FromAddress(None));
         }
         let client = counted_as(address);
@@ -134,8 +138,8 @@ fn counted_as(address: IpAddr) -> Client {
     }
 }
 
-/// One of an address's connections, until it is dropped.
-#[derive(Debug)]
+/// One of an address's connections, until it is dropped; by default of one that is not counted.
+#[derive(Debug, Default)]
 pub(super) struct FromAddress(Option<(Arc<Addresses>, Client)>);
 
 impl Drop for FromAddress {
@@ -143,6 +147,24 @@ impl Drop for FromAddress {
         if let Some((addresses, client)) = &self.0 {
             addresses.leave(*client);
         }
+    }
+}
+
+/// Networks that a reload may change.
+#[derive(Debug)]
+struct Networks(RwLock<Arc<[IpNet]>>);
+
+impl Networks {
+    fn new(networks: &Arc<[IpNet]>) -> Self {
+        Self(RwLock::new(Arc::clone(networks)))
+    }
+
+    fn renew(&self, networks: &Arc<[IpNet]>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clone_from(networks);
+    }
+
+    fn contain(&self, address: IpAddr) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().any(|net| net.contains(&address))
     }
 }
 
@@ -154,7 +176,7 @@ mod tests {
 
     fn addresses(limit: usize, exempt: &[&str]) -> Arc<Addresses> {
         let exempt = exempt.iter().map(|net| net.parse().unwrap()).collect();
-        Arc::new(Addresses::new(limit, exempt))
+        Arc::new(Addresses::new(limit, &exempt))
     }
 
     fn entered(addresses: &Arc<Addresses>, address: &str) -> Option<FromAddress> {

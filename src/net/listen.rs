@@ -17,6 +17,8 @@ pub struct Wanted {
     pub address: SocketAddr,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// Whether a PROXY header comes before that.
+    pub proxied: bool,
     /// The setting that says so, such as `server.listen.0`.
     pub setting: String,
 }
@@ -28,6 +30,8 @@ pub struct Bound {
     pub address: SocketAddr,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// Whether a PROXY header comes before that.
+    pub proxied: bool,
 }
 
 /// What is spoken on an address. Nothing is sniffed: a sniff has no time-out, and a protocol nobody expects is a way in.
@@ -64,6 +68,7 @@ pub struct Listeners {
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
     pub(super) protocol: Protocol,
+    pub(super) proxied: bool,
 }
 
 impl Listeners {
@@ -72,12 +77,13 @@ impl Listeners {
     pub fn bind(wanted: &[Wanted], workers: usize, write_stall: Duration) -> Result<Self, ListenError> {
         let mut all = Self { workers: (0..workers).map(|_| Vec::new()).collect(), bound: Vec::new() };
         for wanted in wanted {
+            let (protocol, proxied) = (wanted.protocol, wanted.proxied);
             let failed = |source| ListenError { setting: wanted.setting.clone(), address: wanted.address, source };
             let sockets = share(wanted.address, workers, write_stall).map_err(failed)?;
             let Some(first) = sockets.first() else { continue };
-            all.bound.push(Bound { address: first.local_addr().map_err(failed)?, protocol: wanted.protocol });
+            all.bound.push(Bound { address: first.local_addr().map_err(failed)?, protocol, proxied });
             for (worker, socket) in all.workers.iter_mut().zip(sockets) {
-                worker.push(Listener { socket, protocol: wanted.protocol });
+                worker.push(Listener { socket, protocol, proxied });
             }
         }
         Ok(all)
@@ -200,7 +206,7 @@ mod tests {
 
     fn wanted(port: u16) -> Wanted {
         let address = (Ipv4Addr::LOCALHOST, port).into();
-        Wanted { address, protocol: Protocol::Http1, setting: "server.listen.0".to_owned() }
+        Wanted { address, protocol: Protocol::Http1, proxied: false, setting: "server.listen.0".to_owned() }
     }
 
     const STALL: Duration = Duration::from_secs(30);

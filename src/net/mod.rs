@@ -5,8 +5,8 @@
 //!     |
 //!  worker: a thread, a runtime, its own listeners, handler and reaper; nothing is handed to another thread
 //!     |
-//!  accept -> door -> tls -> serve (HTTP/1.1, or what ALPN chose) -> Handler::handle
-//!                       \      |
+//!  accept -> door -> proxied -> tls -> serve (HTTP/1.1, or what ALPN chose) -> Handler::handle
+//!                           \           |
 //!                conn, watch: what a connection is doing, and since when; frames: what an HTTP/2 client sends
 //!                      |
 //!  reaper: once a second, ends what took too long; drain: ends everything, in order
@@ -32,6 +32,7 @@ mod door;
 mod frames;
 mod open;
 mod outbox;
+mod proxied;
 mod reaper;
 mod rest;
 mod serve;

@@ -12,8 +12,11 @@ use super::tls::ServerTls;
 /// One connection, as its requests see it.
 #[derive(Debug)]
 pub struct Peer {
-    /// Where it comes from. Behind a balancer this is the balancer.
+    /// Where it comes from. Behind a balancer this is the balancer, or whom its PROXY header told of.
     pub address: SocketAddr,
+    /// Whether its requests may tell of a client before it, where it is a trusted proxy. Not where its PROXY header told of
+    /// nobody: who writes those hands on what its client wrote.
+    pub may_tell: bool,
     /// Which of our addresses it came to.
     pub local: SocketAddr,
     /// What TLS tells, where there is TLS.
@@ -23,14 +26,15 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(address: SocketAddr, local: SocketAddr, tls: Option<TlsPeer>, conn: Rc<Conn>) -> Self {
-        Self { address, local, tls, conn: Some(conn), ip_line: OnceCell::new() }
+    pub(super) fn new(source: Source, local: SocketAddr, tls: Option<TlsPeer>, conn: Rc<Conn>) -> Self {
+        let Source { address, may_tell } = source;
+        Self { address, may_tell, local, tls, conn: Some(conn), ip_line: OnceCell::new() }
     }
 
     /// A peer without a connection, for tests of what handles its requests.
     #[must_use]
     pub fn detached(address: SocketAddr, local: SocketAddr) -> Self {
-        Self { address, local, tls: None, conn: None, ip_line: OnceCell::new() }
+        Self { address, may_tell: true, local, tls: None, conn: None, ip_line: OnceCell::new() }
     }
 
     /// Its IP address; an IPv4 one also where it came over an IPv6 socket.
@@ -60,6 +64,13 @@ impl Peer {
             conn.leave();
         }
     }
+}
+
+/// Where a connection comes from: [`Peer::address`] and [`Peer::may_tell`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) address: SocketAddr,
+    pub(super) may_tell: bool,
 }
 
 /// What TLS tells about a connection.

@@ -30,7 +30,7 @@ use super::answer::{Answering, FRAME};
 use super::config::Limits;
 use super::conn::{Conn, Phase};
 use super::frames::Counted;
-use super::peer::{Peer, TlsPeer};
+use super::peer::{Peer, Source, TlsPeer};
 use super::rest::{Active, Readable, Rewound, Step, rest};
 use super::tls::{ALPN_HTTP2, ServerTls};
 use super::turn::Turns;
@@ -88,13 +88,13 @@ impl<H: Handler> Serving<H> {
     pub(super) async fn connection(
         self: &Rc<Self>,
         stream: TcpStream,
-        address: SocketAddr,
+        source: Source,
         conn: &Rc<Conn>,
         transport: &Transport,
         handshake: Option<OwnedSemaphorePermit>,
     ) -> Closed {
         let ended = match stream.local_addr() {
-            Ok(local) => self.spoken(stream, address, local, conn, transport, handshake).await,
+            Ok(local) => self.spoken(stream, source, local, conn, transport, handshake).await,
             Err(_) => Err(Closed::Broken),
         };
         conn.finished(ended)
@@ -103,7 +103,7 @@ impl<H: Handler> Serving<H> {
     async fn spoken(
         self: &Rc<Self>,
         stream: TcpStream,
-        address: SocketAddr,
+        source: Source,
         local: SocketAddr,
         conn: &Rc<Conn>,
         transport: &Transport,
@@ -113,7 +113,7 @@ impl<H: Handler> Serving<H> {
         let Transport::Tls(tls) = transport else {
             let http2 = matches!(transport, Transport::Http2);
             conn.speak(http2);
-            let peer = Rc::new(Peer::new(address, local, None, Rc::clone(conn)));
+            let peer = Rc::new(Peer::new(source, local, None, Rc::clone(conn)));
             if http2 {
                 return Box::pin(self.http2(stream, conn, peer)).await;
             }
@@ -125,7 +125,7 @@ impl<H: Handler> Serving<H> {
         let (_, session) = stream.get_ref();
         let (name, http2) = (session.server_name().map(Into::into), session.alpn_protocol() == Some(ALPN_HTTP2));
         let secured = TlsPeer { server_name: name, server: tls.clone() };
-        let peer = Rc::new(Peer::new(address, local, Some(secured), Rc::clone(conn)));
+        let peer = Rc::new(Peer::new(source, local, Some(secured), Rc::clone(conn)));
         conn.speak(http2);
         if http2 {
             return Box::pin(self.http2(stream, conn, peer)).await;

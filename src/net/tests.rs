@@ -4,6 +4,7 @@ mod clear;
 mod drain;
 mod floods;
 mod limits;
+mod proxied;
 mod rest;
 mod stages;
 mod tls;
@@ -52,6 +53,7 @@ impl Handler for Scripted {
                 let name = peer.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
                 Response::new(Text::Once(Some(format!("{:?} {}", name, peer.secure()).into())))
             }
+            "/address" => Response::new(Text::Once(Some(format!("{} {}", peer.address, peer.may_tell).into()))),
             "/serves" => {
                 let host = request.uri().query().unwrap_or_default();
                 let serves = peer.tls.as_ref().is_some_and(|tls| tls.serves(host));
@@ -115,6 +117,8 @@ struct Case {
     limits: Limits,
     timeouts: Timeouts,
     exempt: Vec<ipnet::IpNet>,
+    /// Where there are any, the address is for the PROXY protocol.
+    proxies: Vec<ipnet::IpNet>,
     tls: Option<ServerTls>,
     /// HTTP/2 where there is no TLS.
     clear_http2: bool,
@@ -136,8 +140,8 @@ impl Default for Case {
             drain_max: long,
         };
         let limits = Config::of_reference().limits;
-        let (exempt, clock) = (Vec::new(), Clock::System);
-        Self { workers: 1, limits, timeouts, exempt, tls: None, clear_http2: false, clock }
+        let (exempt, proxies, clock) = (Vec::new(), Vec::new(), Clock::System);
+        Self { workers: 1, limits, timeouts, exempt, proxies, tls: None, clear_http2: false, clock }
     }
 }
 
@@ -153,13 +157,19 @@ impl Case {
             (None, true) => Protocol::Http2,
             (None, false) => Protocol::Http1,
         };
-        let wanted = Wanted { address, protocol, setting: "server.listen.0".to_owned() };
+        let proxied = !self.proxies.is_empty();
+        let wanted = Wanted { address, protocol, proxied, setting: "server.listen.0".to_owned() };
         let listeners = Listeners::bind(&[wanted], self.workers, Duration::from_secs(600)).unwrap();
         let address = listeners.bound()[0].address;
         let (metrics, drain) = (Metrics::new(Names::default()), Drain::new());
         let setup = Setup {
             name: "keyward-test",
-            terms: Newest::new(Terms { limits: self.limits, timeouts: self.timeouts, exempt: self.exempt.into() }),
+            terms: Newest::new(Terms {
+                limits: self.limits,
+                timeouts: self.timeouts,
+                exempt: self.exempt.into(),
+                proxies: self.proxies.into(),
+            }),
             tls: self.tls,
             metrics: Arc::clone(&metrics),
             clock: self.clock,

@@ -21,12 +21,14 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::Handler;
 use super::config::Terms;
-use super::conn::{CoarseTime, Conn};
-use super::door::{Door, Entered};
+use super::conn::{CoarseTime, Conn, Phase};
+use super::door::{Door, Entered, FromAddress};
 use super::drain::{Drain, Stage};
 use super::listen::{AcceptError, BACKLOG, Listener, Listeners, Protocol, back_off, kernel_stall};
 use super::newest::{Follower, Newest};
 use super::outbox;
+use super::peer::Source;
+use super::proxied::{self, Told};
 use super::reaper::{self, Connections};
 use super::serve::{Serving, Transport};
 use super::tls::ServerTls;
@@ -215,7 +217,7 @@ fn run<H: Handler>(
         });
         tokio::task::spawn_local(outbox::run());
         let (mut accepting, mut sockets) = (JoinSet::new(), Vec::new());
-        for Listener { socket, protocol } in listeners {
+        for Listener { socket, protocol, proxied } in listeners {
             let transport = match (protocol, &setup.tls) {
                 (Protocol::Http1, _) => Transport::Http1,
                 (Protocol::Http2, _) => Transport::Http2,
@@ -224,7 +226,8 @@ fn run<H: Handler>(
             };
             let socket = Rc::new(TcpListener::from_std(socket).map_err(WorkerError::Start)?);
             sockets.push(Rc::downgrade(&socket));
-            accepting.spawn_local(Rc::clone(&worker).accept(socket, transport, setup.drain.clone()));
+            let spoken = Spoken { transport, proxied };
+            accepting.spawn_local(Rc::clone(&worker).accept(socket, spoken, setup.drain.clone()));
         }
         let limits = Rc::new(RefCell::new(reaper::Limits::new(&terms.timeouts)));
         let (connections, clock) = (Rc::clone(&worker.connections), setup.clock.clone());
@@ -236,6 +239,13 @@ fn run<H: Handler>(
         }
         worker.until_drained(accepting, &setup.drain).await
     })
+}
+
+/// What is spoken on an address, and whether a PROXY header comes before it.
+#[derive(Clone)]
+struct Spoken {
+    transport: Transport,
+    proxied: bool,
 }
 
 struct Worker<H> {
@@ -316,7 +326,7 @@ impl<H: Handler> Worker<H> {
 
     /// Accepts until the socket breaks, or until it is to close: then all who wait in its queue are let in, and nobody else.
     /// At a limit one connection is held back and no other accepted, until there is room; at that of its address it is closed.
-    async fn accept(self: Rc<Self>, socket: Rc<TcpListener>, transport: Transport, drain: Drain) -> io::Result<()> {
+    async fn accept(self: Rc<Self>, socket: Rc<TcpListener>, spoken: Spoken, drain: Drain) -> io::Result<()> {
         let mut closing = pin!(drain.reached(Stage::Closing));
         let mut closes = false;
         // Those who come while it is emptied cannot keep it open.
@@ -349,26 +359,85 @@ impl<H: Handler> Worker<H> {
                 },
             };
             self.time.set(self.clock.boot());
-            let Some(from) = self.door.address(address.ip()) else {
-                self.turned_away(address.ip());
-                continue;
-            };
+            let from = if spoken.proxied { self.proxy(address.ip()) } else { self.address(address.ip()) };
+            let Some(from) = from else { continue };
             let connection = self.room(self.door.connections(), label::Door::Connections).await;
-            let handshake = match &transport {
+            let handshake = match &spoken.transport {
                 Transport::Tls(_) => self.room(self.door.handshakes(), label::Door::Handshakes).await,
                 Transport::Http1 | Transport::Http2 => None,
             };
-            let (worker, transport) = (Rc::clone(&self), transport.clone());
+            let (worker, spoken) = (Rc::clone(&self), spoken.clone());
             tokio::task::spawn_local(async move {
-                let _entered = Entered { _address: from, _connection: connection };
+                let mut entered = Entered { address: from, _connection: connection };
                 let conn = Conn::new(Rc::clone(&worker.time));
                 let _listed = worker.connections.add(&conn);
                 let mut count = Count::open(&worker.metrics);
-                count.why = worker.serving.connection(stream, address, &conn, &transport, handshake).await;
+                let mut source = Source { address, may_tell: true };
+                if spoken.proxied {
+                    let told = Box::pin(worker.told(&stream, &conn, handshake.is_some(), &mut source)).await;
+                    match told {
+                        Ok(from) => entered.address = from,
+                        Err(why) => {
+                            count.why = conn.finished(Err(why));
+                            return;
+                        }
+                    }
+                }
+                count.why = worker.serving.connection(stream, source, &conn, &spoken.transport, handshake).await;
                 if count.why == Closed::Flood && worker.may_warn() {
-                    tracing::warn!(client = %address.ip(), "an HTTP/2 client overdid resets or frames that ask nothing");
+                    let client = source.address.ip();
+                    tracing::warn!(%client, "an HTTP/2 client overdid resets or frames that ask nothing");
                 }
             });
+        }
+    }
+
+    /// A place among the connections of this address, where there is one.
+    fn address(&self, address: IpAddr) -> Option<FromAddress> {
+        let from = self.door.address(address);
+        if from.is_none() {
+            self.metrics.limited(label::Door::PerAddress);
+            if self.may_warn() {
+                tracing::warn!(client = %address, "an address has all the connections it may have; more are closed");
+            }
+        }
+        from
+    }
+
+    /// Lets in whoever may send a PROXY header. Its own address is nobody's client, and is not counted.
+    fn proxy(&self, address: IpAddr) -> Option<FromAddress> {
+        if self.door.is_proxy(address) {
+            return Some(FromAddress::default());
+        }
+        Count::open(&self.metrics).why = Closed::Untrusted;
+        if self.may_warn() {
+            tracing::warn!(peer = %address, "no trusted proxy, at an address for the PROXY protocol; it is closed");
+        }
+        None
+    }
+
+    /// Has the PROXY header tell who the `source` is, and gives its place among the connections of that address. A header that
+    /// does not come must not keep others' handshakes waiting, where this connection has a place among those.
+    async fn told(
+        &self,
+        stream: &TcpStream,
+        conn: &Conn,
+        shakes_hands: bool,
+        source: &mut Source,
+    ) -> Result<FromAddress, Closed> {
+        conn.await_client(shakes_hands);
+        let told = proxied::header(stream, conn, &self.metrics).await?;
+        conn.await_client(false);
+        conn.enter(Phase::Handshake);
+        match told {
+            Told::Client(client) => {
+                source.address = client;
+                self.address(client.ip()).ok_or(Closed::PerAddress)
+            }
+            Told::Nobody => {
+                source.may_tell = false;
+                Ok(FromAddress::default())
+            }
         }
     }
 
@@ -390,13 +459,6 @@ impl<H: Handler> Worker<H> {
                 place = &mut place => break place.ok(),
                 () = tokio::time::sleep(MAKES_WAY_EVERY) => {}
             }
-        }
-    }
-
-    fn turned_away(&self, address: IpAddr) {
-        self.metrics.limited(label::Door::PerAddress);
-        if self.may_warn() {
-            tracing::warn!(client = %address, "an address has all the connections it may have; more are closed");
         }
     }
 

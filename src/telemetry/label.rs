@@ -67,15 +67,19 @@ labels! {
         Done = "done",
         /// The transport broke, or the client left in the middle of a message.
         Broken = "broken",
-        /// What the client sent was no HTTP; the cause is counted on its own.
+        /// What the client sent could not be read; the cause is counted on its own.
         Malformed = "malformed",
+        /// It came to an address for the PROXY protocol, from a network that may not speak it.
+        Untrusted = "untrusted",
+        /// The PROXY header told of an address that has all the connections it may have.
+        PerAddress = "connections_per_address",
         /// The TLS handshake failed; the cause is counted on its own.
         Handshake = "handshake",
         /// The TLS handshake took too long.
         HandshakeTimeout = "handshake_timeout",
-        /// The first byte of the first request took too long.
+        /// The first byte of the first request, or of the PROXY header, took too long.
         FirstByteTimeout = "first_byte_timeout",
-        /// A request's head took too long.
+        /// A request's head, or the PROXY header, took too long.
         HeaderTimeout = "header_timeout",
         /// No request came on a kept connection.
         IdleTimeout = "idle_timeout",
@@ -137,7 +141,8 @@ labels! {
 }
 
 labels! {
-    /// Why what a client sent could not be read as HTTP. hyper answers these itself, so no handler hears of them.
+    /// Why what a client sent could not be read, as HTTP or as the PROXY header before it. No handler hears of these: hyper
+    /// answers them itself, and a PROXY header has no answer.
     ParseError {
         /// No valid HTTP/1.1 message.
         Malformed = "malformed",
@@ -149,6 +154,10 @@ labels! {
         Http2 = "http2",
         /// An HTTP/2 client that overdid resets or control frames.
         Http2Flood = "http2_flood",
+        /// No PROXY header, or a malformed one, where one has to come.
+        ProxyHeader = "proxy_header",
+        /// A PROXY header that was longer than allowed.
+        ProxyHeaderTooLarge = "proxy_header_too_large",
     }
 }
 

@@ -182,7 +182,7 @@ impl Shard {
         self.add(self.book.layout.handshakes + why.index(), 1);
     }
 
-    /// What a client sent was no HTTP.
+    /// What a client sent could not be read.
     pub fn parse_error(&self, why: ParseError) {
         self.add(self.book.layout.parse_errors + why.index(), 1);
     }

@@ -106,7 +106,7 @@ impl Collector for Scrape {
         counters(&mut out, "keyward_tls_handshake_failures", help, &handshakes.collect::<Vec<_>>())?;
         let parse =
             ParseError::ALL.iter().map(|each| ([("reason", each.as_str())], sums[layout.parse_errors + each.index()]));
-        counters(&mut out, "keyward_parse_errors", "Input that was no HTTP", &parse.collect::<Vec<_>>())?;
+        counters(&mut out, "keyward_parse_errors", "Input that could not be read", &parse.collect::<Vec<_>>())?;
 
         // A gauge that is always 1, as Prometheus' own text format has no type for this.
         out.encode_descriptor("keyward_build_info", "What is running", None, MetricType::Gauge)?

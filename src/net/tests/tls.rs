@@ -244,12 +244,17 @@ async fn an_http2_request_in_flight_survives_the_drain() {
 #[test]
 fn a_tls_listener_without_a_certificate_does_not_start() {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let wanted = Wanted { address, protocol: Protocol::Tls, setting: "server.tls_listen.0".to_owned() };
+    let wanted = Wanted { address, protocol: Protocol::Tls, proxied: false, setting: "server.tls_listen.0".to_owned() };
     let listeners = Listeners::bind(&[wanted], 1, BOUND).unwrap();
     let plain = Case::default();
     let setup = Setup {
         name: "keyward-test",
-        terms: Newest::new(Terms { limits: plain.limits, timeouts: plain.timeouts, exempt: Arc::default() }),
+        terms: Newest::new(Terms {
+            limits: plain.limits,
+            timeouts: plain.timeouts,
+            exempt: Arc::default(),
+            proxies: Arc::default(),
+        }),
         tls: None,
         metrics: Metrics::new(Names::default()),
         clock: Clock::System,

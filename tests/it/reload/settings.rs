@@ -120,6 +120,28 @@ fn what_waits_for_a_restart_is_named_and_the_rest_holds() {
 }
 
 #[test]
+fn who_may_send_a_proxy_header_is_taken_over_at_once_and_where_one_has_to_come_is_not() {
+    let origin = Origin::plain();
+    let config = |listen: &str, trusted: &str| {
+        let server = format!("[server]\nlisten = [\"127.0.0.1:0\"]\n{listen}trusted_proxies = [\"{trusted}\"]\n");
+        format!("{server}{ASKED}{}", to(&origin))
+    };
+    let listen = "proxy_protocol = [\"127.0.0.1:0\"]\n";
+    let keyward = keyward().config(config(listen, "192.0.2.0/24")).start();
+    assert!(keyward.wire().is_ended());
+    write(&keyward, &config("", "127.0.0.0/8"));
+    hang_up(&keyward, APPLIED, 1);
+    keyward.stderr.expect(r#"this setting waits for a restart key="server.proxy_protocol""#);
+    let mut wire = keyward.wire();
+    wire.send("PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n");
+    assert_eq!(wire.ask("GET", "/", &[]).status, 200);
+    assert_eq!(crate::support::origin::value(&origin.last(), "x-forwarded-for"), Some("192.0.2.7"));
+    let mut wire = keyward.wire();
+    wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(wire.is_closed_unanswered());
+}
+
+#[test]
 fn limits_and_time_outs_hold_for_who_comes_and_for_who_is_idle() {
     let origin = Origin::plain();
     let keyward = keyward().config(format!("{ASKED}{}", to(&origin))).start();

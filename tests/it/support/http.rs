@@ -184,6 +184,15 @@ impl<S: Read + Write> Wire<S> {
         let mut byte = [0; 1];
         self.read.is_empty() && self.stream.read(&mut byte).is_ok_and(|count| count == 0)
     }
+
+    /// Whether the other side ends the connection, in whatever manner, without a further byte; waits for it.
+    pub(crate) fn is_closed_unanswered(&mut self) -> bool {
+        let ended = match self.stream.read(&mut [0; 1]) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        };
+        self.read.is_empty() && ended
+    }
 }
 
 /// A request's head as text.
