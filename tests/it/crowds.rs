@@ -1,8 +1,11 @@
 //! Many clients that do little, and one that asks without end: memory is bounded, and others are served.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::support::{Keyward, Minted, Origin, Wire, eventually, keyward};
+use crate::support::{Keyward, Minted, Origin, PATIENCE, Wire, eventually, keyward};
 
 const IDLE: usize = 5000;
 const PIPELINED: usize = 100_000;
@@ -92,3 +95,88 @@ fn a_hundred_thousand_pipelined_requests_are_answered_in_order_and_others_beside
     println!("{rise} bytes for {PIPELINED} pipelined requests");
     assert!(rise < 32 << 20, "{rise}");
 }
+
+/// Has HTTP/2 connections open every stream they may, grant all the room there is, take so many bytes at once, which has
+/// keyward read more at a time, and then none. Gives what each connection holds once nothing more comes.
+fn held_by_streams(origin: &Origin, taken: usize) -> u64 {
+    let config = format!(
+        "server.listen = [\"127.0.0.1:0\"]\nserver.http2_listen = [\"127.0.0.1:0\"]\nserver.timeouts.write_stall = \"10m\"\n\
+         [services.api]\nurl = \"{}\"\n\
+         [[routes]]\npath = \"/**\"\nservice = \"api\"\nopen = true\n",
+        origin.url()
+    );
+    let keyward = keyward().config(config).start();
+    assert_eq!(keyward.wire().ask("HEAD", "/", &[]).status, 200);
+    let before = keyward.memory();
+    let clients: Vec<_> = (0..HTTP2)
+        .map(|_| {
+            let mut client = TcpStream::connect(keyward.http2_address()).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.write_all(&greedy()).unwrap();
+            client.read_exact(&mut vec![0; taken]).unwrap();
+            client
+        })
+        .collect();
+    let in_flight = || keyward.metric("keyward_requests_in_flight");
+    eventually("every stream is in flight at the origin", || {
+        origin.seen().heads.len() > HTTP2 * STREAMS && in_flight() == (HTTP2 * STREAMS) as u64
+    });
+    let (mut most, mut same) = (0, 0);
+    eventually("memory no longer rises", || {
+        let now = keyward.peak();
+        same = if now == most { same + 1 } else { 0 };
+        most = now;
+        same == 50
+    });
+    assert_eq!(in_flight(), (HTTP2 * STREAMS) as u64);
+    drop(clients);
+    eventually("they are gone", || keyward.metric("keyward_client_connections") == 0);
+    (most - before) / HTTP2 as u64
+}
+
+/// What such a client sends (RFC 9113): the preface, windows of the largest size, and one request a stream.
+fn greedy() -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    let mut all = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS_INITIAL_WINDOW_SIZE, then the connection's window, which begins at 65,535.
+    all.extend(frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]));
+    all.extend(frame(8, 0, 0, &0x7fff_0000_u32.to_be_bytes()));
+    // GET http a / (RFC 7541, appendix A), with END_STREAM and END_HEADERS.
+    (0..STREAMS).for_each(|number| {
+        all.extend(frame(1, 5, 2 * u32::try_from(number).unwrap() + 1, b"\x82\x86\x84\x41\x01a"));
+    });
+    all
+}
+
+#[test]
+fn an_http2_connection_holds_no_more_than_its_streams_do() {
+    let silent = Origin::scripted(|line| {
+        while line.head().is_some_and(|head| head.starts_with("HEAD ")) {
+            line.send("HTTP/1.1 200 OK\r\n\r\n");
+        }
+        line.until_ended();
+    });
+    let waiting = held_by_streams(&silent, 0);
+    println!("{waiting} bytes for a connection whose {STREAMS} streams wait for an answer");
+    let part = vec![b'.'; 1 << 20];
+    let ready = Origin::scripted(move |line| {
+        while let Some(head) = line.head() {
+            line.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {TAKEN}\r\n\r\n"));
+            if head.starts_with("GET ") {
+                (0..TAKEN / part.len()).for_each(|_| line.send(&part));
+            }
+        }
+    });
+    let unread = held_by_streams(&ready, TAKEN);
+    println!("{unread} bytes for a connection whose {STREAMS} streams have answers that nobody takes");
+    assert!(waiting < 8 << 20 && unread < 128 << 20, "{waiting} {unread}");
+}
+
+const HTTP2: usize = 2;
+/// What a connection takes of its answers, and as much as each of them has: so none of them ends.
+const TAKEN: usize = 64 << 20;
+/// The default of `server.limits.streams`.
+const STREAMS: usize = 100;

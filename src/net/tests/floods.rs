@@ -32,6 +32,17 @@ impl Raw {
         let _ = tokio::time::timeout(BOUND, self.stream.read_to_end(&mut all)).await.expect("the connection goes on");
         all
     }
+
+    /// Reads until `word` has come so often.
+    async fn wait_for(&mut self, word: &[u8], times: usize) {
+        let mut seen = Vec::new();
+        while seen.windows(word.len()).filter(|window| *window == word).count() < times {
+            let mut bytes = [0; 4096];
+            let read = tokio::time::timeout(BOUND, self.stream.read(&mut bytes)).await.unwrap().unwrap();
+            assert!(read > 0, "{seen:?}");
+            seen.extend_from_slice(&bytes[..read]);
+        }
+    }
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -88,15 +99,25 @@ async fn streams_that_are_reset_once_they_are_looked_at() {
     let mut case = pki.case();
     case.limits.stream_resets = 10;
     let face = case.start();
+    // Both on the flood's own worker: one whose request is in flight all the while, one that asks after each reset.
+    let mut patient = Raw::connect(&pki, &face).await;
+    patient.send(&request(1, "/wait", true)).await;
+    face.wait_for_begun(1);
+    let mut other = pki.http2(&face, "one.test").await;
     let mut raw = Raw::connect(&pki, &face).await;
-    for (begun, stream) in streams(11).enumerate() {
+    for (answered, stream) in streams(11).enumerate() {
         raw.send(&request(stream, "/wait", true)).await;
-        face.wait_for_begun(begun + 1);
+        face.wait_for_begun(2 * answered + 2);
         assert!(!face.metrics.render(Form::Prometheus).contains(r#"{reason="flood"} 1"#));
         raw.send(&reset(stream)).await;
+        assert_eq!(text(&mut other, "/worker").await, "0");
     }
     raw.rest().await;
-    face.wait_for_closed("flood");
+    face.wait_for_line(r#"keyward_client_connections_closed_total{reason="flood"} 1"#);
+    face.wait_for_line("keyward_client_connections 2");
+    face.gate.add_permits(1);
+    patient.wait_for(b"waited", 1).await;
+    assert_eq!(text(&mut other, "/worker").await, "0");
 }
 
 #[tokio::test]
@@ -205,13 +226,7 @@ async fn a_stream_more_than_may_be_is_refused_and_the_others_are_answered() {
     face.wait_for_begun(2);
     face.gate.add_permits(2);
     raw.send(&frame(PING, 0, 0, b"all done")).await;
-    let mut seen = Vec::new();
-    while seen.windows(6).filter(|window| window == b"waited").count() < 2 {
-        let mut bytes = [0; 4096];
-        let read = tokio::time::timeout(BOUND, raw.stream.read(&mut bytes)).await.unwrap().unwrap();
-        assert!(read > 0, "{seen:?}");
-        seen.extend_from_slice(&bytes[..read]);
-    }
+    raw.wait_for(b"waited", 2).await;
     assert_eq!(face.begun.load(Ordering::SeqCst), 2);
 }
 
