@@ -31,14 +31,15 @@ impl Asked {
         if size > live.header_bytes {
             return Err(Stop::HeadTooLarge);
         }
-        let (secure, http2) = (peer.secure(), head.version == Version::HTTP_2);
+        let http2 = head.version == Version::HTTP_2;
         canon::method(&head.method)?;
-        let host = canon::host(&head.uri, &head.headers, secure)?;
+        let client = Client::of(peer, &head.headers, &live.trusted, live.client_header);
+        // The port that goes without saying is that of the scheme which the origin is told of.
+        let host = canon::host(&head.uri, &head.headers, client.secure)?;
         let target = canon::target(&head.uri, &head.method, plan.strictness)?;
         if framed {
             canon::framing(&head.headers, head.version)?;
         }
-        let client = Client::of(peer, &head.headers, &live.trusted, live.client_header);
         clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
         head.uri = target.into();
         head.version = Version::HTTP_11;

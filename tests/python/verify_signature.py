@@ -19,7 +19,9 @@ def main():
     first, *lines = sys.stdin.buffer.read().decode("latin-1").split("\r\n\r\n")[0].split("\r\n")
     method, target, _ = first.split(" ")
     headers = {name.lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)}
-    request = SimpleNamespace(method=method, url=f"http://{headers['host']}{target}", headers=headers)
+    # The client's scheme: the library leaves out the port that goes without saying (RFC 9421, 2.2.3).
+    url = f"{headers['x-forwarded-proto']}://{headers['host']}{target}"
+    request = SimpleNamespace(method=method, url=url, headers=headers)
     verifier = HTTPMessageVerifier(signature_algorithm=algorithms.HMAC_SHA256, key_resolver=keys)
     [result] = verifier.verify(request, require_components=("@method", "@authority", "@path", "@query", "x-request-id"))
     print(json.dumps({name.strip('"'): value for name, value in result.covered_components.items()}))

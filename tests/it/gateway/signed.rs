@@ -55,6 +55,15 @@ impl Signing {
         self.passed(method, target, &[("Authorization", &format!("Token {}", self.key.secret))])
     }
 
+    /// What the library for the standard takes a head's signature to cover, or what it says against it.
+    fn verified(&self, head: &str) -> Result<Value, String> {
+        let mut command = python();
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/verify_signature.py"));
+        let output = run(command, &[&named("2026-11", &self.file())], head);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(serde_json::from_slice(&output.stdout).unwrap()) } else { Err(said) }
+    }
+
     fn file(&self) -> PathBuf {
         self.keyward.folder().join("signing.key")
     }
@@ -254,13 +263,6 @@ fn what_was_changed_behind_keyward_is_rejected_in_three_languages() {
 fn by_the_machines_own_clock_three_languages_and_a_library_for_the_standard_accept_it() {
     // Longer than this test takes on the slowest machine.
     let signing = Signing::started("signature_lifetime = \"1h\"");
-    let verified = |head: &str| {
-        let mut command = python();
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/verify_signature.py"));
-        let output = run(command, &[&named("2026-11", &signing.file())], head);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() { Ok(serde_json::from_slice::<Value>(&output.stdout).unwrap()) } else { Err(said) }
-    };
     for (head, path, query) in [
         (signing.passed_with_key("GET", "/a/%E2%82%AC?b=c%20d&e=?"), "/a/%E2%82%AC", "?b=c%20d&e=?"),
         (signing.passed_with_key("GET", "/a"), "/a", "?"),
@@ -269,7 +271,7 @@ fn by_the_machines_own_clock_three_languages_and_a_library_for_the_standard_acce
             let verdict = judged(program, &named("2026-11", &signing.file()), None, &head);
             assert_eq!(verdict, Ok(signing.identity()), "{language}: {head}");
         }
-        let covered = verified(&head).unwrap();
+        let covered = signing.verified(&head).unwrap();
         for (name, told) in
             [("@path", path), ("@query", query), ("@authority", "api.test"), ("x-keyward-account", "101")]
         {
@@ -277,8 +279,29 @@ fn by_the_machines_own_clock_three_languages_and_a_library_for_the_standard_acce
         }
     }
     let changed = signing.passed_with_key("GET", "/a").replacen("account: 101", "account: 102", 1);
-    let said = verified(&changed).unwrap_err();
+    let said = signing.verified(&changed).unwrap_err();
     assert!(said.contains("InvalidSignature"), "{said}");
+}
+
+#[test]
+fn the_authority_that_is_signed_is_the_host_as_it_is_sent_without_the_port_of_the_clients_scheme() {
+    // A proxy that is believed says which scheme that was.
+    let signing = Signing::started("signature_lifetime = \"1h\"\n[server]\ntrusted_proxies = [\"127.0.0.0/8\"]");
+    let key = named("2026-11", &signing.file());
+    for (scheme, sent, authority) in [
+        ("http", "API.test:80", "api.test"),
+        ("http", "api.test:443", "api.test:443"),
+        ("https", "API.test:443", "api.test"),
+        ("https", "api.test:80", "api.test:80"),
+    ] {
+        let head = signing.passed("GET", "/open/a", &[("Host", sent), ("X-Forwarded-Proto", scheme)]);
+        let told = ["x-forwarded-proto", "x-forwarded-host", "host"].map(|name| value(&head, name).unwrap());
+        assert_eq!(told, [scheme, authority, authority], "{sent}");
+        assert_eq!(signing.verified(&head).unwrap()["@authority"], authority, "{scheme} {sent}");
+        for (language, program) in LANGUAGES {
+            assert_eq!(judged(program, &key, None, &head), Ok(json!({})), "{language}: {head}");
+        }
+    }
 }
 
 #[test]

@@ -66,6 +66,12 @@ fn alpn_chooses_between_http_2_and_http_1() {
     let head = started.origin.last();
     assert_eq!((value(&head, "x-forwarded-proto"), value(&head, "host")), (Some("https"), Some("one.test")));
     assert_eq!(started.curl("one.test", &[&["--http1.1"], STATUS].concat()), "1.1 200");
+    // HTTP's own port is none that HTTPS implies.
+    for (sent, kept) in [("one.test:80", "one.test:80"), ("one.test:443", "one.test")] {
+        let host = format!("Host: {sent}");
+        assert_eq!(started.curl("one.test", &[&["--http1.1", "--header", &host], STATUS].concat()), "1.1 200");
+        assert_eq!(value(&started.origin.last(), "host"), Some(kept));
+    }
     assert_eq!(started.curl("one.test", &[&["--no-alpn"], STATUS].concat()), "1.1 200");
     assert_eq!(
         started.curl(
