@@ -105,7 +105,7 @@ impl App {
     pub async fn start(settings: &Settings) -> Result<Self, AppError> {
         let clock = Clock::System;
         let workers = count(settings.server.workers);
-        let Built { mut plan, tls, admin_tls } = Built::of(settings).map_err(AppError::Settings)?;
+        let Built { mut plan, tls, admin_tls } = Built::of(settings, &settings.admin).map_err(AppError::Settings)?;
         // Sockets before the store: an address in use is the commonest mistake, and leaves nothing behind.
         let stall = settings.server.timeouts.write_stall.0;
         let listeners = Listeners::bind(&wanted(settings), workers, stall)?;

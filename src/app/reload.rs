@@ -22,7 +22,7 @@ use crate::telemetry::metrics::Metrics;
 /// What a running keyward's settings can be read from again, and who asks for it.
 pub struct Reload {
     source: Arc<Source>,
-    /// Of the files behind the settings in use.
+    /// Of the files behind the settings in use, and of those behind former ones.
     prints: Prints,
     asked: mpsc::Receiver<()>,
     threshold: Threshold,
@@ -59,7 +59,8 @@ impl Reload {
                     let changed = taken.prints.changed(&self.prints);
                     let outcome = self.take_over(running, settings, &changed).await;
                     if !matches!(outcome, Outcome::Refused(_)) {
-                        self.prints = taken.prints.clone();
+                        // What nothing names now may be named again, as what is waiting for a restart is.
+                        self.prints = taken.prints.clone().and(&self.prints);
                     }
                     (outcome, taken.prints)
                 }
@@ -73,6 +74,7 @@ impl Reload {
 
     /// Has `settings` taken over, of which the contents of `files` have changed.
     async fn take_over(&self, running: &mut Running, settings: Settings, files: &[&Path]) -> Outcome {
+        let admin = settings.admin.clone();
         let (used, Changes { mut at_once, mut at_restart }) = running.settings.renewed(settings);
         for file in files {
             // The settings file is no news by itself; a pepper cannot change under the digests that were made with it.
@@ -86,7 +88,7 @@ impl Reload {
             return Outcome::Unchanged { at_restart };
         }
         let level = used.log.level;
-        match running.renew(used).await {
+        match running.renew(used, admin).await {
             Ok(()) => {
                 self.threshold.set(level);
                 Outcome::Applied { changed: at_once, at_restart }

@@ -30,13 +30,13 @@ pub(super) struct Built {
 }
 
 impl Built {
-    /// Makes all of it.
+    /// Makes all of it, the management face's TLS of what `admin` says.
     ///
     /// # Errors
     /// Every flaw.
-    pub(super) fn of(settings: &Settings) -> Result<Self, Vec<Flaw>> {
+    pub(super) fn of(settings: &Settings, admin: &manage::config::Config) -> Result<Self, Vec<Flaw>> {
         let plan = Plan::new(&settings.gateway, &settings.origin, &settings.services, &settings.routes);
-        match (plan, server_tls(settings).transpose(), admin_tls(settings).transpose()) {
+        match (plan, server_tls(settings).transpose(), admin_tls(admin).transpose()) {
             (Ok(plan), Ok(tls), Ok(admin_tls)) => Ok(Self { plan, tls, admin_tls }),
             (plan, tls, admin_tls) => {
                 Err([plan.err(), tls.err(), admin_tls.err()].into_iter().flatten().flatten().collect())
@@ -50,8 +50,7 @@ fn server_tls(settings: &Settings) -> Option<Result<ServerTls, Vec<Flaw>>> {
     (!certificates.is_empty()).then(|| ServerTls::load(certificates, "server.certificates"))
 }
 
-fn admin_tls(settings: &Settings) -> Option<Result<ServerTls, Vec<Flaw>>> {
-    let admin = &settings.admin;
+fn admin_tls(admin: &manage::config::Config) -> Option<Result<ServerTls, Vec<Flaw>>> {
     let files = CertificateFiles { chain_file: admin.chain_file.clone(), key_file: admin.key_file.clone() };
     admin.has_tls().then(|| ServerTls::load_one(&files, "admin"))
 }
@@ -73,12 +72,15 @@ impl Running {
     /// Has `settings` taken over by all that may change while keyward runs; it does for whatever begins after this has
     /// returned. Where there is a flaw, nothing changes.
     ///
+    /// `admin` is what is said of the management face now. It may say nothing of TLS that is spoken until the restart: the files
+    /// that this came from may be gone then, and what is shown stays.
+    ///
     /// # Errors
     /// Every flaw that was not there when they were checked.
-    pub(super) async fn renew(&mut self, settings: Settings) -> Result<(), Vec<Flaw>> {
+    pub(super) async fn renew(&mut self, settings: Settings, admin: manage::config::Config) -> Result<(), Vec<Flaw>> {
         let broken = |error: String| vec![Flaw::new("", error)];
         let (settings, built) = tokio::task::spawn_blocking(move || {
-            let built = Built::of(&settings);
+            let built = Built::of(&settings, &admin);
             (settings, built)
         })
         .await

@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::{APPLIED, ASKED, REFUSED, WATCHED, hang_up, told};
+use super::{APPLIED, ASKED, REFUSED, WATCHED, hang_up, told, write};
 use crate::support::pki::{Files, Root};
 use crate::support::tls::Tls;
 use crate::support::{Keyward, Origin, keyward};
@@ -148,4 +148,50 @@ fn another_root_for_an_origin_is_trusted_at_once() {
     std::fs::copy(&right.file, &trusted).unwrap();
     told(&front, APPLIED, 1);
     assert_eq!(front.wire().ask("GET", "/", &[]).status, 200);
+}
+
+/// A keyward whose management face speaks TLS, under these further settings.
+fn config_of_admin(origin: &Origin, admin: &str) -> String {
+    format!("{ASKED}{}[admin]\n{admin}", super::to(origin))
+}
+
+fn named(files: &Files) -> String {
+    format!("chain_file = {:?}\nkey_file = {:?}\n", files.chain, files.key)
+}
+
+/// The certificate that the management face shows, and that it works.
+fn shown_by_admin(keyward: &Keyward, root: &Root) -> Vec<u8> {
+    let mut wire = Tls::trusting(root).connect(keyward.admin_tls_address(), "admin.test");
+    assert_eq!(wire.ask("GET", "/readyz", &[]).status, 200);
+    wire.certificate()
+}
+
+#[test]
+fn tls_that_the_management_face_is_to_lose_stays_without_its_files_and_other_settings_are_reloaded() {
+    let (first, second, third) = (Origin::plain(), Origin::plain(), Origin::plain());
+    let setup = keyward();
+    let root = Root::new(setup.folder());
+    let files = root.certificate(setup.folder(), &["admin.test"]);
+    let keyward = setup.config(config_of_admin(&first, &named(&files))).start();
+    let certificate = der(&files);
+    std::fs::remove_file(&files.chain).unwrap();
+    std::fs::remove_file(&files.key).unwrap();
+    // They are named still, and a restart would fail without them.
+    hang_up(&keyward, REFUSED, 1);
+    keyward.stderr.expect("admin.chain_file");
+    for (count, origin) in [(1, &second), (2, &third)] {
+        write(&keyward, &config_of_admin(origin, ""));
+        hang_up(&keyward, APPLIED, count);
+        for key in ["admin.chain_file", "admin.key_file"] {
+            told(&keyward, &format!("this setting waits for a restart key=\"{key}\""), count);
+        }
+        assert_eq!(keyward.wire().ask("GET", "/", &[]).status, 200);
+        assert_eq!(origin.seen().heads.len(), 1);
+        assert_eq!(shown_by_admin(&keyward, &root), certificate);
+    }
+    // Named again, it is renewed as ever.
+    let renewed = root.certificate(keyward.folder(), &["admin.test"]);
+    write(&keyward, &config_of_admin(&third, &named(&renewed)));
+    hang_up(&keyward, APPLIED, 3);
+    assert_eq!(shown_by_admin(&keyward, &root), der(&renewed));
 }

@@ -154,6 +154,11 @@ impl Keyward {
         self.listening("face=\"admin\" url=\"http://", 0)
     }
 
+    /// The same where it speaks TLS.
+    pub(crate) fn admin_tls_address(&self) -> SocketAddr {
+        self.listening("face=\"admin\" url=\"https://", 0)
+    }
+
     /// The address in the line with this mark, the `at`th of them.
     fn listening(&self, mark: &str, at: usize) -> SocketAddr {
         let said = self.stderr.all();
