@@ -47,6 +47,8 @@ pub(super) struct Conn {
     /// The last request had a body, of which some may still be on its way.
     body: Cell<bool>,
     leaving: Cell<bool>,
+    /// The next request is the last, over HTTP/1.1.
+    parting: Cell<bool>,
     /// It leaves, but a request that may be on its way is waited for.
     patient: Cell<bool>,
     /// Why it leaves, where that is our wish.
@@ -97,6 +99,7 @@ impl Conn {
             ended: Cell::new(false),
             body: Cell::new(false),
             leaving: Cell::new(false),
+            parting: Cell::new(false),
             patient: Cell::new(false),
             leaves_for: Cell::new(None),
             verdict: Cell::new(None),
@@ -185,6 +188,9 @@ impl Conn {
         self.requests.set(self.requests.get() + 1);
         self.body.set(body);
         self.enter(Phase::Busy);
+        if self.parting.get() && !self.http2.get() {
+            self.leave();
+        }
         let stream = self.http2.get().then(|| {
             let stream = Rc::new(Stream::default());
             self.streams.borrow_mut().push(Rc::clone(&stream));
@@ -229,6 +235,12 @@ impl Conn {
             self.leaves_for.set(Some(why));
             self.leave();
         }
+    }
+
+    /// Lets the client of an HTTP/1.1 connection know with the answer to its next request that it is to go elsewhere. Without a
+    /// request it stays: it could not be told.
+    pub(super) fn part(&self) {
+        self.parting.set(true);
     }
 
     /// Ends the connection after the answer to what it was asked by now, which over HTTP/1.1 may not have been read yet: a

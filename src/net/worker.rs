@@ -262,8 +262,15 @@ struct Worker<H> {
 
 impl<H: Handler> Worker<H> {
     async fn until_drained(&self, mut accepting: JoinSet<io::Result<()>>, drain: &Drain) -> Result<usize, WorkerError> {
+        let closing = async {
+            drain.reached(Stage::Leaving).await;
+            // Whoever comes from now on comes from a balancer that has not noticed yet. Sent away after an answer it would be
+            // back, with a connection for each request.
+            self.connections.each(Conn::part);
+            drain.reached(Stage::Closing).await;
+        };
         tokio::select! {
-            () = drain.reached(Stage::Closing) => {}
+            () = closing => {}
             Some(ended) = accepting.join_next() => match ended {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return Err(WorkerError::Accept(error)),

@@ -1,5 +1,7 @@
 //! Ending, and not starting.
 
+use std::cell::RefCell;
+
 use super::*;
 
 #[test]
@@ -22,15 +24,25 @@ fn a_request_in_flight_finishes_and_idle_connections_end() {
 }
 
 #[test]
-fn accepting_goes_on_for_a_while_after_being_ready_ends() {
+fn accepting_goes_on_for_a_while_after_being_ready_ends_and_who_was_there_before_is_told_to_go() {
     let face = Case::default().start();
-    let drain = face.drain.clone();
-    let (address, mut workers) = (face.address, Some(face.workers));
+    let (idle, used) = (face.connect(), RefCell::new(face.connect()));
+    face.wait_for_line("keyward_client_connections 2");
+    let (address, drain, metrics) = (face.address, face.drain.clone(), Arc::clone(&face.metrics));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let draining = runtime.spawn(workers.take().unwrap().drain(Duration::from_secs(3600), BOUND));
+    let draining = runtime.spawn(face.workers.drain(Duration::from_secs(3600), BOUND));
     wait_until("leaving", || drain.is_leaving());
+    let is_last = |stream: &mut TcpStream| ask(stream, "/").contains("\r\nconnection: close\r\n");
+    // An answer or two may go before the worker knows.
+    wait_until("the next answer is the last", || is_last(&mut used.borrow_mut()));
+    assert!(read_to_close(&mut used.borrow_mut()).is_empty());
     let mut late = TcpStream::connect(address).unwrap();
     assert!(ask(&mut late, "/").starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(!is_last(&mut late));
+    // Who has asked nothing stays until it does.
+    assert!(metrics.render(Form::Prometheus).lines().any(|line| line == "keyward_client_connections 2"));
+    let mut idle = idle;
+    assert!(is_last(&mut idle) && read_to_close(&mut idle).is_empty());
     draining.abort();
 }
 
