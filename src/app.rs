@@ -121,6 +121,7 @@ impl App {
 
         let metrics = Metrics::new(Names { reasons: gateway::REASONS.to_vec() });
         tell(&metrics, &keyring);
+        running::tell_of_certificates(&metrics, tls.clone(), admin_tls.clone());
         let in_flight = Arc::<InFlight>::default();
         let counted = Arc::clone(&in_flight);
         metrics.gauge("keyward_requests_in_flight", "Requests whose answers have not ended", move || {

@@ -55,6 +55,19 @@ fn admin_tls(admin: &manage::config::Config) -> Option<Result<ServerTls, Vec<Fla
     admin.has_tls().then(|| ServerTls::load_one(&files, "admin"))
 }
 
+/// Has a scrape tell when the certificates expire that are shown then, each by its place in the settings.
+pub(super) fn tell_of_certificates(metrics: &Metrics, tls: Option<ServerTls>, admin_tls: Option<ServerTls>) {
+    let name = "keyward_certificate_expires_timestamp_seconds";
+    let help = "When the certificate that is shown at this place of the settings expires, in seconds since 1970";
+    let of = |tls: &Option<ServerTls>| tls.as_ref().map(ServerTls::expire_at).unwrap_or_default();
+    metrics.gauges(name, help, "certificate", move || {
+        let clients =
+            of(&tls).into_iter().enumerate().map(|(at, expires)| (format!("server.certificates.{at}"), expires));
+        let admin = of(&admin_tls).into_iter().map(|expires| ("admin".to_owned(), expires));
+        clients.chain(admin).map(|(place, expires)| (place, expires as f64)).collect()
+    });
+}
+
 /// The parts that are reached.
 pub(super) struct Running {
     pub(super) settings: Settings,

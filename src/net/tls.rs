@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -16,7 +17,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{InconsistentKeys, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use zeroize::Zeroizing;
 
 use super::config::CertificateFiles;
@@ -52,6 +53,13 @@ impl ServerTls {
     pub fn same_certificate(&self, a: &str, b: &str) -> bool {
         let certificates = self.shown.certificates.load();
         certificates.find(a) == certificates.find(b)
+    }
+
+    /// When each certificate that is shown now expires, in seconds since 1970 and in the order of the settings; 0 for one that
+    /// no client can accept at any time.
+    #[must_use]
+    pub fn expire_at(&self) -> Vec<u64> {
+        self.shown.certificates.load().expire_at.clone()
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {
@@ -132,6 +140,8 @@ impl ResolvesServerCert for Shown {
 #[derive(Debug, Default)]
 struct Certificates {
     all: Vec<Arc<CertifiedKey>>,
+    /// In the same order.
+    expire_at: Vec<u64>,
     exact: HashMap<Box<str>, usize>,
     /// By what follows `*.`.
     wildcard: HashMap<Box<str>, usize>,
@@ -140,7 +150,7 @@ struct Certificates {
 impl Certificates {
     fn add(&mut self, certificate: Certificate) {
         let index = self.all.len();
-        for name in certificate.names {
+        for name in certificate.leaf.names {
             let (map, name) = match name.strip_prefix("*.") {
                 Some(parent) => (&mut self.wildcard, parent),
                 None => (&mut self.exact, name.as_str()),
@@ -148,6 +158,7 @@ impl Certificates {
             map.entry(name.into()).or_insert(index);
         }
         self.all.push(certificate.key);
+        self.expire_at.push(certificate.leaf.expires_at);
     }
 
     fn find(&self, name: &str) -> usize {
@@ -163,7 +174,14 @@ const FIRST: usize = 0;
 /// One certificate that was read and proved whole.
 struct Certificate {
     key: Arc<CertifiedKey>,
+    leaf: Leaf,
+}
+
+/// What is read of the certificate itself, and not of those that vouch for it.
+struct Leaf {
     names: Vec<String>,
+    /// Seconds since 1970.
+    expires_at: u64,
 }
 
 impl Certificate {
@@ -172,14 +190,14 @@ impl Certificate {
         let key_file = named(files.key_file.as_ref(), format!("{key}.key_file"));
         let chain = chain_file.and_then(|place| read_chain(&place));
         let signer = key_file.and_then(|place| Ok((read_key(&place, provider)?, place)));
-        let ((chain, names), (signer, place)) = match (chain, signer) {
+        let ((chain, leaf), (signer, place)) = match (chain, signer) {
             (Ok(chain), Ok(signer)) => (chain, signer),
             (chain, signer) => return Err(chain.err().into_iter().chain(signer.err()).collect()),
         };
         let certified = CertifiedKey::new(chain, signer);
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
-                Ok(Self { key: Arc::new(certified), names })
+                Ok(Self { key: Arc::new(certified), leaf })
             }
             Err(_) => Err(vec![place.flaw("the private key does not belong to the certificate in chain_file")]),
         }
@@ -216,7 +234,7 @@ fn named(path: Option<&PathBuf>, key: String) -> Result<Place<'_>, Flaw> {
     }
 }
 
-fn read_chain(place: &Place<'_>) -> Result<(Vec<CertificateDer<'static>>, Vec<String>), Flaw> {
+fn read_chain(place: &Place<'_>) -> Result<(Vec<CertificateDer<'static>>, Leaf), Flaw> {
     const NONE: &str = "has no certificate in it";
     let bytes = place.bytes()?;
     let chain = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
@@ -225,7 +243,18 @@ fn read_chain(place: &Place<'_>) -> Result<(Vec<CertificateDer<'static>>, Vec<St
     let leaf = webpki::EndEntityCert::try_from(first)
         .map_err(|error| place.flaw(&format!("its first certificate cannot be used: {error}")))?;
     let names = leaf.valid_dns_names().map(str::to_ascii_lowercase).collect();
-    Ok((chain, names))
+    let leaf = Leaf { names, expires_at: expires_at(&leaf) };
+    Ok((chain, leaf))
+}
+
+/// webpki keeps a certificate's times to itself, and tells until when it was good where it is asked too late.
+fn expires_at(leaf: &webpki::EndEntityCert<'_>) -> u64 {
+    let end_of_time = UnixTime::since_unix_epoch(Duration::MAX);
+    match leaf.verify_for_usage(&[], &[], &[], end_of_time, webpki::KeyUsage::server_auth(), None, None) {
+        Err(webpki::Error::CertExpired { not_after, .. }) => not_after.as_secs(),
+        // It ends before it begins, or is on webpki's list of those that nobody trusts.
+        _ => 0,
+    }
 }
 
 fn read_key(place: &Place<'_>, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, Flaw> {

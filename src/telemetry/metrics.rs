@@ -103,6 +103,17 @@ impl Metrics {
         self.extra(Extra { name, help, reading: Reading::Counters(label, Box::new(read)) });
     }
 
+    /// Adds a family of numbers that go up and down, one for each value of `label`, of which there are as many as `read` tells.
+    pub fn gauges(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        read: impl Fn() -> Vec<(String, f64)> + Send + Sync + 'static,
+    ) {
+        self.extra(Extra { name, help, reading: Reading::Gauges(label, Box::new(read)) });
+    }
+
     /// Everything, in the form that was asked for.
     #[must_use]
     pub fn render(&self, form: Form) -> String {
@@ -248,8 +259,9 @@ pub(super) struct Extra {
 pub(super) enum Reading {
     Counter(Box<dyn Fn() -> u64 + Send + Sync>),
     Gauge(Box<dyn Fn() -> f64 + Send + Sync>),
-    /// One for each value of a label.
+    /// One for each value of a label, as is the next.
     Counters(&'static str, Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>),
+    Gauges(&'static str, Box<dyn Fn() -> Vec<(String, f64)> + Send + Sync>),
 }
 
 impl fmt::Debug for Extra {

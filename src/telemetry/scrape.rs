@@ -125,6 +125,12 @@ impl Collector for Scrape {
                     let series: Vec<_> = read().into_iter().map(|(value, count)| ([(*label, value)], count)).collect();
                     counters(&mut out, extra.name, extra.help, &series)?;
                 }
+                Reading::Gauges(label, read) => {
+                    let mut family = out.encode_descriptor(extra.name, extra.help, None, MetricType::Gauge)?;
+                    for (value, number) in read() {
+                        family.encode_family(&[(*label, value)])?.encode_gauge(&number)?;
+                    }
+                }
             }
         }
         Ok(())

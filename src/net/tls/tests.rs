@@ -103,3 +103,26 @@ fn other_certificates_are_shown_from_one_moment_to_the_next() {
     tls.clone().show(&ServerTls::load(&[a], "server.certificates").unwrap());
     assert!(tls.same_certificate("a.test", "b.test"));
 }
+
+#[test]
+fn it_is_told_when_each_expires() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = |name: &str, from: i32, to: i32| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(to, 1, 1));
+        let place = |end: &str| Some(folder.path().join(format!("{name}.{end}")));
+        let files = CertificateFiles { chain_file: place("pem"), key_file: place("key") };
+        fs::write(files.chain_file.as_ref().unwrap(), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(files.key_file.as_ref().unwrap(), key.serialize_pem()).unwrap();
+        files
+    };
+    let all = [
+        files("gone.test", 2020, 2021),
+        files("good.test", 2020, 2050),
+        files("later.test", 2090, 2091),
+        files("upside-down.test", 2030, 2020),
+    ];
+    let tls = ServerTls::load(&all, "server.certificates").unwrap();
+    assert_eq!(tls.expire_at(), [1_609_459_200, 2_524_608_000, 3_818_448_000, 0]);
+}

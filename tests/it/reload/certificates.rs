@@ -195,3 +195,40 @@ fn tls_that_the_management_face_is_to_lose_stays_without_its_files_and_other_set
     hang_up(&keyward, APPLIED, 3);
     assert_eq!(shown_by_admin(&keyward, &root), der(&renewed));
 }
+
+#[test]
+fn a_scrape_tells_when_each_certificate_that_is_shown_expires() {
+    // Midnight of the first day of 2049, 2050 and 2051: the form in which a certificate says it changes with 2050.
+    const YEARS: [(i32, &str); 3] = [(2049, "2493072000"), (2050, "2524608000"), (2051, "2556144000")];
+    let origin = Origin::plain();
+    let setup = keyward();
+    let root = Root::new(setup.folder());
+    let made = |name: &str, (year, _)| root.certificate_until(setup.folder(), &[name], year);
+    let (first, admin) = (made("a.test", YEARS[0]), made("admin.test", YEARS[1]));
+    let settings = |more: &str| format!("{}[admin]\n{}{more}", config(ASKED, &origin, &first), named(&admin));
+    let (one, two) =
+        (settings(""), settings(&format!("[[server.certificates]]\n{}", named(&made("b.test", YEARS[1])))));
+    let folder = setup.folder().to_owned();
+    let keyward = setup.config(one).start();
+    let assert_told = |expected: &[(&str, &str)]| {
+        let mut wire = Tls::trusting(&root).connect(keyward.admin_tls_address(), "admin.test");
+        let text = wire.ask("GET", "/metrics", &[]).text();
+        let told = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("keyward_certificate_expires_timestamp_seconds{certificate=\""));
+        let told: Vec<_> = told.map(|line| line.split_once("\"} ").unwrap()).collect();
+        let told: Vec<_> = told.iter().map(|(place, at)| (*place, at.trim_end_matches(".0"))).collect();
+        assert_eq!(told, expected);
+    };
+    assert_told(&[("server.certificates.0", YEARS[0].1), ("admin", YEARS[1].1)]);
+    root.certificate_until(&folder, &["a.test"], YEARS[2].0);
+    write(&keyward, &two);
+    // Read, and not taken over yet.
+    assert_told(&[("server.certificates.0", YEARS[0].1), ("admin", YEARS[1].1)]);
+    hang_up(&keyward, APPLIED, 1);
+    let second = ("server.certificates.1", YEARS[1].1);
+    assert_told(&[("server.certificates.0", YEARS[2].1), second, ("admin", YEARS[1].1)]);
+    root.certificate_until(&folder, &["admin.test"], YEARS[2].0);
+    hang_up(&keyward, APPLIED, 2);
+    assert_told(&[("server.certificates.0", YEARS[2].1), second, ("admin", YEARS[2].1)]);
+}

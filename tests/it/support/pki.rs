@@ -32,8 +32,14 @@ impl Root {
 
     /// A certificate for these names.
     pub(crate) fn certificate(&self, folder: &Path, names: &[&str]) -> Files {
+        self.certificate_until(folder, names, 4096)
+    }
+
+    /// One that expires when this year begins.
+    pub(crate) fn certificate_until(&self, folder: &Path, names: &[&str], year: i32) -> Files {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let stem = names[0].replace('*', "any");
         let files = Files { chain: folder.join(format!("{stem}.pem")), key: folder.join(format!("{stem}.key")) };
