@@ -7,6 +7,7 @@ mod headers;
 mod life;
 mod limits;
 mod origins;
+mod rotation;
 mod routes;
 mod scopes;
 mod signed;
