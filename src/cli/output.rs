@@ -63,6 +63,7 @@ pub(super) fn print_secret(json: bool, key: &Key, secret: &Secret, now: Timestam
 pub(super) fn key_json(key: &Key, now: Timestamp) -> Value {
     let mut value = json!(key);
     value["state"] = key.state_at(now).into();
+    value["rotation"] = json!(key.rotation_at(now));
     value
 }
 
@@ -119,6 +120,7 @@ mod tests {
             rotated_at: None,
             last_used_at: None,
             generation: 1,
+            rotation: None,
         }
     }
 

@@ -19,7 +19,7 @@ use super::origin::{Broken, Lease, OriginError, Pool};
 use super::refuse::Stop;
 use super::service::Service;
 use super::sign::Signer;
-use crate::clock::{BootTime, Clock};
+use crate::clock::{BootTime, Clock, Timestamp};
 use crate::net::body::{Paced, fits};
 use crate::telemetry::label::OriginEvent;
 
@@ -44,7 +44,14 @@ pub(super) async fn forward(
     });
     let head = |asked| outbound.request(permit, asked, bodiless, service);
     match exchange(pool, service, asked, head, sent, &upload, outbound.at).await {
-        Ok((answer, lease)) => answered(answer, lease, upload, service, outbound),
+        Ok((answer, lease)) => {
+            let mut answer = answered(answer, lease, upload, service, outbound)?;
+            let until = permit.holder().and_then(|holder| holder.verified.superseded_until());
+            if let Some(status) = until.and_then(superseded) {
+                answer.headers_mut().insert(KEY_STATUS, status);
+            }
+            Ok(answer)
+        }
         Err(error) => {
             *body = upload.rest();
             Err(match upload.failure() {
@@ -202,6 +209,13 @@ fn keep_private(headers: &mut HeaderMap, carrier: &HeaderName) {
     }
     headers.append(header::VARY, HeaderValue::from(carrier.clone()));
 }
+
+/// What a client whose secret was rotated away is told, as long as it is still good.
+fn superseded(until: Timestamp) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("superseded; valid_until=\"{until}\"")).ok()
+}
+
+const KEY_STATUS: HeaderName = HeaderName::from_static("keyward-key-status");
 
 /// How many headers we add at most, less those that are rare.
 const OURS: usize = 12;

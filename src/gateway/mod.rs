@@ -154,7 +154,7 @@ impl Gateway {
         let permit = authorize::permit(route, verified, &ask)?;
         // A use is one that was permitted: knocking at another account's door is none.
         if let Some(holder) = permit.holder() {
-            self.keyring.used(&holder.verified);
+            self.keyring.used(&holder.verified, &credential.secret);
         }
         Ok((permit, Some(credential.carrier)))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::id::KeyId;
-use super::record::{AccountState, KeyState, Kind, SecretState, Standing};
+use super::record::{AccountState, KeyState, Kind, Presented, Standing};
 use super::refusal::{Invalid, Refusal};
 use crate::clock::Timestamp;
 
@@ -27,6 +27,15 @@ impl Verified {
         &self.standing
     }
 
+    /// Until when the secret is good, where it was rotated away and is in grace.
+    #[must_use]
+    pub fn superseded_until(&self) -> Option<Timestamp> {
+        match self.standing.secret {
+            Presented::Grace(end) => Some(end),
+            Presented::Current | Presented::Fresh | Presented::Pending(_) | Presented::Retired => None,
+        }
+    }
+
     /// When it was judged.
     #[must_use]
     pub const fn at(&self) -> Timestamp {
@@ -43,8 +52,12 @@ pub fn judge(standing: &Arc<Standing>, now: Timestamp) -> Result<Verified, Refus
     if standing.state == KeyState::Revoked {
         return Err(Refusal::KeyInvalid(Invalid::Revoked));
     }
-    if standing.secret == SecretState::Retired {
-        return Err(Refusal::KeyInvalid(Invalid::Rotated));
+    match standing.secret {
+        Presented::Current | Presented::Fresh => {}
+        Presented::Grace(end) | Presented::Pending(end) if now < end => {}
+        Presented::Grace(_) | Presented::Pending(_) | Presented::Retired => {
+            return Err(Refusal::KeyInvalid(Invalid::Rotated));
+        }
     }
     if standing.not_before.is_some_and(|start| now < start) {
         return Err(Refusal::KeyNotYetValid);
@@ -80,7 +93,7 @@ pub(super) mod tests {
             serial: 1,
             kind: Kind::Service,
             state: KeyState::Active,
-            secret: SecretState::Current,
+            secret: Presented::Current,
             not_before: None,
             expires_at: None,
             account: Some(("101".parse().unwrap(), AccountState::Active)),
@@ -118,7 +131,7 @@ pub(super) mod tests {
         // Everything is wrong at once; each step mends the reason just given.
         let mut key = standing();
         key.state = KeyState::Revoked;
-        key.secret = SecretState::Retired;
+        key.secret = Presented::Retired;
         key.not_before = Some(NOW.plus(Duration::from_secs(1)));
         key.expires_at = Some(NOW);
         key.account = Some(("101".parse().unwrap(), AccountState::Suspended));
@@ -126,7 +139,7 @@ pub(super) mod tests {
         assert_eq!(refused(&key), Refusal::KeyInvalid(Invalid::Revoked));
         key.state = KeyState::Suspended;
         assert_eq!(refused(&key), Refusal::KeyInvalid(Invalid::Rotated));
-        key.secret = SecretState::Current;
+        key.secret = Presented::Current;
         assert_eq!(refused(&key), Refusal::KeyNotYetValid);
         key.not_before = None;
         assert_eq!(refused(&key), Refusal::KeyExpired);
@@ -134,6 +147,15 @@ pub(super) mod tests {
         assert_eq!(refused(&key), Refusal::KeyDisabled);
         key.state = KeyState::Active;
         assert_eq!(refused(&key), Refusal::AccountSuspended);
+    }
+
+    #[test]
+    fn rule_12_grace_and_patience_end_at_their_very_moment() {
+        let next = NOW.plus(Duration::from_millis(1));
+        for second in [Presented::Grace, Presented::Pending] {
+            assert_eq!(verdict(|key| key.secret = second(next)), Ok(()));
+            assert_eq!(verdict(|key| key.secret = second(NOW)), Err(Refusal::KeyInvalid(Invalid::Rotated)));
+        }
     }
 
     #[test]

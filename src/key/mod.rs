@@ -16,6 +16,7 @@ mod judge;
 pub mod properties;
 mod record;
 mod refusal;
+pub mod rotation;
 mod scope;
 pub mod token;
 
@@ -23,7 +24,8 @@ pub use digest::{Digest, Digester};
 pub use id::{AccountId, BadId, KeyId, Permission, Permissions, UserId};
 pub use judge::{Verified, judge};
 pub use record::{
-    Account, AccountState, Imprint, Key, KeyState, Kind, Membership, SecretState, Standing, UnknownWord, User,
+    Account, AccountState, Imprint, Key, KeyState, Kind, Membership, Presented, Rotating, SecretState, Standing,
+    UnknownWord, User,
 };
 pub use refusal::{Invalid, Refusal};
 pub use scope::{Ask, Grant, grant};

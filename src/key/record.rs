@@ -86,10 +86,14 @@ words!(
 );
 
 words!(
-    /// What one secret of a key is.
+    /// What one secret of a key is. At most two of them authenticate: the current one, and one that waits or is in grace.
     SecretState, "state of a secret" {
+        /// Authenticates, and becomes the current one when it is first used.
+        Pending = "pending",
         /// Authenticates.
         Current = "current",
+        /// Rotated away, and still authenticates until a moment.
+        Grace = "grace",
         /// Rotated away: known, and refused.
         Retired = "retired",
     }
@@ -175,6 +179,19 @@ pub struct Key {
     pub last_used_at: Option<Timestamp>,
     /// How many secrets it has had.
     pub generation: i64,
+    /// The rotation that was begun last, unless it is over; see [`Key::rotation_at`].
+    pub rotation: Option<Rotating>,
+}
+
+/// A rotation that is not over: a second secret authenticates beside the current one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotating {
+    /// What the second secret is: [`SecretState::Grace`], the old one, or [`SecretState::Pending`], the new one.
+    pub state: SecretState,
+    /// Its last four characters.
+    pub hint: String,
+    /// From then on it no longer authenticates.
+    pub valid_until: Timestamp,
 }
 
 impl Key {
@@ -188,6 +205,12 @@ impl Key {
             KeyState::Active if self.not_before.is_some_and(|start| now < start) => "not yet valid",
             KeyState::Active => "active",
         }
+    }
+
+    /// The rotation that is not over at `now`.
+    #[must_use]
+    pub fn rotation_at(&self, now: Timestamp) -> Option<&Rotating> {
+        self.rotation.as_ref().filter(|rotation| self.state != KeyState::Revoked && now < rotation.valid_until)
     }
 }
 
@@ -238,7 +261,7 @@ pub struct Standing {
     /// What has been done to the key.
     pub state: KeyState,
     /// What the presented secret is to the key.
-    pub secret: SecretState,
+    pub secret: Presented,
     /// Not accepted before.
     pub not_before: Option<Timestamp>,
     /// Not accepted from then on.
@@ -253,4 +276,27 @@ pub struct Standing {
     pub permissions: Permissions,
     /// Client networks it may be used from; any where empty.
     pub allowed_ips: Vec<IpNet>,
+}
+
+/// What a presented secret is to its key: a [`SecretState`] and what goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// The one it has.
+    Current,
+    /// The one it has, which a rotation gave it and nobody has used yet.
+    Fresh,
+    /// The one it had, good until then.
+    Grace(Timestamp),
+    /// The one it gets when this is first used, if that is before then.
+    Pending(Timestamp),
+    /// Rotated away.
+    Retired,
+}
+
+impl Presented {
+    /// Whether its first accepted use is to be told: it ends what [`super::rotation`] leaves open until then.
+    #[must_use]
+    pub const fn awaits_use(self) -> bool {
+        matches!(self, Self::Fresh | Self::Pending(_))
+    }
 }

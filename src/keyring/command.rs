@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::key::rotation::Rotation;
 use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, User, UserId};
 
 use crate::store::Draft;
@@ -36,8 +37,12 @@ pub enum Command {
     ListKeys(KeyFilter),
     /// Shows one key.
     ShowKey(KeyId),
-    /// Gives a key another secret; the old one is refused from now on.
-    RotateKey(KeyId, Imprint),
+    /// Gives a key another secret; what becomes of the one it had is in the rotation.
+    RotateKey(KeyId, Imprint, Rotation),
+    /// Ends a running rotation: the new secret is the only one from now on.
+    CompleteRotation(KeyId),
+    /// Takes a running rotation back, while nobody has used the new secret: the old one is the only one again.
+    CancelRotation(KeyId),
     /// Ends a key for good.
     RevokeKey(KeyId),
     /// Suspends ([`KeyState::Suspended`]) or resumes ([`KeyState::Active`]) a key.

@@ -209,7 +209,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::key::{AccountState, KeyState, Kind, Permissions, SecretState};
+    use crate::key::{AccountState, KeyState, Kind, Permissions, Presented};
     use crate::store::log::Entry;
 
     fn digest(first: u8) -> Digest {
@@ -234,7 +234,7 @@ mod tests {
             serial: 1,
             kind: Kind::User,
             state: KeyState::Active,
-            secret: SecretState::Current,
+            secret: Presented::Current,
             not_before: None,
             expires_at: None,
             account: None,

@@ -14,6 +14,7 @@ mod cache;
 pub mod command;
 pub mod config;
 mod fence;
+mod first_use;
 mod flight;
 mod follow;
 mod known;
@@ -36,6 +37,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::adopted::Adopted;
 use self::cache::{Cache, Shelf};
 use self::fence::Fence;
+use self::first_use::FirstUses;
 use self::flight::Flights;
 use self::known::Known;
 use self::usage::Uses;
@@ -71,6 +73,7 @@ struct Shared {
     known: Known,
     adopted: ArcSwap<Adopted>,
     uses: Uses,
+    first_uses: FirstUses,
     /// Look-ups in the store at one time.
     loads: Semaphore,
     /// Requests that wait for one.
@@ -170,6 +173,7 @@ impl Keyring {
             known: Known::new(config.known),
             adopted: ArcSwap::from_pointee(Adopted::Unsure),
             uses: Uses::new(),
+            first_uses: FirstUses::default(),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
             counts: Counts::default(),

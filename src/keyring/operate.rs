@@ -6,11 +6,13 @@
 //! connection from then on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::adopted::Adopted;
 use super::command::{Command, NewKey, Outcome, Problem};
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
+use crate::key::rotation::{Mode, Rotation};
 use crate::key::{Digester, Imprint, KeyState, Kind};
 use crate::store::{Changed, Draft, Rejected, SecretDraft, StoreError};
 use crate::telemetry::chain;
@@ -48,9 +50,16 @@ impl Keyring {
                 Some(found) => key(found),
                 None => return Err(Problem::NotFound { what: "key".into(), id: id.to_string() }),
             },
-            Command::RotateKey(id, imprint) => {
+            Command::RotateKey(id, imprint, rotation) => {
+                check_rotation(rotation)?;
                 let secret = secret(imprint, &shared.digester);
-                key(shared.settle(store.rotate(id, secret, now).await).await?)
+                key(shared.settle(store.rotate(id, secret, rotation, now).await).await?)
+            }
+            Command::CompleteRotation(id) => key(shared.settle(store.complete(id, now).await).await?),
+            Command::CancelRotation(id) => {
+                // What was accepted before this began is seen by it.
+                let _no_first_use = shared.first_uses.written().await;
+                key(shared.settle(store.cancel(id, now).await).await?)
             }
             Command::RevokeKey(id) => key(shared.settle(store.set_key_state(id, KeyState::Revoked).await).await?),
             Command::SetKeyState(id, state) => key(shared.settle(store.set_key_state(id, state).await).await?),
@@ -83,7 +92,7 @@ impl Keyring {
 
 impl Shared {
     /// Makes a committed change hold here before it is answered.
-    async fn settle<T>(&self, changed: Result<Changed<T>, Rejected>) -> Result<T, Problem> {
+    pub(super) async fn settle<T>(&self, changed: Result<Changed<T>, Rejected>) -> Result<T, Problem> {
         self.counts.changed(&changed);
         let Changed { record, head } = changed?;
         if let Err(error) = self.follow_once().await {
@@ -143,6 +152,26 @@ fn check_times(new: &NewKey, now: Timestamp) -> Result<(), Problem> {
     }
     Ok(())
 }
+
+/// A second secret that is good for no time, or for ever, is no rotation.
+fn check_rotation(rotation: Rotation) -> Result<(), Problem> {
+    let (span, what) = match rotation.mode {
+        Mode::Immediate => return Ok(()),
+        Mode::Grace(span) => (span, "the grace of the old secret"),
+        Mode::FirstUse { within, grace } if grace > LONGEST_GRACE => (within.max(grace), "the grace of the old secret"),
+        Mode::FirstUse { within, .. } => (within, "the time in which the new secret must be used"),
+    };
+    if span.is_zero() {
+        return Err(Problem::Invalid(format!("{what} must not be zero; leave it out to rotate at once")));
+    }
+    if span > LONGEST_GRACE {
+        return Err(Problem::Invalid(format!("{what} is at most 30 days")));
+    }
+    Ok(())
+}
+
+/// Two secrets of one key are twice as easy to lose; whoever needs them for longer makes a second key.
+const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// An adopted key keeps its past: one that has expired is adopted as such, so that it is known as expired. The row of a
 /// user key may name the account its user becomes a member of.

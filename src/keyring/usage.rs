@@ -13,10 +13,9 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use super::follow::slept;
-use super::{Keyring, Shared};
 use crate::clock::Timestamp;
-use crate::key::Verified;
 use crate::store::Rejected;
 use crate::telemetry::chain;
 
@@ -36,13 +35,6 @@ const MOST: usize = 200_000;
 const SHORTEST: Duration = Duration::from_millis(50);
 /// Within one minute a key's further uses are not noted.
 const GRAIN_MILLIS: i64 = 60_000;
-
-impl Keyring {
-    /// Notes that a key was used when it was judged. Cheap, and never waits.
-    pub fn used(&self, verified: &Verified) {
-        self.shared.uses.note(verified.standing().serial, verified.at());
-    }
-}
 
 impl Uses {
     pub(super) fn new() -> Self {

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::key::rotation::Rotation;
 use crate::key::token::Prefix;
 use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, User, UserId};
 
@@ -25,7 +26,7 @@ pub use self::draft::{Access, Changed, Chunk, Draft, Imported, KeyFilter, Loaded
 pub use self::error::{Rejected, StoreError};
 pub use self::log::Tail;
 pub use self::sqlite::words::Words;
-use self::sqlite::{Sqlite, ahead, bulk, change, list, load, usage};
+use self::sqlite::{Sqlite, ahead, bulk, change, list, load, rotate, usage};
 
 /// An open store. Dropping it waits for what is running, then releases it to others.
 ///
@@ -298,13 +299,50 @@ impl Store {
         }
     }
 
-    /// Gives a key another secret and retires the one it had.
+    /// Gives a key another secret; what becomes of the one it had is in `rotation`.
     ///
     /// # Errors
-    /// There is no such key, it is revoked, the secret is taken, or the store could not write.
-    pub async fn rotate(&self, id: KeyId, secret: SecretDraft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+    /// There is no such key, it is revoked, the secret is taken, a rotation runs that does not give way, or the store could
+    /// not write.
+    pub async fn rotate(
+        &self,
+        id: KeyId,
+        secret: SecretDraft,
+        rotation: Rotation,
+        now: Timestamp,
+    ) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::rotate(db, &id, &secret, now)).await,
+            Backend::Sqlite(db) => db.write(move |db| rotate::rotate(db, &id, &secret, rotation, now)).await,
+        }
+    }
+
+    /// Notes that a secret that a rotation made was accepted for the first time, and has it take its place.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn first_used(&self, digest: Digest, now: Timestamp) -> Result<Changed<()>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| rotate::first_used(db, &digest, now)).await,
+        }
+    }
+
+    /// Ends a running rotation: the new secret is the only one.
+    ///
+    /// # Errors
+    /// There is no such key, it is revoked, no rotation of it runs, or the store could not write.
+    pub async fn complete(&self, id: KeyId, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| rotate::complete(db, &id, now)).await,
+        }
+    }
+
+    /// Takes a running rotation back: the old secret is the only one again.
+    ///
+    /// # Errors
+    /// There is no such key, it is revoked, no rotation of it runs, its new secret was used, or the store could not write.
+    pub async fn cancel(&self, id: KeyId, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| rotate::cancel(db, &id, now)).await,
         }
     }
 

@@ -1,21 +1,19 @@
-//! `keyward key`: mint, list, show, rotate, revoke, suspend, resume.
+//! `keyward key`: mint, list, show, rotate, complete, cancel, revoke, suspend, resume.
 
 mod mint;
+mod rotate;
 mod show;
 
 use clap::Subcommand;
 
 use self::show::{print_key, print_keys};
-use super::access::{Access, carry_out, unexpected};
+use super::access::{carry_out, unexpected};
 
 use super::output::print_secret;
 use super::settings::OnStore;
 use crate::clock::Clock;
-use crate::config::Settings;
-use crate::key::token::Prefix;
 use crate::key::{AccountId, Key, KeyId, KeyState, Kind, UserId};
 use crate::keyring::command::{Command, KeyFilter, Outcome};
-use crate::store;
 
 pub(super) type Arguments = OnStore<Verb>;
 
@@ -40,13 +38,17 @@ pub(super) enum Verb {
         /// The key's id, such as key_4fT…
         id: KeyId,
     },
-    /// Give a key another secret and print it, once. The old one is refused from then on.
-    Rotate {
+    /// Give a key another secret and print it, once. The old one is refused from then on, or as --grace or --first-use say.
+    Rotate(rotate::Arguments),
+    /// End a rotation that still runs: the old secret is refused from then on.
+    Complete {
         /// The key's id.
         id: KeyId,
-        /// What the new secret begins with; as the old one did where left out.
-        #[arg(long)]
-        prefix: Option<Prefix>,
+    },
+    /// Take a rotation back that still runs, while nobody has used the new secret: the old one is the only one again.
+    Cancel {
+        /// The key's id.
+        id: KeyId,
     },
     /// End a key for good.
     Revoke {
@@ -75,7 +77,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let key = expect_key(carry_out(&settings, Command::MintKey(Box::new(key))).await?)?;
             return print_secret(json, &key, &secret, now);
         }
-        Verb::Rotate { id, prefix } => return rotate(&settings, id, prefix, json).await,
+        Verb::Rotate(wanted) => return rotate::run(&settings, wanted, json).await,
+        Verb::Complete { id } => Command::CompleteRotation(id),
+        Verb::Cancel { id } => Command::CancelRotation(id),
         Verb::List { account, user, kind } => Command::ListKeys(KeyFilter { account, user, kind }),
         Verb::Show { id } => Command::ShowKey(id),
         Verb::Revoke { id } => Command::RevokeKey(id),
@@ -87,21 +91,6 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Outcome::Keys(keys) => print_keys(json, &keys, now),
         other => Err(unexpected(&other)),
     }
-}
-
-async fn rotate(settings: &Settings, id: KeyId, prefix: Option<Prefix>, json: bool) -> anyhow::Result<()> {
-    let mut access = Access::open(settings, store::Access::Existing).await?;
-    let prefix = match prefix {
-        Some(prefix) => prefix,
-        None => {
-            let key = expect_key(access.run(Command::ShowKey(id.clone())).await?)?;
-            key.prefix.unwrap_or_else(|| settings.keys.prefix.clone())
-        }
-    };
-    let (secret, imprint) = mint::new_secret(&prefix)?;
-    let key = expect_key(access.run(Command::RotateKey(id, imprint)).await?)?;
-    access.close().await;
-    print_secret(json, &key, &secret, Clock::System.now())
 }
 
 /// The one key an outcome is about.

@@ -18,7 +18,7 @@ use loom::thread;
 use super::super::cache::Cache;
 use super::super::known::{Head, Table};
 use super::*;
-use crate::key::{AccountState, KeyState, Kind, Permissions, SecretState};
+use crate::key::{AccountState, KeyState, Kind, Permissions, Presented};
 use crate::store::log::Entry as Change;
 
 /// A request asks the fence, rightly or with a fault.
@@ -179,7 +179,7 @@ fn standing() -> Standing {
         serial: 1,
         kind: Kind::Service,
         state: KeyState::Active,
-        secret: SecretState::Current,
+        secret: Presented::Current,
         not_before: None,
         expires_at: None,
         account: Some(("101".parse().unwrap(), AccountState::Active)),

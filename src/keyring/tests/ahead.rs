@@ -136,7 +136,7 @@ async fn a_known_secret_is_looked_up_whatever_became_of_it() {
     let (old, key) = ring.remembered().await;
     let (new, imprint) = fresh();
     assert_eq!(ring.refusal(&new).await, Some(UNKNOWN));
-    ring.operate(Command::RotateKey(key.id.clone(), imprint)).await;
+    ring.operate(Command::RotateKey(key.id.clone(), imprint, Rotation::IMMEDIATE)).await;
     assert_eq!(ring.refusal(&new).await, None);
     assert_eq!(ring.refusal(&old).await, Some(Refusal::KeyInvalid(Invalid::Rotated)));
     let ring = ring.again(|config| config.warm = false).await;

@@ -3,6 +3,7 @@
 mod ahead;
 mod invented;
 mod operate;
+mod rotation;
 mod upkeep;
 mod verify;
 
@@ -17,6 +18,7 @@ use tokio::runtime::Handle;
 use super::command::{Command, NewKey, Outcome, Problem};
 use super::*;
 use crate::clock::{ManualClock, Timestamp};
+use crate::key::rotation::Rotation;
 use crate::key::token::mint;
 use crate::key::{
     AccountState, Imprint, Invalid, Key, KeyState, Kind, Membership, Permissions, Refusal, Verified, judge,

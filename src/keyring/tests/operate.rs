@@ -12,7 +12,7 @@ async fn whatever_ends_a_key_ends_it_at_once() {
         ("revoke", Box::new(|key| Command::RevokeKey(key.id.clone())), REVOKED),
         (
             "rotate",
-            Box::new(|key| Command::RotateKey(key.id.clone(), fresh().1)),
+            Box::new(|key| Command::RotateKey(key.id.clone(), fresh().1, Rotation::IMMEDIATE)),
             Refusal::KeyInvalid(Invalid::Rotated),
         ),
         ("suspend", Box::new(|key| Command::SetKeyState(key.id.clone(), KeyState::Suspended)), Refusal::KeyDisabled),
@@ -46,7 +46,7 @@ async fn a_rotated_key_goes_on_under_its_new_secret() {
     let (old, key) = ring.remembered().await;
     let (new, imprint) = fresh();
     assert_eq!(ring.refusal(&new).await, Some(UNKNOWN), "remembered as unknown, and then made");
-    ring.operate(Command::RotateKey(key.id.clone(), imprint)).await;
+    ring.operate(Command::RotateKey(key.id.clone(), imprint, Rotation::IMMEDIATE)).await;
     assert_eq!(ring.verify(&new).await.unwrap().key(), &key.id);
     assert_eq!(ring.refusal(&old).await, Some(Refusal::KeyInvalid(Invalid::Rotated)));
 }
@@ -143,7 +143,7 @@ async fn what_is_missing_or_taken_is_named() {
     let elsewhere = NewKey { account: Some("999".parse().unwrap()), ..service().1 };
     let cases = [
         (Command::ShowKey(no_key.clone()), Some(named("key", "key_0"))),
-        (Command::RotateKey(no_key, fresh().1), Some(named("key", "key_0"))),
+        (Command::RotateKey(no_key, fresh().1, Rotation::IMMEDIATE), Some(named("key", "key_0"))),
         (Command::SetAccountState("999".parse().unwrap(), AccountState::Active), Some(named("account", "999"))),
         (Command::RemoveMember("101".parse().unwrap(), "mary".parse().unwrap()), Some(named("member", "mary of 101"))),
         (Command::MintKey(Box::new(elsewhere)), Some(named("account", "999"))),
@@ -151,7 +151,7 @@ async fn what_is_missing_or_taken_is_named() {
             Command::CreateAccount("101".parse().unwrap()),
             Some(Problem::Exists { what: "account".into(), id: "101".into() }),
         ),
-        (Command::RotateKey(key.id.clone(), fresh().1), None),
+        (Command::RotateKey(key.id.clone(), fresh().1, Rotation::IMMEDIATE), None),
         (Command::SetKeyState(key.id, KeyState::Active), None),
     ];
     for (command, expected) in cases {
@@ -200,7 +200,7 @@ proptest! {
                     1 | 2 => {
                         let (secret, imprint) = fresh();
                         secrets.push(secret);
-                        Command::RotateKey(id, imprint)
+                        Command::RotateKey(id, imprint, Rotation::IMMEDIATE)
                     }
                     3 => Command::SetKeyState(id, KeyState::Suspended),
                     4 => Command::SetKeyState(id, KeyState::Active),

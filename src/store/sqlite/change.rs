@@ -84,21 +84,6 @@ pub(in crate::store) fn mint(db: &Connection, draft: &Draft, now: Timestamp) -> 
     must_have_key(db, &draft.id)
 }
 
-/// Gives a key another secret and retires the one it had.
-pub(in crate::store) fn rotate(db: &Connection, id: &KeyId, secret: &SecretDraft, now: Timestamp) -> Result<Key, Stop> {
-    let key = must_have_key(db, id)?;
-    if key.state == KeyState::Revoked {
-        return Err(Rejected::Conflict(format!("key {:?} is revoked; make another", id.as_str())).into());
-    }
-    must_be_new(db, &secret.digest)?;
-    db.prepare_cached("UPDATE secret SET state = 'retired' WHERE key = ?1 AND state = 'current'")?
-        .execute([key.serial])?;
-    insert_secret(db, key.serial, secret, now)?;
-    db.prepare_cached("UPDATE key SET rotated_at = ?2, generation = generation + 1 WHERE serial = ?1")?
-        .execute((key.serial, now.as_millis()))?;
-    must_have_key(db, id)
-}
-
 /// Suspends, resumes or revokes a key. What it is already it may become again; only revoked is for good.
 pub(in crate::store) fn set_key_state(db: &Connection, id: &KeyId, state: KeyState) -> Result<Key, Stop> {
     let mut key = must_have_key(db, id)?;
@@ -162,7 +147,7 @@ pub(super) fn insert_key(
     Ok(())
 }
 
-fn insert_secret(db: &Connection, key: i64, secret: &SecretDraft, now: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn insert_secret(db: &Connection, key: i64, secret: &SecretDraft, now: Timestamp) -> rusqlite::Result<()> {
     let prefix = secret.prefix.as_ref().map(crate::key::token::Prefix::as_str);
     db.prepare_cached(
         "INSERT INTO secret (digest, key, prefix, kid, hint, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -175,7 +160,7 @@ fn insert_secret(db: &Connection, key: i64, secret: &SecretDraft, now: Timestamp
     Ok(())
 }
 
-fn must_be_new(db: &Connection, digest: &Digest) -> Result<(), Stop> {
+pub(super) fn must_be_new(db: &Connection, digest: &Digest) -> Result<(), Stop> {
     let mut find = db.prepare_cached("SELECT k.id FROM secret s JOIN key k ON k.serial = s.key WHERE s.digest = ?1")?;
     match find.query_row([digest.as_bytes()], |row| row.get(0)).optional()? {
         Some(id) => Err(Rejected::Exists { what: "key", id }.into()),
@@ -183,7 +168,7 @@ fn must_be_new(db: &Connection, digest: &Digest) -> Result<(), Stop> {
     }
 }
 
-fn must_have_key(db: &Connection, id: &KeyId) -> Result<Key, Stop> {
+pub(super) fn must_have_key(db: &Connection, id: &KeyId) -> Result<Key, Stop> {
     list::key(db, id)?.ok_or_else(|| missing("key", id))
 }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row};
 use super::row;
 use super::words::Words;
 use crate::key::token::Prefix;
-use crate::key::{AccountId, AccountState, Digest, Kind, Permissions, Standing, UserId};
+use crate::key::{AccountId, AccountState, Digest, Kind, Permissions, Presented, SecretState, Standing, UserId};
 use crate::store::Loaded;
 use crate::store::log::{Entry, MANY, News, Subject, Tail};
 
@@ -16,7 +16,7 @@ use crate::store::log::{Entry, MANY, News, Subject, Tail};
 pub(in crate::store) fn load(db: &Connection, digest: &Digest) -> rusqlite::Result<Loaded> {
     let mut find = db.prepare_cached(
         "SELECT h.seq, s.state, k.serial, k.id, k.kind, k.state, k.account, a.state, k.user, k.permissions,
-                k.allowed_ips, k.not_before, k.expires_at
+                k.allowed_ips, k.not_before, k.expires_at, s.until, s.used
            FROM head h LEFT JOIN secret s ON s.digest = ?1 LEFT JOIN key k ON k.serial = s.key
                 LEFT JOIN account a ON a.id = k.account",
     )?;
@@ -72,7 +72,7 @@ pub(super) fn standing(row: &Row<'_>, words: &mut Words) -> rusqlite::Result<Opt
     let account = words.account(row, 6)?;
     let state = row::optional(row, 7)?.unwrap_or(AccountState::Suspended);
     Ok(Some(Standing {
-        secret: row::parsed(row, 1)?,
+        secret: presented(row)?,
         serial: row.get(2)?,
         id: row::parsed(row, 3)?,
         kind: row::parsed(row, 4)?,
@@ -85,6 +85,18 @@ pub(super) fn standing(row: &Row<'_>, words: &mut Words) -> rusqlite::Result<Opt
         expires_at: row::optional_moment(row, 12)?,
         memberships: Vec::new(),
     }))
+}
+
+/// What the secret is, and until when.
+fn presented(row: &Row<'_>) -> rusqlite::Result<Presented> {
+    let end = || row::moment(row, 13);
+    Ok(match row::parsed(row, 1)? {
+        SecretState::Pending => Presented::Pending(end()?),
+        SecretState::Current if row.get::<_, Option<i64>>(14)? == Some(0) => Presented::Fresh,
+        SecretState::Current => Presented::Current,
+        SecretState::Grace => Presented::Grace(end()?),
+        SecretState::Retired => Presented::Retired,
+    })
 }
 
 /// Where a user belongs: everywhere for a user key, in the key's own account for a personal one.

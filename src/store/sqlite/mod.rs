@@ -14,6 +14,7 @@ pub(super) mod change;
 mod files;
 pub(super) mod list;
 pub(super) mod load;
+pub(super) mod rotate;
 mod row;
 mod schema;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use rusqlite::Row;
 use rusqlite::types::Type;
 
 use crate::clock::Timestamp;
-use crate::key::{Key, Permission, Permissions};
+use crate::key::{Key, Permission, Permissions, Rotating};
 
 /// A text column.
 pub(super) fn parsed<T>(row: &Row<'_>, at: usize) -> rusqlite::Result<T>
@@ -54,8 +54,9 @@ pub(super) fn optional_moment(row: &Row<'_>, at: usize) -> rusqlite::Result<Opti
 /// The columns of [`key`], in its order, and where they stand.
 pub(super) const KEY: &str = "SELECT k.serial, k.id, k.kind, k.state, k.account, k.user, k.name, s.prefix, s.kid,
         coalesce(s.hint, ''), k.permissions, k.allowed_ips, k.not_before, k.expires_at, k.created_at, k.rotated_at,
-        u.last_used_at, k.generation
-   FROM key k LEFT JOIN secret s ON s.key = k.serial AND s.state = 'current' LEFT JOIN usage u ON u.key = k.serial";
+        u.last_used_at, k.generation, o.state, o.hint, o.until
+   FROM key k LEFT JOIN secret s ON s.key = k.serial AND s.state = 'current' LEFT JOIN usage u ON u.key = k.serial
+        LEFT JOIN secret o ON o.key = k.serial AND o.state IN ('pending', 'grace')";
 
 /// A key's record.
 pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
@@ -78,7 +79,13 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         rotated_at: optional_moment(row, 15)?,
         last_used_at: optional_moment(row, 16)?,
         generation: row.get(17)?,
+        rotation: rotation(row)?,
     })
+}
+
+fn rotation(row: &Row<'_>) -> rusqlite::Result<Option<Rotating>> {
+    let Some(state) = optional(row, 18)? else { return Ok(None) };
+    Ok(Some(Rotating { state, hint: row.get(19)?, valid_until: moment(row, 20)? }))
 }
 
 fn list<T>(row: &Row<'_>, at: usize) -> rusqlite::Result<Vec<T>>

@@ -53,10 +53,10 @@ pub(super) async fn only_living_keys_are_read_ahead_and_by_their_current_secret(
     }
     store.set_key_state("key_1".parse().unwrap(), KeyState::Revoked).await.unwrap();
     store.set_key_state("key_2".parse().unwrap(), KeyState::Suspended).await.unwrap();
-    store.rotate("key_3".parse().unwrap(), secret("the-secret-that-follows"), NOW).await.unwrap();
+    store.rotate("key_3".parse().unwrap(), secret("the-secret-that-follows"), Rotation::IMMEDIATE, NOW).await.unwrap();
     let (chunks, _) = read(store, ALL, 100).await;
     let [(digest, key)] = &chunks[0].keys[..] else { panic!("{chunks:?}") };
-    assert!(*digest == super::digest("the-secret-that-follows") && key.secret == SecretState::Current);
+    assert!(*digest == super::digest("the-secret-that-follows") && key.secret == Presented::Current);
 }
 
 pub(super) async fn keys_read_ahead_are_told_apart_by_their_last_use(store: &Store) {
@@ -96,7 +96,7 @@ pub(super) async fn every_secrets_digest_is_read_whatever_became_of_it(store: &S
     assert_eq!(store.digests(None, 10, Vec::new()).await.unwrap(), []);
     store.mint(service("key_1", ONE), NOW).await.unwrap();
     store.mint(service("key_2", TWO), NOW).await.unwrap();
-    store.rotate("key_1".parse().unwrap(), secret(THREE), NOW).await.unwrap();
+    store.rotate("key_1".parse().unwrap(), secret(THREE), Rotation::IMMEDIATE, NOW).await.unwrap();
     store.set_key_state("key_2".parse().unwrap(), KeyState::Revoked).await.unwrap();
     let mut expected = [digest(ONE), digest(TWO), digest(THREE)];
     expected.sort_by_key(|digest| *digest.as_bytes());

@@ -46,7 +46,7 @@ pub(super) async fn every_change_is_told_by_the_log(store: &Store) {
     assert_eq!(told(store, at).await, [of_secret(ONE)]);
 
     let at = head(store).await;
-    store.rotate(key.clone(), secret(TWO), NOW).await.unwrap();
+    store.rotate(key.clone(), secret(TWO), Rotation::IMMEDIATE, NOW).await.unwrap();
     let news = told(store, at).await;
     assert!(news.contains(&of_secret(ONE)) && news.contains(&of_secret(TWO)), "{news:?}");
 
@@ -89,8 +89,14 @@ pub(super) async fn a_change_that_does_not_fit_changes_nothing(store: &Store) {
     exists(store.create_user("paul".parse().unwrap(), NOW).await.unwrap_err(), "user paul");
     exists(store.mint(service("key_1", TWO), NOW).await.unwrap_err(), "key key_1");
     exists(store.mint(service("key_2", ONE), NOW).await.unwrap_err(), "key key_1");
-    exists(store.rotate("key_1".parse().unwrap(), secret(ONE), NOW).await.unwrap_err(), "key key_1");
-    missing(store.rotate("key_9".parse().unwrap(), secret(TWO), NOW).await.unwrap_err(), "key key_9");
+    exists(
+        store.rotate("key_1".parse().unwrap(), secret(ONE), Rotation::IMMEDIATE, NOW).await.unwrap_err(),
+        "key key_1",
+    );
+    missing(
+        store.rotate("key_9".parse().unwrap(), secret(TWO), Rotation::IMMEDIATE, NOW).await.unwrap_err(),
+        "key key_9",
+    );
     missing(store.set_key_state("key_9".parse().unwrap(), KeyState::Revoked).await.unwrap_err(), "key key_9");
     missing(store.put_member(member("109", "paul", &[])).await.unwrap_err(), "account 109");
     missing(store.put_member(member("101", "mary", &[])).await.unwrap_err(), "user mary");
@@ -107,11 +113,11 @@ pub(super) async fn a_rotated_key_keeps_its_record_and_retires_its_secret(store:
     let minted = store.mint(service("key_1", ONE), NOW).await.unwrap().record;
     store.set_key_state(minted.id.clone(), KeyState::Suspended).await.unwrap();
     let later = NOW.plus(Duration::from_secs(1));
-    let rotated = store.rotate(minted.id.clone(), secret(TWO), later).await.unwrap().record;
+    let rotated = store.rotate(minted.id.clone(), secret(TWO), Rotation::IMMEDIATE, later).await.unwrap().record;
     assert_eq!((rotated.serial, &rotated.id, rotated.generation), (minted.serial, &minted.id, 2));
     assert_eq!((rotated.rotated_at, rotated.state), (Some(later), KeyState::Suspended));
-    assert_eq!(standing(store, ONE).await.unwrap().secret, SecretState::Retired);
-    assert_eq!(standing(store, TWO).await.unwrap().secret, SecretState::Current);
+    assert_eq!(standing(store, ONE).await.unwrap().secret, Presented::Retired);
+    assert_eq!(standing(store, TWO).await.unwrap().secret, Presented::Current);
     assert_eq!(store.keys(KeyFilter::default()).await.unwrap(), [rotated], "one key, however many secrets it had");
 }
 
@@ -125,7 +131,7 @@ pub(super) async fn a_revoked_key_stays_revoked(store: &Store) {
     for state in [KeyState::Active, KeyState::Suspended] {
         assert!(matches!(store.set_key_state(id.clone(), state).await, Err(Rejected::Conflict(_))));
     }
-    assert!(matches!(store.rotate(id, secret(TWO), NOW).await, Err(Rejected::Conflict(_))));
+    assert!(matches!(store.rotate(id, secret(TWO), Rotation::IMMEDIATE, NOW).await, Err(Rejected::Conflict(_))));
     assert_eq!(standing(store, ONE).await.unwrap().state, KeyState::Revoked);
 }
 

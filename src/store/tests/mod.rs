@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use super::log::{News, Subject};
 use super::*;
-use crate::key::{Imprint, Kind, Permissions, SecretState, Standing};
+use crate::key::rotation::Rotation;
+use crate::key::{Imprint, Kind, Permissions, Presented, Standing};
 use crate::measure::Span;
 use crate::secret::Secret;
 

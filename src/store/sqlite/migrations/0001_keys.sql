@@ -52,14 +52,21 @@ CREATE INDEX key_of_user ON key (user) WHERE user IS NOT NULL;
 CREATE INDEX key_of_operators ON key (serial) WHERE kind = 'operator';
 
 -- Found by digest and by nothing else. A retired secret stays, so that it is known as such and is never adopted again.
+-- A key has one current secret and at most one that is pending or in grace, whose time ends with `until`; `grace` is what
+-- a pending one will leave to the secret before it, in milliseconds. `used` is 0 while the first use of a secret that a
+-- rotation made is waited for.
 CREATE TABLE secret (
   digest     BLOB PRIMARY KEY CHECK (length(digest) = 32),
   key        INTEGER NOT NULL REFERENCES key (serial) ON DELETE CASCADE,
-  state      TEXT NOT NULL DEFAULT 'current' CHECK (state IN ('current', 'retired')),
+  state      TEXT NOT NULL DEFAULT 'current' CHECK (state IN ('pending', 'current', 'grace', 'retired')),
   prefix     TEXT,
   kid        TEXT,
   hint       TEXT NOT NULL,
-  created_at INTEGER NOT NULL
+  created_at INTEGER NOT NULL,
+  until      INTEGER,
+  grace      INTEGER,
+  used       INTEGER CHECK (used IN (0, 1)),
+  CHECK ((until IS NOT NULL) = (state IN ('pending', 'grace')))
 ) STRICT, WITHOUT ROWID;
 -- With the state, so that who reads the current secrets of many keys need not look each of them up by its digest.
 CREATE INDEX secret_of_key ON secret (key, state);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use keyward::key::rotation::Rotation;
 use keyward::key::token::{mint, random_id};
 use keyward::key::{AccountId, Imprint, Key, KeyId, KeyState, Kind, Membership, Permissions, UserId};
 use keyward::keyring::command::{Command, NewKey};
@@ -75,7 +76,7 @@ impl Change {
             Self::Join(member) => Command::AddMember(member),
             Self::Leave(account, user) => Command::RemoveMember(account, user),
             Self::Mint(new, _) => Command::MintKey(Box::new(new)),
-            Self::Rotate(id, imprint, _) => Command::RotateKey(id, imprint),
+            Self::Rotate(id, imprint, _) => Command::RotateKey(id, imprint, Rotation::IMMEDIATE),
             Self::State(id, KeyState::Revoked) => Command::RevokeKey(id),
             Self::State(id, state) => Command::SetKeyState(id, state),
             Self::Import(rows) => Command::Import(rows.into_iter().map(|(new, _)| new).collect()),

@@ -1,0 +1,70 @@
+//! `keyward key rotate`.
+
+use std::time::Duration;
+
+use super::{expect_key, mint};
+use crate::cli::access::Access;
+use crate::cli::output::{print_secret, say};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::key::rotation::{Mode, Rotation};
+use crate::key::token::Prefix;
+use crate::key::{KeyId, SecretState};
+use crate::keyring::command::Command;
+use crate::measure::Span;
+use crate::store;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The key's id.
+    id: KeyId,
+    /// How long the old secret is good beside the new one, such as 24h.
+    #[arg(long)]
+    grace: Option<Span>,
+    /// The old secret stays until the new one is first used, and for --grace after that.
+    #[arg(long)]
+    first_use: bool,
+    /// With --first-use: a new secret that is not used for so long is given up.
+    #[arg(long, default_value = "7d", requires = "first_use")]
+    within: Span,
+    /// End a rotation that still runs.
+    #[arg(long)]
+    supersede: bool,
+    /// What the new secret begins with; as the old one did where left out.
+    #[arg(long)]
+    prefix: Option<Prefix>,
+}
+
+impl Arguments {
+    /// Of a key that has had so many secrets.
+    fn rotation(&self, generation: i64) -> Rotation {
+        let grace = self.grace.map(|Span(span)| span);
+        let mode = match grace {
+            _ if self.first_use => Mode::FirstUse { within: self.within.0, grace: grace.unwrap_or(Duration::ZERO) },
+            Some(span) => Mode::Grace(span),
+            None => Mode::Immediate,
+        };
+        Rotation { mode, supersede: self.supersede, generation: Some(generation) }
+    }
+}
+
+pub(super) async fn run(settings: &Settings, arguments: Arguments, json: bool) -> anyhow::Result<()> {
+    let mut access = Access::open(settings, store::Access::Existing).await?;
+    let before = expect_key(access.run(Command::ShowKey(arguments.id.clone())).await?)?;
+    let rotation = arguments.rotation(before.generation);
+    let prefix = arguments.prefix.or(before.prefix).unwrap_or_else(|| settings.keys.prefix.clone());
+    let (secret, imprint) = mint::new_secret(&prefix)?;
+    let key = expect_key(access.run(Command::RotateKey(arguments.id, imprint, rotation)).await?)?;
+    access.close().await;
+    let now = Clock::System.now();
+    print_secret(json, &key, &secret, now)?;
+    if let Some(second) = key.rotation_at(now).filter(|_| !json) {
+        let (hint, until) = (&second.hint, second.valid_until);
+        say(&if second.state == SecretState::Pending {
+            format!("The old secret stays until this one is first used; not used before {until}, this one is given up.")
+        } else {
+            format!("The old secret, …{hint}, is good until {until}; `keyward key complete` ends it sooner.")
+        });
+    }
+    Ok(())
+}

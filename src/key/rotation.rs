@@ -1,0 +1,49 @@
+//! How a key changes its secret. At most two of a key's secrets authenticate at a time.
+//!
+//! ```text
+//!  immediate   new: current                       old: retired
+//!  grace       new: current                       old: grace --its time, or complete--> retired
+//!  first use   new: pending --first use--> current
+//!              old: current --first use--> grace or retired
+//! ```
+//!
+//! The clock ends a grace and a pending secret at the very moment, at every use; no sweeper is needed for that. A rotation may
+//! be cancelled while nobody has used the new secret: then the old one is current again.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How to rotate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// What becomes of the old secret, and when.
+    pub mode: Mode,
+    /// Ends a rotation that still runs; without it, one that runs is a conflict.
+    pub supersede: bool,
+    /// How many secrets the key has had, to who asks; a conflict where that is not so any more. Of two who rotate what both
+    /// have seen, one finds out.
+    pub generation: Option<i64>,
+}
+
+impl Rotation {
+    /// The old secret ends at once, and with it whatever rotation still runs.
+    pub const IMMEDIATE: Self = Self { mode: Mode::Immediate, supersede: false, generation: None };
+}
+
+/// What becomes of the old secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It ends.
+    Immediate,
+    /// It is good for so long, but not longer than the key.
+    Grace(Duration),
+    /// It stays until the new one is first used.
+    FirstUse {
+        /// A new secret that is not used for so long is given up.
+        within: Duration,
+        /// How long the old one is good after that first use; zero for not at all.
+        grace: Duration,
+    },
+}

@@ -1,0 +1,178 @@
+//! A key's secrets, one after the other: see [`rotation`](crate::key::rotation). Each verb runs inside one transaction of the
+//! writing thread, so of two that meet one finds what the other left.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::change::{insert_secret, must_be_new, must_have_key};
+use super::{Stop, row};
+use crate::clock::Timestamp;
+use crate::key::rotation::{Mode, Rotation};
+use crate::key::{Digest, Key, KeyId, KeyState, SecretState};
+use crate::store::{Rejected, SecretDraft};
+
+/// Gives a key another secret.
+pub(in crate::store) fn rotate(
+    db: &Connection,
+    id: &KeyId,
+    secret: &SecretDraft,
+    rotation: Rotation,
+    now: Timestamp,
+) -> Result<Key, Stop> {
+    let key = living(db, id)?;
+    must_be_new(db, &secret.digest)?;
+    let Rotation { mode, supersede, generation } = rotation;
+    if generation.is_some_and(|seen| seen != key.generation) {
+        let why = format!("key {:?} was rotated meanwhile; look at it, and rotate again if need be", id.as_str());
+        return Err(Rejected::Conflict(why).into());
+    }
+    if let Some(running) = key.rotation_at(now) {
+        let gives_way = match mode {
+            Mode::Immediate => true,
+            // The one before was never used; nobody loses by another.
+            Mode::FirstUse { .. } => running.state == SecretState::Pending,
+            Mode::Grace(_) => false,
+        };
+        if !gives_way && !supersede {
+            return Err(runs(&key, running.valid_until));
+        }
+    }
+    retire_second(db, key.serial)?;
+    match mode {
+        Mode::Immediate => retire_current(db, key.serial)?,
+        Mode::Grace(span) => supersede_current(db, &key, now.plus(span))?,
+        Mode::FirstUse { .. } => {}
+    }
+    insert_secret(db, key.serial, secret, now)?;
+    match mode {
+        Mode::Immediate => {}
+        Mode::Grace(_) => await_use(db, &secret.digest)?,
+        Mode::FirstUse { within, grace } => {
+            db.prepare_cached(
+                "UPDATE secret SET state = 'pending', until = ?2, grace = ?3, used = 0 WHERE digest = ?1",
+            )?
+            .execute(params![
+                secret.digest.as_bytes(),
+                now.plus(within).as_millis(),
+                i64::try_from(grace.as_millis()).unwrap_or(i64::MAX),
+            ])?;
+        }
+    }
+    db.prepare_cached("UPDATE key SET rotated_at = ?2, generation = generation + 1 WHERE serial = ?1")?
+        .execute((key.serial, now.as_millis()))?;
+    must_have_key(db, id)
+}
+
+/// A secret that a rotation made was accepted for the first time. What is over already stays so.
+pub(in crate::store) fn first_used(db: &Connection, digest: &Digest, now: Timestamp) -> Result<(), Stop> {
+    let mut find = db.prepare_cached(
+        "SELECT s.state, s.until, s.grace, k.id FROM secret s JOIN key k ON k.serial = s.key
+          WHERE s.digest = ?1 AND s.used = 0",
+    )?;
+    let found = find.query_row([digest.as_bytes()], |row| {
+        Ok((row::parsed(row, 0)?, row::optional_moment(row, 1)?, row.get::<_, Option<i64>>(2)?, row::parsed(row, 3)?))
+    });
+    let Some((state, until, grace, id)) = found.optional()? else { return Ok(()) };
+    let id: KeyId = id;
+    match state {
+        SecretState::Current => {}
+        SecretState::Pending if until.is_some_and(|end| now < end) => {
+            let key = living(db, &id)?;
+            match grace.filter(|grace| *grace > 0) {
+                Some(grace) => {
+                    supersede_current(db, &key, Timestamp::from_millis(now.as_millis().saturating_add(grace)))?
+                }
+                None => retire_current(db, key.serial)?,
+            }
+        }
+        SecretState::Pending | SecretState::Grace | SecretState::Retired => return Ok(()),
+    }
+    db.prepare_cached("UPDATE secret SET state = 'current', until = NULL, grace = NULL, used = 1 WHERE digest = ?1")?
+        .execute([digest.as_bytes()])?;
+    Ok(())
+}
+
+/// Ends a running rotation now: the new secret is the only one.
+pub(in crate::store) fn complete(db: &Connection, id: &KeyId, now: Timestamp) -> Result<Key, Stop> {
+    let key = living(db, id)?;
+    match key.rotation_at(now).map(|rotation| rotation.state) {
+        Some(SecretState::Pending) => {
+            retire_current(db, key.serial)?;
+            db.prepare_cached(
+                "UPDATE secret SET state = 'current', until = NULL, grace = NULL WHERE key = ?1 AND state = 'pending'",
+            )?
+            .execute([key.serial])?;
+        }
+        Some(_) => retire_second(db, key.serial)?,
+        None => return Err(none_runs(&key)),
+    }
+    must_have_key(db, id)
+}
+
+/// Takes a running rotation back, while nobody has used the new secret: the old one is the only one again.
+pub(in crate::store) fn cancel(db: &Connection, id: &KeyId, now: Timestamp) -> Result<Key, Stop> {
+    let key = living(db, id)?;
+    match key.rotation_at(now).map(|rotation| rotation.state) {
+        Some(SecretState::Pending) => retire_second(db, key.serial)?,
+        Some(_) => {
+            let mut find =
+                db.prepare_cached("SELECT 1 FROM secret WHERE key = ?1 AND state = 'current' AND used = 0")?;
+            if !find.exists([key.serial])? {
+                let why = format!("the new secret of key {:?} was used already; complete the rotation", id.as_str());
+                return Err(Rejected::Conflict(why).into());
+            }
+            retire_current(db, key.serial)?;
+            db.prepare_cached("UPDATE secret SET state = 'current', until = NULL WHERE key = ?1 AND state = 'grace'")?
+                .execute([key.serial])?;
+        }
+        None => return Err(none_runs(&key)),
+    }
+    must_have_key(db, id)
+}
+
+/// A key whose secrets may change: any but a revoked one.
+fn living(db: &Connection, id: &KeyId) -> Result<Key, Stop> {
+    let key = must_have_key(db, id)?;
+    if key.state == KeyState::Revoked {
+        return Err(Rejected::Conflict(format!("key {:?} is revoked; make another", id.as_str())).into());
+    }
+    Ok(key)
+}
+
+fn retire_current(db: &Connection, key: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE secret SET state = 'retired' WHERE key = ?1 AND state = 'current'")?.execute([key])?;
+    Ok(())
+}
+
+/// Retires the secret that is pending or in grace, also one whose time is over.
+fn retire_second(db: &Connection, key: i64) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE secret SET state = 'retired', until = NULL WHERE key = ?1 AND state IN ('pending', 'grace')",
+    )?
+    .execute([key])?;
+    Ok(())
+}
+
+/// The current secret is good until `end`, but not longer than its key.
+fn supersede_current(db: &Connection, key: &Key, end: Timestamp) -> rusqlite::Result<()> {
+    let end = key.expires_at.map_or(end, |expiry| expiry.min(end));
+    db.prepare_cached("UPDATE secret SET state = 'grace', until = ?2 WHERE key = ?1 AND state = 'current'")?
+        .execute((key.serial, end.as_millis()))?;
+    Ok(())
+}
+
+fn await_use(db: &Connection, digest: &Digest) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE secret SET used = 0 WHERE digest = ?1")?.execute([digest.as_bytes()])?;
+    Ok(())
+}
+
+fn runs(key: &Key, until: Timestamp) -> Stop {
+    let why = format!(
+        "a rotation of key {:?} runs until {until}; complete or cancel it, or let the next one supersede it",
+        key.id.as_str()
+    );
+    Rejected::Conflict(why).into()
+}
+
+fn none_runs(key: &Key) -> Stop {
+    Rejected::Conflict(format!("no rotation of key {:?} runs", key.id.as_str())).into()
+}
