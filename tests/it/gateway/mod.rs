@@ -7,6 +7,7 @@ mod headers;
 mod life;
 mod limits;
 mod origins;
+mod rehearsal;
 mod routes;
 mod scopes;
 mod signed;
