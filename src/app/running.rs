@@ -13,6 +13,7 @@ use crate::flaw::Flaw;
 use crate::gateway::Generation;
 use crate::gateway::echo::Echo;
 use crate::gateway::plan::Plan;
+use crate::gateway::rehearsal;
 use crate::manage;
 use crate::measure::Span;
 use crate::net::config::{CertificateFiles, Terms};
@@ -130,8 +131,11 @@ fn not_counted(trusted: &[IpNet]) -> Arc<[IpNet]> {
     trusted.iter().copied().chain(own).collect()
 }
 
-/// What all workers use of these settings.
+/// What all workers use of these settings. Tells of what protects nothing in them.
 pub(super) fn generation(settings: &Settings, plan: Plan, metrics: &Metrics) -> Generation {
+    for Flaw { key, message } in rehearsal::warnings(&settings.routes) {
+        tracing::warn!(key, "{message}");
+    }
     Generation {
         routes: metrics.routes(&plan.route_names()),
         services: metrics.services(&plan.service_names()),

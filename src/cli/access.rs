@@ -76,6 +76,18 @@ pub(super) async fn carry_out(settings: &Settings, command: Command) -> anyhow::
     outcome
 }
 
+/// Has a command carried out that only a running server can: what it asks for is in the server's memory.
+pub(super) async fn ask_server(settings: &Settings, command: Command) -> anyhow::Result<Outcome> {
+    let store = settings.store.path()?;
+    let socket = socket::path_beside(&store);
+    let client = Client::connect(&socket).await;
+    let client = client.with_context(|| format!("cannot ask the server at {}", socket.display()))?;
+    let Some(mut client) = client else {
+        bail!("no keyward serves the store {}, and what was asked for is in its memory alone", store.display());
+    };
+    Ok(client.ask(command).await?)
+}
+
 /// The keyring over the store, in this process; none where another process holds the lock.
 async fn own(settings: &Settings, missing: store::Access) -> anyhow::Result<Option<Keyring>> {
     let digester = Digester::new(pepper(&settings.keys).map_err(|flaw| anyhow::anyhow!("{flaw}"))?);
@@ -101,6 +113,7 @@ pub(super) fn unexpected(outcome: &Outcome) -> anyhow::Error {
         Outcome::Key(_) => "a key",
         Outcome::Keys(_) => "keys",
         Outcome::Imported(_) => "an import",
+        Outcome::Rehearsal(_) => "a rehearsal",
     };
     anyhow::anyhow!("the running server answered with {what}, which was not asked for; is it of another version?")
 }

@@ -19,6 +19,7 @@ mod load;
 mod member;
 mod operator;
 mod output;
+mod rehearsal;
 mod serve;
 mod settings;
 mod user;
@@ -75,6 +76,8 @@ enum Verb {
     Import(import::Arguments),
     /// Fill a store with keys, for load tests.
     Load(load::Arguments),
+    /// Show whom rules in report mode would have refused since the server started.
+    Rehearsal(rehearsal::Arguments),
     /// The keys that run keyward itself.
     Operator(operator::Arguments),
 }
@@ -91,6 +94,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Key(arguments) => block_on(key::run(arguments))?,
         Verb::Import(arguments) => block_on(import::run(arguments))?,
         Verb::Load(arguments) => block_on(load::run(arguments))?,
+        Verb::Rehearsal(arguments) => block_on(rehearsal::run(arguments))?,
         Verb::Operator(arguments) => block_on(operator::run(arguments))?,
     }
     Ok(ExitCode::SUCCESS)
@@ -166,6 +170,8 @@ mod tests {
             "key resume key_1",
             "import keys.csv",
             "load --keys 100000 --accounts 1000 --out keys.csv",
+            "rehearsal --json",
+            "rehearsal --forget",
             "operator reset",
         ] {
             let words = std::iter::once("keyward").chain(line.split(' '));

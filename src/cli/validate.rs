@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::output::print;
+use super::output::{print, say};
 use super::settings::from;
 use crate::config::Problem;
 
@@ -14,19 +14,29 @@ pub(super) struct Arguments {
     /// Settings file.
     #[arg(long, env = "KEYWARD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print JSON: `settings` and `sources`, or `problems`.
+    /// Print JSON: `settings`, `sources` and `warnings`, or `problems`.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let read = from(arguments.config, Vec::new())?;
-    let shown = if arguments.json { format!("{:#}\n", read.to_json()) } else { read.to_toml() };
+    let warnings = read.warnings();
+    let shown = if arguments.json {
+        let mut value = read.to_json();
+        value["warnings"] = warnings.iter().map(to_json).collect();
+        format!("{value:#}\n")
+    } else {
+        read.to_toml()
+    };
     if let Err(problems) = read.resolve() {
         if arguments.json {
             print(&format!("{:#}\n", json!({ "problems": problems.0.iter().map(to_json).collect::<Vec<_>>() })))?;
         }
         return Err(problems.into());
+    }
+    for warning in &warnings {
+        say(&format!("warning: {warning}"));
     }
     print(&shown)?;
     Ok(ExitCode::SUCCESS)

@@ -171,8 +171,18 @@ impl Table<'_> {
     }
 
     fn keyring(&mut self, old: &keyring::config::Config, new: &mut keyring::config::Config) {
-        let keyring::config::Config { live, refused, unknown, unknown_for, warm, known, loads, waiting, usage_flush } =
-            old;
+        let keyring::config::Config {
+            live,
+            refused,
+            unknown,
+            unknown_for,
+            warm,
+            known,
+            loads,
+            waiting,
+            usage_flush,
+            rehearsal,
+        } = old;
         self.at_restart("warm", warm, &mut new.warm);
         self.at_restart("known", known, &mut new.known);
         self.at_restart("live", live, &mut new.live);
@@ -182,6 +192,7 @@ impl Table<'_> {
         self.at_restart("loads", loads, &mut new.loads);
         self.at_restart("waiting", waiting, &mut new.waiting);
         self.at_restart("usage_flush", usage_flush, &mut new.usage_flush);
+        self.at_restart("rehearsal", rehearsal, &mut new.rehearsal);
     }
 
     fn keys(&mut self, old: &KeysConfig, new: &mut KeysConfig) {

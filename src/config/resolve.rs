@@ -5,6 +5,7 @@ use super::read::Read;
 use super::{Settings, check};
 use crate::flaw::Flaw;
 use crate::gateway::plan::Plan;
+use crate::gateway::rehearsal;
 use crate::net::config::CertificateFiles;
 use crate::net::tls::ServerTls;
 
@@ -26,6 +27,12 @@ impl Read {
     pub fn resolve_store(self) -> Result<Settings, Problems> {
         let flaws = check::store(&self.settings);
         self.finish(flaws)
+    }
+
+    /// What is right, and what somebody should know of before it is used.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Problem> {
+        rehearsal::warnings(&self.settings.routes).into_iter().filter_map(|flaw| self.locate(flaw)).collect()
     }
 
     fn finish(self, flaws: Vec<Flaw>) -> Result<Settings, Problems> {

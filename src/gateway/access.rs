@@ -19,7 +19,7 @@ use crate::clock::{BootTime, Clock};
 use crate::key::{AccountId, KeyId, Kind};
 use crate::telemetry::access::LineBuffer;
 use crate::telemetry::chain;
-use crate::telemetry::label::Decision;
+use crate::telemetry::label::{Decision, Rehearsed};
 use crate::telemetry::line::Line;
 use crate::telemetry::metrics::Shard;
 use crate::telemetry::stamp::Stamp;
@@ -48,6 +48,8 @@ pub(super) struct Record {
     told: Option<Told>,
     decision: Decision,
     reason: &'static str,
+    /// What it was forwarded in spite of.
+    rehearsed: Option<Rehearsed>,
     /// None until an answer was begun; what the client would have seen then is 499, as nginx calls it.
     status: Option<StatusCode>,
     bytes: u64,
@@ -89,6 +91,7 @@ impl Record {
             told,
             decision: Decision::Refused,
             reason: "",
+            rehearsed: None,
             status: None,
             bytes: 0,
             whole: false,
@@ -133,6 +136,7 @@ impl Record {
     pub(super) fn forwarded(&mut self, permit: &Permit<'_>) -> BootTime {
         self.decision = Decision::Allowed;
         self.reason = if permit.holder().is_some() { "permitted" } else { "open" };
+        self.rehearsed = permit.rehearsed();
         if let Some(told) = &mut self.told {
             told.account = permit.holder().and_then(|holder| holder.grant.account.clone());
         }
@@ -202,6 +206,9 @@ impl Drop for Record {
         shard.request(route, &self.method, status, total);
         shard.overhead(overhead);
         shard.decision(self.decision, self.reason);
+        if let (Some(route), Some(why)) = (route, self.rehearsed) {
+            shard.rehearsed(route, why);
+        }
         if let Some(told) = &self.told {
             self.ledger.lines.line(|line| self.write(told, line, status.as_u16(), &[total, overhead, origin]));
         }
@@ -230,13 +237,14 @@ impl Record {
         }
         let plan = &self.ledger.generation.plan;
         let route = self.route.map(|at| &plan.routes[at]);
-        line.optional("route", route.map(|route| route.name.as_str()));
+        line.optional("route", route.map(|route| &*route.name));
         line.optional("service", route.map(|route| plan.services[route.service].name.as_str()));
         line.optional("key", told.key.as_ref().map(|(id, _)| id.as_str()));
         line.optional("kind", told.key.as_ref().map(|(_, kind)| kind.as_str()));
         line.optional("account", told.account.as_ref().map(AccountId::as_str));
         line.text("decision", self.decision.as_str());
         line.text("reason", self.reason);
+        line.optional("would_refuse", self.rehearsed.map(Rehearsed::as_str));
         line.end();
     }
 }

@@ -167,8 +167,20 @@ pub struct RouteConfig {
     pub account: Option<AccountPlace>,
     /// No key is asked for.
     pub open: Option<bool>,
+    /// Rules that refuse nobody and are told of.
+    pub report: Option<ReportConfig>,
     /// One request's body.
     pub body_limit: Option<Size>,
+}
+
+/// `report` of a route: rules in report mode, beside those that it enforces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportConfig {
+    /// What the key should hold.
+    pub permission: Option<Permission>,
+    /// Where the account stands that should be the key's.
+    pub account: Option<AccountPlace>,
 }
 
 /// Where in a request the account stands.

@@ -31,6 +31,7 @@ pub mod plan;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod refuse;
+pub mod rehearsal;
 mod route;
 mod service;
 mod sign;
@@ -57,7 +58,7 @@ use self::live::{Current, Live, Own};
 use self::plan::Plan;
 use self::refuse::Stop;
 use crate::clock::Clock;
-use crate::key::{Ask, Refusal};
+use crate::key::Refusal;
 use crate::keyring::Keyring;
 use crate::net::newest::Newest;
 use crate::net::{Handler, Peer};
@@ -148,13 +149,14 @@ impl Gateway {
         let verified = self.keyring.verify(&credential.secret).await?;
         record.by(verified.key(), verified.standing().kind);
         let route = route.ok_or(Refusal::RouteNotFound)?;
-        let account = route.account(asked.host(), path, asked.head.uri.query(), &asked.head.headers)?;
-        let permission = route.permission.as_ref();
-        let ask = Ask { client: asked.client.address, account: account.as_deref(), permission };
-        let permit = authorize::permit(route, verified, &ask)?;
+        let account = route.account(asked.host(), path, asked.head.uri.query(), &asked.head.headers);
+        let permit = authorize::permit(route, verified, asked.client.address, account)?;
         // A use is one that was permitted: knocking at another account's door is none.
         if let Some(holder) = permit.holder() {
             self.keyring.used(&holder.verified, &credential.secret);
+            if let Some(why) = permit.rehearsed() {
+                self.keyring.rehearsed(&holder.verified, &route.name, why);
+            }
         }
         Ok((permit, Some(credential.carrier)))
     }

@@ -85,7 +85,7 @@ impl Plan {
     /// The names of all routes, in order; metrics use them as labels.
     #[must_use]
     pub fn route_names(&self) -> Vec<String> {
-        self.routes.iter().map(|route| route.name.clone()).collect()
+        self.routes.iter().map(|route| route.name.to_string()).collect()
     }
 
     /// The names of all services, in order.

@@ -1,6 +1,7 @@
 //! Routes: which rule a request falls under, and where it names its account.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method};
 use memchr::memchr2;
@@ -10,6 +11,7 @@ use super::canon::{Malformed, without_port};
 use super::config::{AccountPlace, Config, RouteConfig};
 use super::credential::Carrier;
 use super::headers::{is_plain, is_reserved};
+use super::rehearsal::Reported;
 use super::template::{Template, segments};
 use crate::flaw::Flaw;
 use crate::key::Permission;
@@ -19,7 +21,7 @@ use crate::key::Permission;
 pub(super) struct Route {
     /// Its place in the list.
     pub(super) at: usize,
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     /// Any host where empty.
     hosts: Vec<HostPattern>,
     path: Template,
@@ -30,6 +32,8 @@ pub(super) struct Route {
     pub(super) carriers: Vec<Carrier>,
     pub(super) permission: Option<Permission>,
     account: Option<Place>,
+    /// The rules that refuse nobody.
+    pub(super) reported: Reported,
     pub(super) open: bool,
     pub(super) body_limit: u64,
 }
@@ -42,8 +46,8 @@ enum HostPattern {
 }
 
 /// [`AccountPlace`], resolved.
-#[derive(Debug)]
-enum Place {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
     Segment(usize),
     After(String),
     Header(HeaderName),
@@ -101,16 +105,18 @@ impl Route {
             ),
         };
         let open = said.open.unwrap_or(false);
-        if open && (said.permission.is_some() || said.carriers.is_some() || said.account.is_some()) {
-            flaw("open", "an open route asks for no key, so it has no permission, carriers or account".into());
+        let keyed = [said.permission.is_some(), said.carriers.is_some(), said.account.is_some(), said.report.is_some()];
+        if open && keyed.contains(&true) {
+            flaw("open", "an open route asks for no key, so it has no permission, carriers, account or report".into());
         }
-        let account = path.as_ref().and_then(|path| {
+        let enforced = path.as_ref().and_then(|path| {
             Place::new(said.account.as_ref(), path, open).map_err(|bad| flaw("account", bad)).ok().flatten()
         });
+        let (reported, account) = Reported::new(said, path.as_ref(), enforced, &mut flaw);
         let (Some(path), Some(service), true) = (path, service, flaws.is_empty()) else { return Err(flaws) };
         Ok(Self {
             at,
-            name: said.name.clone().unwrap_or_else(|| path.to_string()),
+            name: said.name.clone().unwrap_or_else(|| path.to_string()).into(),
             hosts,
             path,
             methods,
@@ -118,6 +124,7 @@ impl Route {
             carriers,
             permission: said.permission.clone(),
             account,
+            reported,
             open,
             body_limit: said.body_limit.unwrap_or(config.body_limit).0,
         })
@@ -175,7 +182,7 @@ impl Route {
 }
 
 impl Place {
-    fn new(said: Option<&AccountPlace>, path: &Template, open: bool) -> Result<Option<Self>, String> {
+    pub(super) fn new(said: Option<&AccountPlace>, path: &Template, open: bool) -> Result<Option<Self>, String> {
         let place = match said {
             None if open => None,
             None => path.place_of("account").map(Self::Segment),

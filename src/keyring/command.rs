@@ -5,11 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
 use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, User, UserId};
 
 use crate::store::Draft;
 pub use crate::store::{Imported, KeyFilter};
+use crate::telemetry::label::Rehearsed;
 
 /// One thing to do or to show.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +53,10 @@ pub enum Command {
     Import(Vec<NewKey>),
     /// Revokes every operator key and makes this one, for who lost theirs.
     ResetOperator(Box<NewKey>),
+    /// Shows whom rules in report mode would have refused.
+    ShowRehearsal,
+    /// Shows it, and begins anew.
+    ForgetRehearsal,
 }
 
 /// A key to be made. Of its secret only the imprint is handed over.
@@ -78,6 +84,34 @@ pub enum Outcome {
     Keys(Vec<Key>),
     /// What an import made.
     Imported(Imported),
+    /// Whom rules in report mode would have refused.
+    Rehearsal(Rehearsal),
+}
+
+/// Whom rules in report mode would have refused, since keyward started or was told to forget.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rehearsal {
+    /// Who, last seen first.
+    pub rows: Vec<WouldRefuse>,
+    /// Requests of still others, for whom there was no row left.
+    pub more: u64,
+}
+
+/// A key that a route would have refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WouldRefuse {
+    /// The key.
+    pub key: KeyId,
+    /// The route, by its name.
+    pub route: String,
+    /// Why.
+    pub reason: Rehearsed,
+    /// How often.
+    pub count: u64,
+    /// When first.
+    pub first_seen: Timestamp,
+    /// When last.
+    pub last_seen: Timestamp,
 }
 
 /// Why a command was not carried out. Nothing was changed, unless it says that this is not known.

@@ -29,6 +29,8 @@ pub struct Config {
     pub waiting: usize,
     /// How often last uses are written.
     pub usage_flush: Span,
+    /// Most rows of whom rules in report mode would have refused.
+    pub rehearsal: usize,
 }
 
 /// `[keys]`.

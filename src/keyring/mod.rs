@@ -3,7 +3,7 @@
 //! ```text
 //!  Secret  --verify--> Verified | Denied       from memory while the fence lets it count, else one look-up in the store
 //!  Command --operate-> Outcome  | Problem      commit, apply the log, answer: then it holds for every request that begins
-//!  Verified --used---> last use, written later
+//!  Verified --used---> last use, written later;  --rehearsed--> whom a rule in report mode would have refused
 //! ```
 //!
 //! `fence` decides what remembered may still be believed; `follow` drives it; `warm` reads ahead, so that nobody waits for
@@ -19,6 +19,7 @@ mod flight;
 mod follow;
 mod known;
 mod operate;
+mod rehearsal;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -40,6 +41,7 @@ use self::fence::Fence;
 use self::first_use::FirstUses;
 use self::flight::Flights;
 use self::known::Known;
+use self::rehearsal::Table;
 use self::usage::Uses;
 use crate::clock::Clock;
 use crate::key::Digester;
@@ -74,6 +76,7 @@ struct Shared {
     adopted: ArcSwap<Adopted>,
     uses: Uses,
     first_uses: FirstUses,
+    rehearsal: Table,
     /// Look-ups in the store at one time.
     loads: Semaphore,
     /// Requests that wait for one.
@@ -107,6 +110,8 @@ pub struct Stats {
     pub uses_waiting: u64,
     /// Uses not noted for want of room.
     pub uses_dropped: u64,
+    /// Would-be refusals that found no row in the table of whom.
+    pub rehearsal_overflow: u64,
     /// Remembered living keys, about.
     pub live_entries: u64,
     /// Remembered keys that are not, about.
@@ -174,6 +179,7 @@ impl Keyring {
             adopted: ArcSwap::from_pointee(Adopted::Unsure),
             uses: Uses::new(),
             first_uses: FirstUses::default(),
+            rehearsal: Table::new(config.rehearsal),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
             counts: Counts::default(),
@@ -201,7 +207,7 @@ impl Keyring {
     /// How it has fared.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let Shared { counts, cache, uses, .. } = &*self.shared;
+        let Shared { counts, cache, uses, rehearsal, .. } = &*self.shared;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (known, known_whole) = self.shared.known.count();
         Stats {
@@ -215,6 +221,7 @@ impl Keyring {
             change_failures: count(&counts.change_failures),
             uses_waiting: uses.waiting(),
             uses_dropped: uses.dropped(),
+            rehearsal_overflow: rehearsal.overflow(),
             live_entries: cache.entries(Shelf::Live),
             refused_entries: cache.entries(Shelf::Refused),
             unknown_entries: cache.entries(Shelf::Unknown),

@@ -78,6 +78,8 @@ impl Keyring {
                 check_times(&new, now)?;
                 key(shared.settle(store.reset_operator(draft(*new, &shared.digester), now).await).await?)
             }
+            Command::ShowRehearsal => Outcome::Rehearsal(shared.rehearsal.shown()),
+            Command::ForgetRehearsal => Outcome::Rehearsal(shared.rehearsal.taken()),
         })
     }
 

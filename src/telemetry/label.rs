@@ -41,6 +41,21 @@ labels! {
 }
 
 labels! {
+    /// What a request would have been refused for, had its route enforced the rule and not only reported it. The words are
+    /// those of the refusals.
+    #[derive(Hash, serde::Serialize, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    Rehearsed {
+        /// It names two accounts.
+        Malformed = "malformed",
+        /// It names an account that is not the key's.
+        AccountMismatch = "account_mismatch",
+        /// The key lacks a permission.
+        ScopeInsufficient = "scope_insufficient",
+    }
+}
+
+labels! {
     /// What happened to a connection to an origin.
     OriginEvent {
         /// A new one was made.
@@ -215,5 +230,8 @@ mod tests {
             assert_eq!(Closed::ALL[closed.index()], *closed);
         }
         assert!(CODES.is_sorted());
+        for rehearsed in Rehearsed::ALL {
+            assert_eq!(serde_json::to_value(rehearsed).unwrap(), rehearsed.as_str());
+        }
     }
 }

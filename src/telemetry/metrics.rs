@@ -22,10 +22,10 @@ use prometheus_client::registry::Registry;
 
 use super::exposition::Form;
 use super::label::{
-    CODE_COUNT, Closed, Decision, Door, HandshakeFailure, OriginEvent, ParseError, StreamReset, code_index,
+    CODE_COUNT, Closed, Decision, Door, HandshakeFailure, OriginEvent, ParseError, Rehearsed, StreamReset, code_index,
     method_index,
 };
-use super::row::{Layout, Named, ROUTE_REQUESTS, Row, Rows};
+use super::row::{Layout, Named, ROUTE_REHEARSED, ROUTE_REQUESTS, Row, Rows};
 pub use super::row::{RouteSeries, ServiceSeries};
 use super::scrape::Scrape;
 
@@ -156,6 +156,11 @@ impl Shard {
         let reasons = &self.book.names.reasons;
         let reason = reasons.iter().position(|known| *known == reason).unwrap_or(reasons.len());
         self.add(self.book.layout.decisions + decision.index() * (reasons.len() + 1) + reason, 1);
+    }
+
+    /// A route forwarded what it would have refused, had it enforced every rule.
+    pub fn rehearsed(&self, RouteSeries(base): RouteSeries, why: Rehearsed) {
+        self.add(base + ROUTE_REHEARSED + why.index(), 1);
     }
 
     /// Something happened to a connection to this service.
@@ -335,6 +340,8 @@ mod tests {
         one.client_opened();
         one.client_closed(Closed::IdleTimeout);
         one.origin(services[0], OriginEvent::Reused);
+        one.rehearsed(routes[0], Rehearsed::AccountMismatch);
+        two.rehearsed(routes[0], Rehearsed::AccountMismatch);
         let text = metrics.render(Form::OpenMetrics);
         for line in [
             r#"keyward_http_requests_total{route="api",method="GET",code="200"} 2"#,
@@ -343,6 +350,7 @@ mod tests {
             r#"keyward_http_request_duration_seconds_count{route="api"} 2"#,
             r#"keyward_auth_decisions_total{result="refused",reason="revoked"} 1"#,
             r#"keyward_auth_decisions_total{result="refused",reason="other"} 1"#,
+            r#"keyward_rehearsal_refusals_total{route="api",reason="account_mismatch"} 2"#,
             r#"keyward_client_connections 1"#,
             r#"keyward_client_connections_closed_total{reason="idle_timeout"} 1"#,
             r#"keyward_origin_connections_total{service="origin",result="reused"} 1"#,

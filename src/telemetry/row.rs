@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::label::{
-    CODE_COUNT, Closed, Decision, Door, HandshakeFailure, METHODS, OriginEvent, ParseError, StreamReset,
+    CODE_COUNT, Closed, Decision, Door, HandshakeFailure, METHODS, OriginEvent, ParseError, Rehearsed, StreamReset,
 };
 use super::metrics::{DURATION_BOUNDS, OVERHEAD_BOUNDS};
 
@@ -67,8 +67,9 @@ impl Layout {
     }
 }
 
-/// A route's cells: its requests by method and code, then the histogram of their durations.
-pub(super) const ROUTE_CELLS: usize = ROUTE_REQUESTS + histogram_len(&DURATION_BOUNDS);
+/// A route's cells: its requests by method and code, then the histogram of their durations, then what it reported.
+pub(super) const ROUTE_CELLS: usize = ROUTE_REHEARSED + Rehearsed::ALL.len();
+pub(super) const ROUTE_REHEARSED: usize = ROUTE_REQUESTS + histogram_len(&DURATION_BOUNDS);
 pub(super) const ROUTE_REQUESTS: usize = METHODS.len() * CODE_COUNT;
 
 /// Cells of one histogram: a bucket for each bound and one above, then the sum of nanoseconds.

@@ -1,5 +1,5 @@
 //! A scrape: the summed counters written as families. Series that never counted are left out of the wide families
-//! (requests, decisions), so that a route times a method times a code costs nothing until it happens.
+//! (requests, decisions, rehearsals), so that a route times a method times a code costs nothing until it happens.
 
 use std::fmt::Error;
 use std::sync::{Arc, PoisonError};
@@ -9,10 +9,11 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 
 use super::label::{
-    CODE_COUNT, Closed, Decision, Door, HandshakeFailure, METHODS, OriginEvent, ParseError, StreamReset, code_text,
+    CODE_COUNT, Closed, Decision, Door, HandshakeFailure, METHODS, OriginEvent, ParseError, Rehearsed, StreamReset,
+    code_text,
 };
 use super::metrics::{Book, DURATION_BOUNDS, OVERHEAD_BOUNDS, Reading};
-use super::row::{ROUTE_CELLS, ROUTE_REQUESTS, RouteSeries, ServiceSeries, histogram_len};
+use super::row::{ROUTE_CELLS, ROUTE_REHEARSED, ROUTE_REQUESTS, RouteSeries, ServiceSeries, histogram_len};
 
 /// Writes a [`Book`] when asked.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl Collector for Scrape {
         counters(&mut out, "keyward_http_requests", "Requests answered", &requests)?;
 
         let durations = routes.iter().map(|(route, RouteSeries(base))| {
-            ([("route", (*route).to_owned())], &sums[base + ROUTE_REQUESTS..base + ROUTE_CELLS])
+            ([("route", (*route).to_owned())], &sums[base + ROUTE_REQUESTS..base + ROUTE_REHEARSED])
         });
         histograms(
             &mut out,
@@ -64,6 +65,16 @@ impl Collector for Scrape {
             }
         }
         counters(&mut out, "keyward_auth_decisions", "Decisions about requests", &decisions)?;
+
+        let mut rehearsed = Vec::new();
+        for (route, RouteSeries(base)) in &routes {
+            let cells = Rehearsed::ALL.iter().zip(&sums[base + ROUTE_REHEARSED..base + ROUTE_CELLS]);
+            for (why, count) in cells.filter(|(_, count)| **count > 0) {
+                rehearsed.push(([("route", *route), ("reason", why.as_str())], *count));
+            }
+        }
+        let help = "Requests forwarded that a rule in report mode would have refused";
+        counters(&mut out, "keyward_rehearsal_refusals", help, &rehearsed)?;
 
         let mut origins = Vec::new();
         for (name, ServiceSeries(base)) in &named.services {

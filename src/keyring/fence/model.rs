@@ -395,5 +395,6 @@ fn config() -> crate::keyring::Config {
         loads: 1,
         waiting: 1,
         usage_flush: second,
+        rehearsal: 10,
     }
 }

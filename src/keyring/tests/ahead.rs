@@ -32,6 +32,7 @@ impl Ring {
             loads: 8,
             waiting: 200,
             usage_flush: second,
+            rehearsal: 10,
         };
         change(&mut config);
         let store = Store::open(&tests::config(&folder), [0; 8], Access::Existing).unwrap();

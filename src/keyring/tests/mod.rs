@@ -50,6 +50,7 @@ async fn ring_with(clock: Clock, change: impl FnOnce(&mut Config, &mut crate::st
         loads: 8,
         waiting: 200,
         usage_flush: second,
+        rehearsal: 10,
     };
     change(&mut config, &mut store);
     let store = Store::open(&store, [0; 8], Access::Create).unwrap();

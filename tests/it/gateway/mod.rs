@@ -8,6 +8,7 @@ mod life;
 mod limits;
 mod origins;
 mod proxied;
+mod rehearsal;
 mod rotation;
 mod routes;
 mod scopes;
