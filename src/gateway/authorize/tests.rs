@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::clock::Timestamp;
 use crate::gateway::config::{AccountPlace, ReportConfig, RouteConfig};
-use crate::key::{AccountState, KeyState, Kind, Permissions, SecretState, Standing, judge};
+use crate::key::{AccountState, KeyState, Kind, Permissions, Presented, Standing, judge};
 
 const HERE: [u8; 4] = [192, 0, 2, 7];
 
@@ -27,7 +27,7 @@ fn key(kind: Kind, held: &str, network: &str) -> Verified {
         serial: 1,
         kind,
         state: KeyState::Active,
-        secret: SecretState::Current,
+        secret: Presented::Current,
         not_before: None,
         expires_at: None,
         account: bound.then(|| ("101".parse().unwrap(), AccountState::Active)),
