@@ -48,12 +48,23 @@ struct Letter {
 
 /// Sends what this thread's sockets have written, at the end of each turn. Until it runs, they write for themselves.
 pub(super) async fn run() {
+    let _end = End;
     poll_fn(|cx| {
         OUTBOX.with_borrow_mut(|outbox| outbox.sender = Some(cx.waker().clone()));
         send_all();
         Poll::Pending
     })
     .await
+}
+
+/// A worker's end: what waits is sent still, and from here on its sockets write for themselves again.
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        drop(OUTBOX.with_borrow_mut(|outbox| outbox.sender.take()));
+        send_all();
+    }
 }
 
 fn send_all() {
@@ -151,6 +162,8 @@ impl Line {
             let taken = ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, &left))?;
             left.drain(..taken);
         }
+        // A connection lives for long, and is seldom behind.
+        *left = Vec::new();
         Poll::Ready(self.said())
     }
 
@@ -180,3 +193,6 @@ impl Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
