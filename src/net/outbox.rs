@@ -106,10 +106,15 @@ impl Line {
         &self.stream
     }
 
+    /// Whether the kernel did not take all that was written.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.left.borrow().is_empty()
+    }
+
     /// As [`AsyncWrite::poll_write_vectored`]; what is small waits for the end of the turn.
     pub(super) fn poll_write(self: &Rc<Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let size = slices.iter().map(|slice| slice.len()).sum();
-        if size <= SMALL && self.left.borrow().is_empty() && self.post(slices, size) {
+        if size <= SMALL && !self.is_behind() && self.post(slices, size) {
             return Poll::Ready(Ok(size));
         }
         ready!(self.poll_sent(cx))?;
@@ -122,7 +127,7 @@ impl Line {
 
     /// As [`AsyncWrite::poll_flush`]. What is in the outbox is as good as sent.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.left.borrow().is_empty() { Poll::Ready(self.said()) } else { self.poll_sent(cx) }
+        if self.is_behind() { self.poll_sent(cx) } else { Poll::Ready(self.said()) }
     }
 
     /// As [`AsyncWrite::poll_shutdown`], once all is sent.
@@ -195,4 +200,4 @@ impl Line {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

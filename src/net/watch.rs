@@ -25,9 +25,9 @@ impl Watched {
         Self { socket: Socket::new(stream, conn.bell().clone()), conn }
     }
 
-    /// Ready once the socket may have something to read.
+    /// Ready once the socket may have something to read, or while something that was written is left.
     pub(super) fn poll_socket(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.socket.poll_readable(cx)
+        if self.socket.is_behind() { Poll::Ready(()) } else { self.socket.poll_readable(cx) }
     }
 
     fn mark<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
