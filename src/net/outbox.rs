@@ -93,13 +93,15 @@ pub(super) struct Line {
     waiting: Cell<usize>,
     /// What the kernel did not take.
     left: RefCell<Vec<u8>>,
+    /// It took some of that since this was asked last.
+    moved: Cell<bool>,
     failed: RefCell<Option<io::Error>>,
 }
 
 impl Line {
     pub(super) fn new(stream: TcpStream, bell: Bell) -> Rc<Self> {
-        let (stream, left) = (RefCell::new(stream), RefCell::default());
-        Rc::new(Self { stream, bell, waiting: Cell::new(0), left, failed: RefCell::default() })
+        let (stream, left, failed) = (RefCell::new(stream), RefCell::default(), RefCell::default());
+        Rc::new(Self { stream, bell, waiting: Cell::new(0), left, moved: Cell::new(false), failed })
     }
 
     pub(super) fn stream(&self) -> &RefCell<TcpStream> {
@@ -109,6 +111,11 @@ impl Line {
     /// Whether the kernel did not take all that was written.
     pub(super) fn is_behind(&self) -> bool {
         !self.left.borrow().is_empty()
+    }
+
+    /// Whether the kernel took some of what was left since this was asked last.
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved.take()
     }
 
     /// As [`AsyncWrite::poll_write_vectored`]; what is small waits for the end of the turn.
@@ -166,6 +173,7 @@ impl Line {
         while !left.is_empty() {
             let taken = ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, &left))?;
             left.drain(..taken);
+            self.moved.set(true);
         }
         // A connection lives for long, and is seldom behind.
         *left = Vec::new();

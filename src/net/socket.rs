@@ -37,6 +37,11 @@ impl Socket {
         self.line.is_behind()
     }
 
+    /// Whether the kernel took some of what was left since this was asked last.
+    pub(super) fn has_moved(&self) -> bool {
+        self.line.has_moved()
+    }
+
     /// Does something to the socket itself.
     pub fn with<T>(&self, act: impl FnOnce(SockRef<'_>) -> T) -> T {
         act(SockRef::from(&*self.line.stream().borrow()))
