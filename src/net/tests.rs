@@ -5,6 +5,7 @@ mod drain;
 mod floods;
 mod limits;
 mod rest;
+mod small;
 mod stages;
 mod tls;
 

@@ -19,12 +19,12 @@ pub(in crate::net) struct Ends {
 }
 
 impl Ends {
-    /// Connected, with as little room in the kernel as it gives.
+    /// Connected, with little room in the kernel; with less, it throws away what comes and waits for that to be sent again.
     pub(in crate::net) async fn new() -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        SockRef::from(&listener).set_recv_buffer_size(1).unwrap();
+        SockRef::from(&listener).set_recv_buffer_size(ROOM).unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        SockRef::from(&near).set_send_buffer_size(1).unwrap();
+        SockRef::from(&near).set_send_buffer_size(ROOM).unwrap();
         near.writable().await.unwrap();
         let (far, _) = listener.accept().unwrap();
         far.set_read_timeout(Some(BOUND)).unwrap();
@@ -281,6 +281,8 @@ async fn without_a_worker_a_line_writes_for_itself() {
     assert_eq!(read(&mut far, 3), b"now");
     far.write_all(b"x").unwrap();
 }
+
+const ROOM: usize = 8 * 1024;
 
 /// No wait of a test takes longer, on however loaded a machine.
 const BOUND: Duration = Duration::from_secs(30);
