@@ -118,10 +118,10 @@ impl Line {
         self.moved.take()
     }
 
-    /// As [`AsyncWrite::poll_write_vectored`]; what is small waits for the end of the turn.
+    /// As [`AsyncWrite::poll_write_vectored`]; what is small waits for the end of the turn, where who writes hears the bell.
     pub(super) fn poll_write(self: &Rc<Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let size = slices.iter().map(|slice| slice.len()).sum();
-        if size <= SMALL && !self.is_behind() && self.post(slices, size) {
+        if size <= SMALL && !self.is_behind() && self.bell.is_attended_by(cx) && self.post(slices, size) {
             return Poll::Ready(Ok(size));
         }
         ready!(self.poll_sent(cx))?;

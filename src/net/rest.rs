@@ -114,6 +114,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 mod tests {
     use std::cell::Cell;
     use std::convert::Infallible;
+    use std::pin::pin;
     use std::rc::Rc;
     use std::task::Waker;
     use std::time::Duration;
@@ -142,10 +143,10 @@ mod tests {
             let mut stream = Watched::new(near, Rc::clone(&conn));
             // In the end the kernel does not take all, of which its writer knows nothing.
             while std::future::poll_fn(|cx| Poll::Ready(stream.poll_readable(cx))).await.is_pending() {
-                stream.write_all(&[b'.'; 100]).await.unwrap();
+                conn.run(pin!(stream.write_all(&[b'.'; 100])), |_| {}).await.unwrap().unwrap();
                 tokio::task::yield_now().await;
             }
-            conn.run(std::pin::pin!(rest(&stream, &conn)), |_| {}).await
+            conn.run(pin!(rest(&stream, &conn)), |_| {}).await
         });
         tokio::time::timeout(Duration::from_secs(30), at_rest).await.expect("it is seen to").unwrap();
     }

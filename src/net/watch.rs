@@ -86,6 +86,7 @@ mod tests {
     use std::cell::Cell;
     use std::future::poll_fn;
     use std::io::Read;
+    use std::pin::pin;
     use std::time::Duration;
 
     use tokio::io::AsyncWriteExt;
@@ -123,7 +124,7 @@ mod tests {
         let mut stream = Watched::new(near, Rc::clone(&conn));
         while !stream.socket.is_behind() {
             for _ in 0..50 {
-                stream.write_all(&[b'.'; 2000]).await.unwrap();
+                conn.run(pin!(stream.write_all(&[b'.'; 2000])), |_| {}).await.unwrap().unwrap();
             }
             yield_now().await;
         }

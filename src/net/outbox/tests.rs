@@ -37,13 +37,13 @@ impl Ends {
     }
 }
 
-/// Asks once, and waits for nothing.
-async fn once<T>(mut ask: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-    poll_fn(|cx| Poll::Ready(ask(cx))).await
+/// Asks once where the line's bell is attended, and waits for nothing.
+async fn once<T>(line: &Rc<Line>, mut ask: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    poll_fn(|cx| Poll::Ready(line.bell.attend(cx, 1, &mut ask))).await
 }
 
 async fn write(line: &Rc<Line>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-    once(|cx| line.poll_write(cx, &[IoSlice::new(bytes)])).await
+    once(line, |cx| line.poll_write(cx, &[IoSlice::new(bytes)])).await
 }
 
 /// Writes small pieces of dots until the kernel takes no more, and returns how many dots were written.
@@ -89,7 +89,7 @@ async fn small_writes_leave_together_at_the_end_of_the_turn() {
             assert!(matches!(write(&line, part).await, Poll::Ready(Ok(count)) if count == part.len()));
         }
         let slices = [IoSlice::new(b"th"), IoSlice::new(b"ree")];
-        assert!(matches!(once(|cx| line.poll_write(cx, &slices)).await, Poll::Ready(Ok(5))));
+        assert!(matches!(once(&line, |cx| line.poll_write(cx, &slices)).await, Poll::Ready(Ok(5))));
         assert!(nothing_came(&far));
         yield_now().await;
         assert_eq!(read(&mut far, 13), b"one two three");
@@ -203,10 +203,10 @@ async fn what_could_not_be_sent_is_told_by_the_next_flush_and_rings() {
         SockRef::from(&far).set_linger(Some(Duration::ZERO)).unwrap();
         drop(far);
         assert!(matches!(write(&line, b"late").await, Poll::Ready(Ok(4))));
-        assert!(matches!(once(|cx| line.poll_flush(cx)).await, Poll::Ready(Ok(()))));
+        assert!(matches!(once(&line, |cx| line.poll_flush(cx)).await, Poll::Ready(Ok(()))));
         yield_now().await;
         assert!(bell.has_rung());
-        assert!(matches!(once(|cx| line.poll_flush(cx)).await, Poll::Ready(Err(_))));
+        assert!(matches!(once(&line, |cx| line.poll_flush(cx)).await, Poll::Ready(Err(_))));
     })
     .await;
 }
@@ -230,14 +230,14 @@ async fn a_shutdown_comes_behind_all_that_was_written() {
     as_worker(async {
         let (line, _, mut far) = Ends::line().await;
         assert!(write(&line, b"all").await.is_ready());
-        assert!(matches!(once(|cx| line.poll_shutdown(cx)).await, Poll::Ready(Ok(()))));
+        assert!(matches!(once(&line, |cx| line.poll_shutdown(cx)).await, Poll::Ready(Ok(()))));
         let mut read = Vec::new();
         far.read_to_end(&mut read).unwrap();
         assert_eq!(read, b"all");
 
         let (line, _, mut far) = Ends::line().await;
         let written = overfill(&line).await;
-        assert!(once(|cx| line.poll_shutdown(cx)).await.is_pending());
+        assert!(once(&line, |cx| line.poll_shutdown(cx)).await.is_pending());
         let reader = thread::spawn(move || {
             let mut read = Vec::new();
             far.read_to_end(&mut read).unwrap();
@@ -245,6 +245,22 @@ async fn a_shutdown_comes_behind_all_that_was_written() {
         });
         poll_fn(|cx| line.poll_shutdown(cx)).await.unwrap();
         assert_eq!(reader.join().unwrap(), written);
+    })
+    .await;
+}
+
+/// A handshake takes turns, and that to an origin has no bell yet: neither would hear that it is to flush.
+#[tokio::test]
+async fn who_does_not_attend_the_bell_waits_for_the_kernel_itself() {
+    as_worker(async {
+        let (line, _, mut far) = Ends::line().await;
+        let direct = async |bytes: &[u8]| poll_fn(|cx| line.poll_write(cx, &[IoSlice::new(bytes)])).await.unwrap();
+        assert_eq!(direct(b"now").await, 3);
+        assert_eq!(read(&mut far, 3), b"now");
+        let written = overfill(&line).await;
+        let reader = thread::spawn(move || read(&mut far, written + 5));
+        assert_eq!(direct(b"later").await, 5);
+        assert!(reader.join().unwrap().ends_with(b".later"));
     })
     .await;
 }
