@@ -172,10 +172,10 @@ async fn every_byte_arrives_and_in_order_whatever_the_kernel_takes_and_when() {
                             let (a, b) = now.split_at(random.next_u32() as usize % (now.len() + 1));
                             let slices = [IoSlice::new(a), IoSlice::new(b)];
                             rest = &rest[ready!(line.poll_write(cx, &slices)).unwrap()..];
-                            if random.next_u32() % 4 == 0 {
+                            if random.next_u32().is_multiple_of(4) {
                                 ready!(line.poll_flush(cx)).unwrap();
                             }
-                            if random.next_u32() % 8 == 0 {
+                            if random.next_u32().is_multiple_of(8) {
                                 cx.waker().wake_by_ref();
                                 return Poll::Pending;
                             }
