@@ -144,6 +144,22 @@ async fn what_the_kernel_does_not_take_rings_and_goes_out_by_flushes() {
     .await;
 }
 
+/// Of two that wait, the kernel may have room for the second just after it had none for the first.
+#[tokio::test]
+async fn nothing_overtakes_what_is_left() {
+    as_worker(async {
+        let (line, _, mut far) = Ends::line().await;
+        let written = overfill(&line).await;
+        let taken = written - line.left.borrow().len();
+        read(&mut far, taken);
+        poll_fn(|cx| line.stream.borrow().poll_write_ready(cx)).await.unwrap();
+        line.send(b"behind");
+        poll_fn(|cx| line.poll_flush(cx)).await.unwrap();
+        assert_eq!(read(&mut far, written - taken + 6), [&b".".repeat(written - taken)[..], b"behind"].concat());
+    })
+    .await;
+}
+
 /// Many sockets whose readers are slow, each written to in pieces of all sizes, by itself or by its runtime.
 #[tokio::test]
 async fn every_byte_arrives_and_in_order_whatever_the_kernel_takes_and_when() {
