@@ -126,3 +126,55 @@ fn survey(head: &request::Parts) -> (usize, bool) {
     }
     (size, framed)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn asked(method: Method, target: &str, host: &str, lines: &[(HeaderName, HeaderValue)]) -> Asked {
+        let mut request = Request::builder().method(method).uri(target).body(()).unwrap();
+        for (name, value) in lines {
+            request.headers_mut().append(name, value.clone());
+        }
+        let (head, ()) = request.into_parts();
+        let client = Client {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            chain: HeaderValue::from_static("127.0.0.1"),
+            secure: true,
+            request_id: None,
+        };
+        Asked { head, host: host.parse().unwrap(), client, http2: true }
+    }
+
+    proptest! {
+        /// Names in their order, lines that are repeated, empty values and bytes beyond ASCII included.
+        #[test]
+        fn a_request_that_is_sent_again_is_the_same(
+            method in "[A-Z]{1,20}",
+            target in "/[a-z/%~]{0,40}(\\?[!$-;=?-Z_a-z]{0,20})?",
+            lines in proptest::collection::vec(("[a-c!#$%&'*+.^_`|~-]{1,30}", "([!-~]([ -~\\t]|\\PC){0,20})?"), 0..40),
+        ) {
+            let lines: Vec<(HeaderName, HeaderValue)> = lines
+                .into_iter()
+                .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap()))
+                .collect();
+            let first = asked(method.parse().unwrap(), &target, "a.test:8443", &lines);
+            let again = Kept::of(&first).asked().unwrap();
+            prop_assert_eq!(&again.head.method, &first.head.method);
+            prop_assert_eq!(&again.head.uri, &first.head.uri);
+            prop_assert_eq!(again.head.version, first.head.version);
+            prop_assert_eq!((&again.host, again.http2), (&first.host, first.http2));
+            prop_assert!(again.head.headers.iter().eq(first.head.headers.iter()));
+        }
+    }
+
+    #[test]
+    fn an_options_request_for_everything_is_sent_again_as_one() {
+        let first = asked(Method::OPTIONS, "*", "a.test", &[]);
+        assert_eq!(Kept::of(&first).asked().unwrap().head.uri, Uri::from_static("*"));
+    }
+}

@@ -347,6 +347,47 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// As it is written down, one character after the other.
+        #[test]
+        fn a_smooth_path_is_plain_and_has_no_segment_that_is_empty_or_begins_with_a_dot(
+            raw in "/([a-b/.;%~!\\\\ä]|[ -~]|\\PC){0,12}",
+        ) {
+            let inner = raw.strip_suffix('/').unwrap_or(&raw);
+            let smooth = raw.bytes().all(is_plain)
+                && inner.split('/').skip(1).all(|segment| !segment.is_empty() && !segment.starts_with('.'));
+            prop_assert_eq!(is_smooth(&raw), smooth || raw == "/", "{}", raw);
+        }
+
+        #[test]
+        fn a_canonical_host_is_a_name_in_lower_case_and_a_port_that_says_something(
+            host in "([a-c0-9.:-]|[ -~]|\\PC){0,10}(:[0-9]{0,6}|:80|:443|:0)?",
+            secure in any::<bool>(),
+        ) {
+            let (name, port) = host.split_once(':').map_or((host.as_str(), None), |(name, port)| (name, Some(port)));
+            let named = !name.is_empty()
+                && !name.ends_with('.')
+                && name.chars().all(|sign| matches!(sign, 'a'..='z' | '0'..='9' | '-' | '.'));
+            let own = if secure { "443" } else { "80" };
+            let numbered = port.is_none_or(|port| {
+                port != own && port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == port)
+            });
+            prop_assert_eq!(is_canonical_host(host.as_bytes(), secure), named && numbered, "{}", host);
+        }
+
+        /// The way that needs no parser gives what the parser gives.
+        #[test]
+        fn a_host_that_is_canonical_is_what_the_parser_makes_of_it(
+            host in "[a-c0-9-]{1,6}([.][a-c]{1,3})?(:[1-9][0-9]{0,4}|:80|:443)?",
+            secure in any::<bool>(),
+        ) {
+            prop_assume!(is_canonical_host(host.as_bytes(), secure));
+            // In upper case it goes the other way; no host has a capital once it is canonical.
+            let parsed = canonical_host(host.to_ascii_uppercase().as_bytes(), secure).map(Cow::into_owned);
+            prop_assert_eq!(parsed.as_deref(), Ok(host.as_str()));
+        }
+    }
+
     #[test]
     fn needless_escapes_are_undone_and_the_others_are_upper_case() {
         for (raw, canonical) in [("/%61ccounts/%31", "/accounts/1"), ("/a%3ab", "/a%3Ab"), ("/%e2%82%ac", "/%E2%82%AC")]

@@ -69,15 +69,17 @@ pub(super) fn take(headers: &mut HeaderMap, carriers: &[Carrier]) -> Result<Cred
         None => Ok(()),
         Some(_) => Err(Refusal::CredentialAmbiguous),
     };
-    if carriers.iter().any(|carrier| matches!(carrier, Carrier::Token | Carrier::Bearer))
-        && let Ok(Entry::Occupied(line)) = headers.try_entry(header::AUTHORIZATION)
-    {
-        if line.iter().nth(1).is_some() {
-            return Err(Refusal::CredentialAmbiguous);
-        }
-        if let Some(credential) = from_authorization(line.get(), carriers)? {
-            line.remove();
-            keep(credential)?;
+    if carriers.iter().any(|carrier| matches!(carrier, Carrier::Token | Carrier::Bearer)) {
+        // A map that is full tells of no entry, not even of one that it has.
+        let entry = headers.try_entry(header::AUTHORIZATION).map_err(|_| Refusal::CredentialAmbiguous)?;
+        if let Entry::Occupied(line) = entry {
+            if line.iter().nth(1).is_some() {
+                return Err(Refusal::CredentialAmbiguous);
+            }
+            if let Some(credential) = from_authorization(line.get(), carriers)? {
+                line.remove();
+                keep(credential)?;
+            }
         }
     }
     for carrier in carriers {
@@ -200,6 +202,18 @@ mod tests {
         ] {
             assert_eq!(taken(lines, all).0, Err(Refusal::CredentialAmbiguous), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn two_credentials_are_ambiguous_in_a_map_that_is_full() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("authorization", "Token a"), ("x-api-key", "b")] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let mut others = (0..).map(|number| HeaderName::try_from(format!("a{number}")).unwrap());
+        while headers.try_insert(others.next().unwrap(), HeaderValue::from_static("")).is_ok() {}
+        let carriers = carriers(&["token", "header:x-api-key"]);
+        assert_eq!(take(&mut headers, &carriers).map(drop), Err(Refusal::CredentialAmbiguous));
     }
 
     #[test]

@@ -91,6 +91,11 @@ impl Bell {
         polled
     }
 
+    /// Whether who polls with this context attends this bell.
+    pub(super) fn is_attended_by(&self, cx: &Context<'_>) -> bool {
+        cx.waker().will_wake(&self.waker)
+    }
+
     /// Wakes whoever listens.
     pub fn ring(&self) {
         self.waker.wake_by_ref();
@@ -134,7 +139,7 @@ impl Silence {
         // Read first: a ring during the read, such as the runtime's when a task has had its share, is news.
         let now = self.bell.shared.rings.load(Ordering::Relaxed);
         // For anybody else the runtime rings no bell.
-        let ours = cx.waker().will_wake(&self.bell.waker);
+        let ours = self.bell.is_attended_by(cx);
         if ours && self.since == Some(now) {
             return Poll::Pending;
         }

@@ -48,12 +48,23 @@ struct Letter {
 
 /// Sends what this thread's sockets have written, at the end of each turn. Until it runs, they write for themselves.
 pub(super) async fn run() {
+    let _end = End;
     poll_fn(|cx| {
         OUTBOX.with_borrow_mut(|outbox| outbox.sender = Some(cx.waker().clone()));
         send_all();
         Poll::Pending
     })
     .await
+}
+
+/// A worker's end: what waits is sent still, and from here on its sockets write for themselves again.
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        drop(OUTBOX.with_borrow_mut(|outbox| outbox.sender.take()));
+        send_all();
+    }
 }
 
 fn send_all() {
@@ -82,23 +93,35 @@ pub(super) struct Line {
     waiting: Cell<usize>,
     /// What the kernel did not take.
     left: RefCell<Vec<u8>>,
+    /// It took some of that since this was asked last.
+    moved: Cell<bool>,
     failed: RefCell<Option<io::Error>>,
 }
 
 impl Line {
     pub(super) fn new(stream: TcpStream, bell: Bell) -> Rc<Self> {
-        let (stream, left) = (RefCell::new(stream), RefCell::default());
-        Rc::new(Self { stream, bell, waiting: Cell::new(0), left, failed: RefCell::default() })
+        let (stream, left, failed) = (RefCell::new(stream), RefCell::default(), RefCell::default());
+        Rc::new(Self { stream, bell, waiting: Cell::new(0), left, moved: Cell::new(false), failed })
     }
 
     pub(super) fn stream(&self) -> &RefCell<TcpStream> {
         &self.stream
     }
 
-    /// As [`AsyncWrite::poll_write_vectored`]; what is small waits for the end of the turn.
+    /// Whether the kernel did not take all that was written.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.left.borrow().is_empty()
+    }
+
+    /// Whether the kernel took some of what was left since this was asked last.
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved.take()
+    }
+
+    /// As [`AsyncWrite::poll_write_vectored`]; what is small waits for the end of the turn, where who writes hears the bell.
     pub(super) fn poll_write(self: &Rc<Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let size = slices.iter().map(|slice| slice.len()).sum();
-        if size <= SMALL && self.left.borrow().is_empty() && self.post(slices, size) {
+        if size <= SMALL && !self.is_behind() && self.bell.is_attended_by(cx) && self.post(slices, size) {
             return Poll::Ready(Ok(size));
         }
         ready!(self.poll_sent(cx))?;
@@ -111,7 +134,7 @@ impl Line {
 
     /// As [`AsyncWrite::poll_flush`]. What is in the outbox is as good as sent.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.left.borrow().is_empty() { Poll::Ready(self.said()) } else { self.poll_sent(cx) }
+        if self.is_behind() { self.poll_sent(cx) } else { Poll::Ready(self.said()) }
     }
 
     /// As [`AsyncWrite::poll_shutdown`], once all is sent.
@@ -150,7 +173,10 @@ impl Line {
         while !left.is_empty() {
             let taken = ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, &left))?;
             left.drain(..taken);
+            self.moved.set(true);
         }
+        // A connection lives for long, and is seldom behind.
+        *left = Vec::new();
         Poll::Ready(self.said())
     }
 
@@ -180,3 +206,6 @@ impl Line {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

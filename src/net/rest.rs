@@ -17,7 +17,7 @@ use super::watch::Watched;
 
 /// A stream that can tell when its socket has something.
 pub(super) trait Readable {
-    /// Ready once something may be read, the end or an error included.
+    /// Ready once something may be read, the end or an error included, or while something that was written is left.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
@@ -34,7 +34,8 @@ impl Readable for TlsStream<Watched> {
     }
 }
 
-/// Ready once the socket has something or the connection is to leave; either is for hyper to see to.
+/// Ready once the socket has something or the connection is to leave; either is for hyper to see to. So is an answer that was
+/// on its way to the kernel when the rest began, and which it did not take: nobody else flushes it.
 pub(super) async fn rest(stream: &impl Readable, conn: &Conn) {
     std::future::poll_fn(|cx| if conn.may_leave() { Poll::Ready(()) } else { stream.poll_readable(cx) }).await;
 }
@@ -113,8 +114,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 mod tests {
     use std::cell::Cell;
     use std::convert::Infallible;
+    use std::pin::pin;
     use std::rc::Rc;
     use std::task::Waker;
+    use std::time::Duration;
 
     use http::{Request, Response};
     use http_body::Body as _;
@@ -127,6 +130,26 @@ mod tests {
 
     use super::*;
     use crate::clock::BootTime;
+    use crate::net::outbox::{self, tests::Ends};
+
+    #[tokio::test]
+    async fn a_connection_whose_answer_the_kernel_has_not_taken_does_not_rest() {
+        let local = tokio::task::LocalSet::new();
+        local.spawn_local(outbox::run());
+        let at_rest = local.run_until(async {
+            let Ends { near, far: _far } = Ends::new().await;
+            let conn = Conn::new(Rc::new(Cell::new(BootTime::from_nanos(0))));
+            conn.speak(false);
+            let mut stream = Watched::new(near, Rc::clone(&conn));
+            // In the end the kernel does not take all, of which its writer knows nothing.
+            while std::future::poll_fn(|cx| Poll::Ready(stream.poll_readable(cx))).await.is_pending() {
+                conn.run(pin!(stream.write_all(&[b'.'; 100])), |_| {}).await.unwrap().unwrap();
+                tokio::task::yield_now().await;
+            }
+            conn.run(pin!(rest(&stream, &conn)), |_| {}).await
+        });
+        tokio::time::timeout(Duration::from_secs(30), at_rest).await.expect("it is seen to").unwrap();
+    }
 
     #[tokio::test]
     async fn what_is_left_of_a_body_that_nobody_read_is_never_taken_for_a_request() {

@@ -32,6 +32,16 @@ impl Socket {
         self.line.stream().borrow().poll_read_ready(cx).map(drop)
     }
 
+    /// Whether the kernel did not take all that was written. Its bell rings where that comes to be.
+    pub(super) fn is_behind(&self) -> bool {
+        self.line.is_behind()
+    }
+
+    /// Whether the kernel took some of what was left since this was asked last.
+    pub(super) fn has_moved(&self) -> bool {
+        self.line.has_moved()
+    }
+
     /// Does something to the socket itself.
     pub fn with<T>(&self, act: impl FnOnce(SockRef<'_>) -> T) -> T {
         act(SockRef::from(&*self.line.stream().borrow()))

@@ -6,6 +6,7 @@ mod floods;
 mod limits;
 mod proxied;
 mod rest;
+mod small;
 mod stages;
 mod tls;
 

@@ -25,12 +25,16 @@ impl Watched {
         Self { socket: Socket::new(stream, conn.bell().clone()), conn }
     }
 
-    /// Ready once the socket may have something to read.
+    /// Ready once the socket may have something to read, or while something that was written is left.
     pub(super) fn poll_socket(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.socket.poll_readable(cx)
+        if self.socket.is_behind() { Poll::Ready(()) } else { self.socket.poll_readable(cx) }
     }
 
     fn mark<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        // Also where it did not take all that was left.
+        if self.socket.has_moved() {
+            self.conn.on_write(true);
+        }
         self.conn.on_write(written.is_ready());
         written
     }
@@ -72,6 +76,112 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.socket).poll_shutdown(cx);
+        self.mark(shut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::io::Read;
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::task::{LocalSet, yield_now};
+
+    use super::*;
+    use crate::clock::BootTime;
+    use crate::measure::Span;
+    use crate::net::config::Timeouts;
+    use crate::net::outbox::{self, tests::Ends};
+    use crate::net::reaper::Limits;
+    use crate::telemetry::label::Closed;
+
+    const STALL: Duration = Duration::from_secs(2);
+
+    fn limits() -> Limits {
+        let (long, stall) = (Span(Duration::from_secs(600)), Span(STALL));
+        Limits::new(&Timeouts {
+            tls_handshake: long,
+            first_byte: long,
+            header: long,
+            idle: long,
+            body_idle: long,
+            write_stall: stall,
+            connection_age: Span(Duration::ZERO),
+            drain_min: long,
+            drain_max: long,
+        })
+    }
+
+    /// A client to whom many small answers are written at once, of which the kernel takes no more than it has room for.
+    async fn behind(time: &Rc<Cell<BootTime>>) -> (Watched, Rc<Conn>, std::net::TcpStream) {
+        let (Ends { near, far }, conn) = (Ends::new().await, Conn::new(Rc::clone(time)));
+        conn.speak(false);
+        let mut stream = Watched::new(near, Rc::clone(&conn));
+        while !stream.socket.is_behind() {
+            for _ in 0..50 {
+                conn.run(pin!(stream.write_all(&[b'.'; 2000])), |_| {}).await.unwrap().unwrap();
+            }
+            yield_now().await;
+        }
+        (stream, conn, far)
+    }
+
+    async fn as_worker(work: impl Future<Output = ()>) {
+        let local = LocalSet::new();
+        local.spawn_local(outbox::run());
+        local
+            .run_until(async {
+                yield_now().await;
+                work.await;
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_its_answers_bit_by_bit_stalls_nothing() {
+        // More than the kernel has room for, so that some of it was written only now.
+        const STEP: usize = 32 * 1024;
+        let time = Rc::new(Cell::new(BootTime::from_nanos(0)));
+        as_worker(async {
+            let (mut stream, conn, mut far) = behind(&time).await;
+            far.set_nonblocking(true).unwrap();
+            for step in 0..2 {
+                let mut taken = 0;
+                while taken < STEP {
+                    taken += far.read(&mut [0; 1024]).unwrap_or(0);
+                    let flushed = poll_fn(|cx| Poll::Ready(Pin::new(&mut stream).poll_flush(cx))).await;
+                    assert!(flushed.is_pending());
+                    yield_now().await;
+                }
+                assert_eq!(conn.overdue(&limits()), None, "step {step}");
+                time.set(time.get().plus(STALL * 2));
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_stalls_a_flush_and_the_end_as_well() {
+        let time = Rc::new(Cell::new(BootTime::from_nanos(0)));
+        as_worker(async {
+            for shuts in [false, true] {
+                let (mut stream, conn, _far) = behind(&time).await;
+                for due in [None, Some(Closed::WriteStall)] {
+                    let polled = poll_fn(|cx| {
+                        let stream = Pin::new(&mut stream);
+                        Poll::Ready(if shuts { stream.poll_shutdown(cx) } else { stream.poll_flush(cx) })
+                    });
+                    assert!(polled.await.is_pending());
+                    assert_eq!(conn.overdue(&limits()), due, "{shuts}");
+                    time.set(time.get().plus(STALL * 2));
+                }
+            }
+        })
+        .await;
     }
 }

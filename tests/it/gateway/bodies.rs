@@ -1,6 +1,8 @@
 //! Bodies: they stream both ways, in bounds, and what is wrong with one is said of who sent it.
 
+use std::io::{ErrorKind, Write};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::support::{Keyward, Minted, Origin, keyward};
 
@@ -267,4 +269,42 @@ fn an_origin_that_reads_slowly_is_waited_for_as_long_as_it_reads() {
     wire.send(post(&key, &format!("Content-Length: {LENGTH}")));
     wire.send_meanwhile(vec![b'x'; LENGTH]);
     assert_eq!(wire.answer("POST").status, 200);
+}
+
+/// Small pieces go out together, and what the origin has no room for is left; none of it is lost or comes out of turn.
+#[test]
+fn an_upload_of_small_pieces_reaches_an_origin_that_reads_late_whole_and_in_order() {
+    let (go_on, asked) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel::<Vec<u8>>();
+    let (asked, tell) = (std::sync::Mutex::new(asked), std::sync::Mutex::new(tell));
+    let origin = Origin::scripted(move |line| {
+        let head = line.head().unwrap();
+        asked.lock().unwrap().recv().unwrap();
+        tell.lock().unwrap().send(line.body(&head).unwrap()).unwrap();
+        line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let (keyward, key) = before(&origin, "");
+    let mut wire = keyward.wire();
+    wire.send(post(&key, "Transfer-Encoding: chunked"));
+    let mut stream = wire.stream().try_clone().unwrap();
+    // Where the machine is too busy to take any for so long, less is left than could be.
+    stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut sent = Vec::new();
+    let rest = 'full: loop {
+        let piece = format!("{:010}{}", sent.len(), "x".repeat(sent.len() / 10 % 1500));
+        sent.extend_from_slice(piece.as_bytes());
+        let mut rest = format!("{:x}\r\n{piece}\r\n", piece.len()).into_bytes();
+        while !rest.is_empty() {
+            match stream.write(&rest) {
+                Ok(written) => drop(rest.drain(..written)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break 'full rest,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    stream.set_write_timeout(None).unwrap();
+    go_on.send(()).unwrap();
+    wire.send_meanwhile([&rest[..], b"0\r\n\r\n"].concat());
+    assert_eq!(wire.answer("POST").status, 200);
+    assert!(told.recv().unwrap() == sent, "{} bytes were sent", sent.len());
 }
