@@ -101,6 +101,7 @@ pub(super) fn unexpected(outcome: &Outcome) -> anyhow::Error {
         Outcome::Key(_) => "a key",
         Outcome::Keys(_) => "keys",
         Outcome::Imported(_) => "an import",
+        Outcome::Rehearsed(_) => "what an import would do",
     };
     anyhow::anyhow!("the running server answered with {what}, which was not asked for; is it of another version?")
 }

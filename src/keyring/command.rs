@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, User, UserId};
 
 use crate::store::Draft;
-pub use crate::store::{Imported, KeyFilter};
+pub use crate::store::{Fate, Imported, KeyFilter, Rehearsed};
 
 /// One thing to do or to show.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ pub enum Command {
     SetKeyState(KeyId, KeyState),
     /// Adopts foreign keys, all or none, with accounts and users not met before.
     Import(Vec<NewKey>),
+    /// Says what would become of every row of such an import, and changes nothing.
+    RehearseImport(Vec<NewKey>),
     /// Revokes every operator key and makes this one, for who lost theirs.
     ResetOperator(Box<NewKey>),
 }
@@ -73,6 +75,8 @@ pub enum Outcome {
     Keys(Vec<Key>),
     /// What an import made.
     Imported(Imported),
+    /// What an import would make.
+    Rehearsed(Rehearsed),
 }
 
 /// Why a command was not carried out. Nothing was changed, unless it says that this is not known.

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::adopted::Adopted;
-use super::command::{Command, NewKey, Outcome, Problem};
+use super::command::{Command, Fate, NewKey, Outcome, Problem, Rehearsed};
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::{Digester, Imprint, KeyState, Kind};
@@ -61,6 +61,7 @@ impl Keyring {
                 let drafts = rows.into_iter().map(|row| draft(row, &shared.digester)).collect();
                 Outcome::Imported(shared.settle(store.import(drafts, now).await).await?)
             }
+            Command::RehearseImport(rows) => Outcome::Rehearsed(shared.rehearse_import(rows, now).await?),
             Command::ResetOperator(new) => {
                 if new.kind != Kind::Operator {
                     return Err(Problem::Invalid("only an operator key can take the place of a lost one".into()));
@@ -82,6 +83,17 @@ impl Keyring {
 }
 
 impl Shared {
+    /// What an import of these rows would do. No change is settled, since none is made.
+    async fn rehearse_import(&self, rows: Vec<NewKey>, now: Timestamp) -> Result<Rehearsed, Problem> {
+        let faults: Vec<_> = rows.iter().map(|row| check_row(row).err().map(|fault| fault.to_string())).collect();
+        let sound = rows.into_iter().zip(&faults).filter(|(_, fault)| fault.is_none());
+        let drafts = sound.map(|(row, _)| draft(row, &self.digester)).collect();
+        let rehearsed = self.store.rehearse_import(drafts, now).await?;
+        let mut told = rehearsed.fates.into_iter();
+        let fates = faults.into_iter().filter_map(|fault| fault.map(Fate::Refused).or_else(|| told.next())).collect();
+        Ok(Rehearsed { fates, ..rehearsed })
+    }
+
     /// Makes a committed change hold here before it is answered.
     async fn settle<T>(&self, changed: Result<Changed<T>, Rejected>) -> Result<T, Problem> {
         self.counts.changed(&changed);

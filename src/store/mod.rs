@@ -21,7 +21,9 @@ use crate::key::token::Prefix;
 use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, User, UserId};
 
 pub use self::config::Config;
-pub use self::draft::{Access, Changed, Chunk, Draft, Imported, KeyFilter, Loaded, Place, SecretDraft, Which};
+pub use self::draft::{
+    Access, Changed, Chunk, Draft, Fate, Imported, KeyFilter, Loaded, Place, Rehearsed, SecretDraft, Which,
+};
 pub use self::error::{Rejected, StoreError};
 pub use self::log::Tail;
 pub use self::sqlite::words::Words;
@@ -335,6 +337,16 @@ impl Store {
     pub async fn import(&self, drafts: Vec<Draft>, now: Timestamp) -> Result<Changed<Imported>, Rejected> {
         match &self.backend {
             Backend::Sqlite(db) => db.write(move |db| bulk::import(db, &drafts, now)).await,
+        }
+    }
+
+    /// What [`Self::import`] would do, found out by doing it and undoing it.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn rehearse_import(&self, drafts: Vec<Draft>, now: Timestamp) -> Result<Rehearsed, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.rehearse(move |db| bulk::rehearse(db, &drafts, now)).await,
         }
     }
 
