@@ -1,0 +1,128 @@
+//! `keyward import --dry-run`: what would become of every entry, and nothing else.
+//!
+//! The store finds it out by importing and taking it back, beside a running server or without one. Where there is no store yet the
+//! import would make one: a store in a folder of its own stands in for it, and goes with it.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::entry::Entry;
+use crate::cli::access::{carry_out, unexpected};
+use crate::cli::output::{print, print_json};
+use crate::config::Settings;
+use crate::key::Kind;
+use crate::keyring::command::{Command, Fate, NewKey, Outcome, Rehearsed};
+use crate::store::StoreError;
+
+/// Shows every entry's fate. Exit code 1: the import would be refused.
+pub(super) async fn run(settings: &Settings, entries: Vec<Entry>, json: bool) -> anyhow::Result<ExitCode> {
+    let (places, keys): (Vec<_>, Vec<_>) = entries.into_iter().map(|entry| (entry.at, entry.key)).unzip();
+    let sound: Vec<NewKey> = keys.iter().flatten().cloned().collect();
+    let rehearsed = rehearse(settings, sound).await?;
+    let mut fates = rehearsed.fates.iter();
+    let told = places.iter().zip(&keys).map(|(at, key)| match key {
+        Ok(key) => Told::of(at, key, fates.next()),
+        Err(why) => Told { at, fate: "refused", key: None, why: why.clone() },
+    });
+    let report = Report::of(told.collect(), &rehearsed);
+    if json {
+        print_json(&report)?
+    } else {
+        print(&report.text())?
+    }
+    Ok(if report.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn rehearse(settings: &Settings, keys: Vec<NewKey>) -> anyhow::Result<Rehearsed> {
+    let outcome = match carry_out(settings, Command::RehearseImport(keys.clone())).await {
+        Err(error) if matches!(error.downcast_ref(), Some(StoreError::Missing { .. })) => {
+            let folder = tempfile::tempdir()?;
+            let mut stand_in = settings.clone();
+            stand_in.store.url = format!("sqlite://{}", folder.path().join("keyward.db").display());
+            // So that it is there: a rehearsal makes none.
+            carry_out(&stand_in, Command::Import(Vec::new())).await?;
+            carry_out(&stand_in, Command::RehearseImport(keys)).await
+        }
+        told => told,
+    };
+    match outcome? {
+        Outcome::Rehearsed(rehearsed) => Ok(rehearsed),
+        other => Err(unexpected(&other)),
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    would_adopt: usize,
+    already: usize,
+    refused: usize,
+    accounts: usize,
+    users: usize,
+    entries: Vec<Told<'a>>,
+}
+
+/// What would become of one entry.
+#[derive(Serialize)]
+struct Told<'a> {
+    at: &'a str,
+    fate: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    why: Vec<String>,
+}
+
+impl<'a> Told<'a> {
+    fn of(at: &'a str, key: &NewKey, fate: Option<&Fate>) -> Self {
+        let (fate, why) = match fate {
+            Some(Fate::Adopted) => ("adopt", Vec::new()),
+            Some(Fate::Already) => ("already", Vec::new()),
+            Some(Fate::Refused(why)) => ("refused", vec![why.clone()]),
+            None => ("refused", vec!["the server said nothing of it; is it of another version?".to_owned()]),
+        };
+        Self { at, fate, key: Some(whose(key)), why }
+    }
+}
+
+impl<'a> Report<'a> {
+    fn of(entries: Vec<Told<'a>>, rehearsed: &Rehearsed) -> Self {
+        let count = |fate| entries.iter().filter(|told| told.fate == fate).count();
+        let (would_adopt, already, refused) = (count("adopt"), count("already"), count("refused"));
+        Self { would_adopt, already, refused, accounts: rehearsed.accounts, users: rehearsed.users, entries }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for Told { at, fate, key, why } in &self.entries {
+            let key = key.as_deref().unwrap_or_default();
+            let fate = match *fate {
+                "adopt" => format!("would be adopted, {key}"),
+                "already" => format!("is there already, {key}"),
+                _ => format!("refused: {}", why.join("; ")),
+            };
+            text.push_str(&format!("{at}: {fate}\n"));
+        }
+        let Self { would_adopt, already, refused, accounts, users, .. } = self;
+        text.push_str(&match refused {
+            0 => format!(
+                "{would_adopt} keys would be adopted, {already} are there already; {accounts} accounts and {users} users would \
+                 be made\n"
+            ),
+            _ => format!(
+                "Nothing would be imported: {refused} refused, {would_adopt} sound, {already} there already\n"
+            ),
+        });
+        text
+    }
+}
+
+fn whose(key: &NewKey) -> String {
+    let [account, user] = [key.account.as_ref().map(ToString::to_string), key.user.as_ref().map(ToString::to_string)]
+        .map(Option::unwrap_or_default);
+    match key.kind {
+        Kind::Personal => format!("personal key of {user} in account {account}"),
+        Kind::User => format!("user key of {user}"),
+        kind @ (Kind::Service | Kind::Operator) => format!("{kind} key of account {account}"),
+    }
+}
