@@ -21,6 +21,7 @@ use super::entry::Entry;
 use super::format::AccountFrom;
 use crate::clock::Timestamp;
 use crate::key::AccountId;
+use crate::keyring::command::NewKey;
 
 /// One document of an export; most of what it says is of no concern here.
 #[derive(Deserialize)]
@@ -95,8 +96,10 @@ pub(super) fn entries(
         let named = consumer.and_then(|consumer| consumer.username.as_deref());
         let name = [named.filter(|_| *from != AccountFrom::Username), credential.id.as_deref()];
         let mut key = service_key(credential.key.as_ref(), account, &name)?;
-        if let Ok(key) = &mut key {
-            key.expires_at = credential.ttl.and_then(|ttl| end(ttl, now));
+        match credential.ttl.map_or(Some(None), |ttl| end(ttl, now)) {
+            Some(expires_at) => key = key.map(|key| NewKey { expires_at, ..key }),
+            // Without it the key would be accepted for ever.
+            None => key = Err(vec!["ttl is no span of time".to_owned()]),
         }
         entries.push(Entry { at: at.clone(), key });
     }
@@ -275,12 +278,13 @@ impl<'de> Deserialize<'de> for Reference {
     }
 }
 
-/// When a credential ends: `ttl` is seconds from now on, as the Admin API gives it, or a moment, as newer exports do; 0 is for
-/// ever. Kong takes no span above 100,000,000 seconds, which tells the two apart.
-fn end(ttl: f64, now: Timestamp) -> Option<Timestamp> {
+/// When a credential ends, if ever: `ttl` is seconds from now on, as the Admin API gives it, or a moment, as newer exports do; 0 is
+/// for ever. Kong takes no span above 100,000,000 seconds, which tells the two apart. None where it is neither.
+fn end(ttl: f64, now: Timestamp) -> Option<Option<Timestamp>> {
     const LONGEST: f64 = 100_000_000.0;
-    let span = Duration::try_from_secs_f64(ttl).ok().filter(|span| !span.is_zero())?;
-    Some(if ttl > LONGEST { Timestamp::from_millis(0).plus(span) } else { now.plus(span) })
+    let span = Duration::try_from_secs_f64(ttl).ok()?;
+    let from = if ttl > LONGEST { Timestamp::from_millis(0) } else { now };
+    Some((!span.is_zero()).then(|| from.plus(span)))
 }
 
 #[cfg(test)]
@@ -288,7 +292,6 @@ mod tests {
     use super::super::document::documents;
     use super::*;
     use crate::key::{Imprint, Kind};
-    use crate::keyring::command::NewKey;
     use crate::secret::Secret;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -350,6 +353,21 @@ mod tests {
         assert_eq!(key(&read[1]).expires_at, Some(NOW.plus(Duration::from_secs(3600))), "a span from now on");
         assert!(why(&read[2]).contains("reference to a secret"), "{}", why(&read[2]));
         assert!(why(&read[3]).contains("key is not 16 to 512 visible"), "{}", why(&read[3]));
+    }
+
+    #[test]
+    fn a_ttl_that_is_none_does_not_make_a_key_last_for_ever() {
+        let ends = |ttl: &str| {
+            let text = format!(
+                "{{\"data\":[{{\"key\":\"a-key-of-old-times\",\"consumer\":{{\"id\":\"1\"}},\"ttl\":{ttl}}}]}}"
+            );
+            read(&[&text], "id").remove(0).key.map(|key| key.expires_at)
+        };
+        assert_eq!((ends("0"), ends("null")), (Ok(None), Ok(None)));
+        assert_eq!(ends("60"), Ok(Some(NOW.plus(Duration::from_secs(60)))));
+        for ttl in ["-1", "1e300"] {
+            assert_eq!(ends(ttl), Err(vec!["ttl is no span of time".to_owned()]), "{ttl}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::entry::Entry;
 use crate::cli::access::{carry_out, unexpected};
 use crate::cli::output::{print, print_json};
 use crate::config::Settings;
-use crate::key::Kind;
+use crate::key::{AccountId, Kind, UserId};
 use crate::keyring::command::{Command, Fate, NewKey, Outcome, Rehearsed};
 use crate::store::StoreError;
 
@@ -23,7 +23,7 @@ pub(super) async fn run(settings: &Settings, entries: Vec<Entry>, json: bool) ->
     let mut fates = rehearsed.fates.iter();
     let told = places.iter().zip(&keys).map(|(at, key)| match key {
         Ok(key) => Told::of(at, key, fates.next()),
-        Err(why) => Told { at, fate: "refused", key: None, why: why.clone() },
+        Err(why) => Told { at, fate: "refused", kind: None, account: None, user: None, why: why.clone() },
     });
     let report = Report::of(told.collect(), &rehearsed);
     if json {
@@ -68,20 +68,42 @@ struct Told<'a> {
     at: &'a str,
     fate: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
+    kind: Option<Kind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<&'a AccountId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a UserId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     why: Vec<String>,
 }
 
 impl<'a> Told<'a> {
-    fn of(at: &'a str, key: &NewKey, fate: Option<&Fate>) -> Self {
+    fn of(at: &'a str, key: &'a NewKey, fate: Option<&Fate>) -> Self {
         let (fate, why) = match fate {
             Some(Fate::Adopted) => ("adopt", Vec::new()),
             Some(Fate::Already) => ("already", Vec::new()),
             Some(Fate::Refused(why)) => ("refused", vec![why.clone()]),
             None => ("refused", vec!["the server said nothing of it; is it of another version?".to_owned()]),
         };
-        Self { at, fate, key: Some(whose(key)), why }
+        Self { at, fate, kind: Some(key.kind), account: key.account.as_ref(), user: key.user.as_ref(), why }
+    }
+
+    /// What is said of it in one line.
+    fn text(&self) -> String {
+        let fate = match self.fate {
+            "adopt" => "would be adopted",
+            "already" => "is there already",
+            _ => return format!("{}: refused: {}\n", self.at, self.why.join("; ")),
+        };
+        let kind = self.kind.map_or("", Kind::as_str);
+        let user = self.user.map(|user| format!(" of {user}")).unwrap_or_default();
+        let account = match (self.kind, self.account) {
+            // It is held to none; the account is where its user belongs.
+            (Some(Kind::User), _) | (_, None) => String::new(),
+            (Some(Kind::Personal), Some(account)) => format!(" in account {account}"),
+            (_, Some(account)) => format!(" of account {account}"),
+        };
+        format!("{}: {fate}, {kind} key{user}{account}\n", self.at)
     }
 }
 
@@ -93,16 +115,7 @@ impl<'a> Report<'a> {
     }
 
     fn text(&self) -> String {
-        let mut text = String::new();
-        for Told { at, fate, key, why } in &self.entries {
-            let key = key.as_deref().unwrap_or_default();
-            let fate = match *fate {
-                "adopt" => format!("would be adopted, {key}"),
-                "already" => format!("is there already, {key}"),
-                _ => format!("refused: {}", why.join("; ")),
-            };
-            text.push_str(&format!("{at}: {fate}\n"));
-        }
+        let mut text: String = self.entries.iter().map(Told::text).collect();
         let Self { would_adopt, already, refused, accounts, users, .. } = self;
         text.push_str(&match refused {
             0 => format!(
@@ -114,15 +127,5 @@ impl<'a> Report<'a> {
             ),
         });
         text
-    }
-}
-
-fn whose(key: &NewKey) -> String {
-    let [account, user] = [key.account.as_ref().map(ToString::to_string), key.user.as_ref().map(ToString::to_string)]
-        .map(Option::unwrap_or_default);
-    match key.kind {
-        Kind::Personal => format!("personal key of {user} in account {account}"),
-        Kind::User => format!("user key of {user}"),
-        kind @ (Kind::Service | Kind::Operator) => format!("{kind} key of account {account}"),
     }
 }
