@@ -114,6 +114,7 @@ pub(super) fn unexpected(outcome: &Outcome) -> anyhow::Error {
         Outcome::Keys(_) => "keys",
         Outcome::Imported(_) => "an import",
         Outcome::Rehearsal(_) => "a rehearsal",
+        Outcome::Tried(_) => "what an import would do",
     };
     anyhow::anyhow!("the running server answered with {what}, which was not asked for; is it of another version?")
 }

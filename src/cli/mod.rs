@@ -12,6 +12,7 @@
 mod access;
 mod account;
 mod demo;
+mod export;
 mod health;
 mod import;
 mod key;
@@ -72,8 +73,10 @@ enum Verb {
     Member(member::Arguments),
     /// Keys: mint, show, rotate, revoke.
     Key(key::Arguments),
-    /// Adopt the keys an API has already, from a CSV file.
+    /// Adopt the keys an API has already, from CSV, JSON lines, Kong or APISIX.
     Import(import::Arguments),
+    /// Write keys, accounts, users or memberships to standard output, without secrets.
+    Export(export::Arguments),
     /// Fill a store with keys, for load tests.
     Load(load::Arguments),
     /// Show whom rules in report mode would have refused since the server started.
@@ -92,7 +95,8 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::User(arguments) => block_on(user::run(arguments))?,
         Verb::Member(arguments) => block_on(member::run(arguments))?,
         Verb::Key(arguments) => block_on(key::run(arguments))?,
-        Verb::Import(arguments) => block_on(import::run(arguments))?,
+        Verb::Import(arguments) => return block_on(import::run(arguments)),
+        Verb::Export(arguments) => block_on(export::run(arguments))?,
         Verb::Load(arguments) => block_on(load::run(arguments))?,
         Verb::Rehearsal(arguments) => block_on(rehearsal::run(arguments))?,
         Verb::Operator(arguments) => block_on(operator::run(arguments))?,
@@ -169,6 +173,9 @@ mod tests {
             "key suspend key_1",
             "key resume key_1",
             "import keys.csv",
+            "import kong-consumers.json kong-key-auths.json --format kong --account-from custom_id --dry-run --json",
+            "export",
+            "export --what members --format jsonl",
             "load --keys 100000 --accounts 1000 --out keys.csv",
             "rehearsal --json",
             "rehearsal --forget",

@@ -10,7 +10,7 @@ use crate::key::rotation::Rotation;
 use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, User, UserId};
 
 use crate::store::Draft;
-pub use crate::store::{Imported, KeyFilter};
+pub use crate::store::{Fate, Imported, KeyFilter, Trial};
 use crate::telemetry::label::Rehearsed;
 
 /// One thing to do or to show.
@@ -51,6 +51,8 @@ pub enum Command {
     SetKeyState(KeyId, KeyState),
     /// Adopts foreign keys, all or none, with accounts and users not met before.
     Import(Vec<NewKey>),
+    /// Says what would become of every row of such an import, and changes nothing.
+    TryImport(Vec<NewKey>),
     /// Revokes every operator key and makes this one, for who lost theirs.
     ResetOperator(Box<NewKey>),
     /// Shows whom rules in report mode would have refused.
@@ -84,6 +86,8 @@ pub enum Outcome {
     Keys(Vec<Key>),
     /// What an import made.
     Imported(Imported),
+    /// What an import would make.
+    Tried(Trial),
     /// Whom rules in report mode would have refused.
     Rehearsal(Rehearsal),
 }

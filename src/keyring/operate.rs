@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::adopted::Adopted;
-use super::command::{Command, NewKey, Outcome, Problem};
+use super::command::{Command, Fate, NewKey, Outcome, Problem, Trial};
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
@@ -70,6 +70,7 @@ impl Keyring {
                 let drafts = rows.into_iter().map(|row| draft(row, &shared.digester)).collect();
                 Outcome::Imported(shared.settle(store.import(drafts, now).await).await?)
             }
+            Command::TryImport(rows) => Outcome::Tried(shared.try_import(rows, now).await?),
             Command::ResetOperator(new) => {
                 if new.kind != Kind::Operator {
                     return Err(Problem::Invalid("only an operator key can take the place of a lost one".into()));
@@ -93,6 +94,17 @@ impl Keyring {
 }
 
 impl Shared {
+    /// What an import of these rows would do. No change is settled, since none is made.
+    async fn try_import(&self, rows: Vec<NewKey>, now: Timestamp) -> Result<Trial, Problem> {
+        let faults: Vec<_> = rows.iter().map(|row| check_row(row).err().map(|fault| fault.to_string())).collect();
+        let sound = rows.into_iter().zip(&faults).filter(|(_, fault)| fault.is_none());
+        let drafts = sound.map(|(row, _)| draft(row, &self.digester)).collect();
+        let tried = self.store.try_import(drafts, now).await?;
+        let mut told = tried.fates.into_iter();
+        let fates = faults.into_iter().filter_map(|fault| fault.map(Fate::Refused).or_else(|| told.next())).collect();
+        Ok(Trial { fates, ..tried })
+    }
+
     /// Makes a committed change hold here before it is answered.
     pub(super) async fn settle<T>(&self, changed: Result<Changed<T>, Rejected>) -> Result<T, Problem> {
         self.counts.changed(&changed);

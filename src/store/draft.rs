@@ -161,3 +161,26 @@ pub struct Imported {
     /// Users made on the way.
     pub users: usize,
 }
+
+/// What an import would do, as far as its rows tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// What would become of each row, in their order.
+    pub fates: Vec<Fate>,
+    /// Accounts it would make on the way.
+    pub accounts: usize,
+    /// Users it would make on the way.
+    pub users: usize,
+}
+
+/// What would become of one row of an import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It would be adopted.
+    Adopted,
+    /// Its key is there, with the same secret and owner.
+    Already,
+    /// It would be refused, and with it the whole import.
+    Refused(String),
+}

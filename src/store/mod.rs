@@ -22,7 +22,9 @@ use crate::key::token::Prefix;
 use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, User, UserId};
 
 pub use self::config::Config;
-pub use self::draft::{Access, Changed, Chunk, Draft, Imported, KeyFilter, Loaded, Place, SecretDraft, Which};
+pub use self::draft::{
+    Access, Changed, Chunk, Draft, Fate, Imported, KeyFilter, Loaded, Place, SecretDraft, Trial, Which,
+};
 pub use self::error::{Rejected, StoreError};
 pub use self::log::Tail;
 pub use self::sqlite::words::Words;
@@ -373,6 +375,16 @@ impl Store {
     pub async fn import(&self, drafts: Vec<Draft>, now: Timestamp) -> Result<Changed<Imported>, Rejected> {
         match &self.backend {
             Backend::Sqlite(db) => db.write(move |db| bulk::import(db, &drafts, now)).await,
+        }
+    }
+
+    /// What [`Self::import`] would do, found out by doing it and undoing it.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn try_import(&self, drafts: Vec<Draft>, now: Timestamp) -> Result<Trial, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.attempt(move |db| bulk::attempt(db, &drafts, now)).await,
         }
     }
 

@@ -105,9 +105,36 @@ fn whole_life_of_a_key(machine: &Machine) {
     assert_eq!(machine.json("import keys.csv")["already"], 2);
     assert_eq!(machine.json("account list")["accounts"].as_array().unwrap().len(), 2);
 
+    bringing_along(machine);
+
     let first = machine.json("operator reset");
     machine.says("operator reset");
     assert_eq!(machine.json(&format!("key show {}", text(&first["id"])))["state"], "revoked");
+}
+
+/// What an import would do is what it does; and what it did is not done again.
+fn bringing_along(machine: &Machine) {
+    machine.file("more.jsonl", "{\"secret\":\"a-key-of-old-times-1\",\"account\":\"101\"}\n{\"sha256\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\",\"account\":\"103\"}\n");
+    machine.file("mixed.csv", "secret,account\na-key-of-old-times-1,102\nshort,101\na-key-of-old-times-3,101\n");
+    let before = machine.says("export --format jsonl");
+
+    let told = machine.json("import more.jsonl --dry-run");
+    assert_eq!((&told["would_adopt"], &told["already"], &told["refused"]), (&1.into(), &1.into(), &0.into()));
+    assert_eq!((&told["accounts"], text(&told["entries"][0]["fate"])), (&1.into(), "already"));
+    let output = machine.run("import mixed.csv --dry-run --json");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let fates: Vec<_> = told["entries"].as_array().unwrap().iter().map(|entry| text(&entry["fate"])).collect();
+    assert_eq!(fates, ["refused", "refused", "adopt"], "{told}");
+    assert!(text(&told["entries"][0]["why"][0]).contains("another owner's"), "{told}");
+    assert!(text(&told["entries"][1]["why"][0]).contains("secret is not 16"), "{told}");
+    assert!(!told.to_string().contains("old-times"), "{told}");
+    assert_eq!(machine.says("export --format jsonl"), before, "a dry run changes nothing");
+
+    assert_eq!(machine.json("import more.jsonl")["keys"], 1);
+    let after = machine.says("export --format jsonl");
+    assert_eq!(machine.json("import more.jsonl")["already"], 2);
+    assert_eq!(machine.says("export --format jsonl"), after, "a second import changes nothing");
 }
 
 #[test]
@@ -215,8 +242,89 @@ fn a_row_that_the_store_refuses_is_told_with_its_file() {
     machine.says("import ours.csv");
     let (code, said) = machine.fails("import theirs.csv");
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("theirs.csv: nothing was imported") && said.contains(": row 1: "), "{said}");
+    assert!(said.contains("theirs.csv: nothing was imported: line 2: the same secret is another"), "{said}");
     assert_eq!(machine.json("account list")["accounts"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn keys_of_kong_and_apisix_are_brought_along() {
+    let machine = Machine::new();
+    machine.file("kong.json", r#"{"consumers":[{"id":"1","username":"alice","custom_id":"101"}],"keyauth_credentials":[{"key":"a-key-of-old-times-1","consumer":"1","ttl":null}]}"#);
+    machine.file(
+        "apisix.yaml",
+        "consumers:\n- username: jack\n  plugins:\n    key-auth:\n      key: a-key-of-old-times-2\n#END\n",
+    );
+    let told = machine.says("import apisix.yaml --dry-run");
+    assert!(told.starts_with("consumers[0]: would be adopted, service key of account jack\n1 keys would be"), "{told}");
+    assert!(!machine.store().exists(), "a dry run makes no store");
+    assert_eq!(machine.json("import apisix.yaml")["keys"], 1);
+    assert_eq!(machine.json("import kong.json --account-from custom_id")["keys"], 1);
+    assert_eq!(machine.json("import kong.json --account-from custom_id")["already"], 1);
+    let (code, said) = machine.fails("import kong.json");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("keyauth_credentials[0]: the same secret is another owner's"), "{said}");
+    let accounts: Vec<_> = machine.json("account list")["accounts"].as_array().unwrap().clone();
+    assert_eq!(accounts.iter().map(|account| text(&account["id"])).collect::<Vec<_>>(), ["101", "jack"]);
+
+    machine.file("keys.json", "{}");
+    for (line, fragment) in [
+        ("import keys.json", "give --format csv, jsonl, kong or apisix"),
+        ("import keys.csv --account-from id", "--account-from is for kong and apisix"),
+        ("import kong.json --account-from tag:", "give one of username"),
+    ] {
+        let (code, said) = machine.fails(line);
+        assert_eq!(code, Some(2), "{line}: {said}");
+        assert!(said.contains(fragment), "{line}: {said}");
+    }
+    let (code, said) = machine.fails("import kong.json --format apisix");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("no key of the plugin key-auth"), "{said}");
+}
+
+#[test]
+fn an_export_with_its_secrets_added_is_an_import() {
+    let machine = Machine::new();
+    machine.says("user create paul");
+    machine.says("account create 101");
+    machine.says("member add --account 101 --user paul --permission jobs:*");
+    let minted = machine.json("key mint --account 101 --name ci,nightly --permission jobs:run --permission jobs:read --allow-ip 10.0.0.0/8 --expires-in 30d");
+    let personal = machine.json("key mint --account 101 --kind personal --user paul");
+    for what in ["keys", "accounts", "users", "members"] {
+        for format in ["csv", "jsonl"] {
+            let written = machine.says(&format!("export --what {what} --format {format}"));
+            for key in [&minted, &personal] {
+                assert!(!written.contains(text(&key["secret"])), "{written}");
+            }
+            assert!(written.contains("101") != (what == "users"), "{written}");
+        }
+    }
+
+    let table = machine.says("export");
+    let secrets = ["secret", text(&minted["secret"]), text(&personal["secret"])];
+    let with = table.lines().zip(secrets).map(|(line, secret)| format!("{secret},{line}\n")).collect::<String>();
+    let lines = machine.says("export --format jsonl");
+    let other = Machine::new();
+    other.file("keys.csv", &with);
+    assert_eq!(other.json("import keys.csv")["keys"], 2);
+    let again = other.says("export --format jsonl");
+    let kept = |lines: &str| -> Vec<Value> {
+        let read = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let all = read.map(|mut key| {
+            for anew in ["id", "created_at"] {
+                assert!(key.as_object_mut().unwrap().remove(anew).is_some(), "{anew}");
+            }
+            key
+        });
+        all.collect()
+    };
+    assert_eq!(kept(&again), kept(&lines));
+
+    machine.says(&format!("key suspend {}", text(&minted["id"])));
+    let table = machine.says("export");
+    let with = table.lines().zip(secrets).map(|(line, secret)| format!("{secret},{line}\n")).collect::<String>();
+    other.file("keys.csv", &with);
+    let (_, said) = other.fails("import keys.csv");
+    assert!(said.contains("line 2: state is not active"), "{said}");
 }
 
 #[test]

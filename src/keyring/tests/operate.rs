@@ -1,6 +1,7 @@
 //! What a command brings about, and that it holds when the command returns.
 
 use super::*;
+use crate::keyring::command::{Fate, Trial};
 
 /// Each way to end a key, on one that is remembered as alive: it holds when the command returns.
 #[tokio::test]
@@ -130,6 +131,24 @@ async fn a_key_must_fit_its_kind_and_its_time() {
         panic!("an operator key was adopted")
     };
     assert!(what.starts_with("row 2: "), "{what}");
+}
+
+#[tokio::test]
+async fn a_rehearsed_import_tells_the_fate_of_every_row_in_its_place() {
+    let ring = ring().await;
+    let (secret, new) = service();
+    let stranger = NewKey { account: Some("202".parse().unwrap()), ..service().1 };
+    let long = NewKey { name: "x".repeat(201), ..service().1 };
+    let operator = NewKey { kind: Kind::Operator, ..service().1 };
+    let rows = vec![long, stranger, operator, new];
+    let told = ring.operate(Command::TryImport(rows.clone())).await;
+    let Outcome::Tried(Trial { fates, accounts, .. }) = told else { panic!("{told:?}") };
+    let [Fate::Refused(long), Fate::Adopted, Fate::Refused(operator), Fate::Adopted] = &fates[..] else {
+        panic!("{fates:?}")
+    };
+    assert!(long.contains("one line of at most 200") && operator.contains("never adopted"), "{fates:?}");
+    assert_eq!((accounts, ring.refusal(&secret).await), (1, Some(UNKNOWN)));
+    assert!(ring.keyring.operate(Command::Import(rows)).await.is_err());
 }
 
 #[tokio::test]

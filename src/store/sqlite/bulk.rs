@@ -12,7 +12,7 @@ use super::change::{add_account, add_user, insert_key};
 use super::{Stop, row};
 use crate::clock::Timestamp;
 use crate::key::{AccountId, Kind, UserId};
-use crate::store::{Draft, Imported, Rejected};
+use crate::store::{Draft, Fate, Imported, Rejected, Trial};
 
 /// From so many keys on, one log entry stands for all.
 const BULK: usize = 500;
@@ -36,24 +36,51 @@ pub(in crate::store) fn import(db: &Connection, drafts: &[Draft], now: Timestamp
 }
 
 fn adopt(db: &Connection, drafts: &[Draft], now: Timestamp) -> Result<Imported, Stop> {
-    let mut imported = Imported::default();
-    let mut places = Places { db, now, seen: HashSet::new() };
+    let mut adoption = Adoption::begin(db, now);
     for (at, draft) in drafts.iter().enumerate() {
+        match adoption.take(draft)? {
+            Fate::Adopted | Fate::Already => {}
+            Fate::Refused(why) => return Err(Rejected::Conflict(format!("row {}: {why}", at + 1)).into()),
+        }
+    }
+    Ok(adoption.imported)
+}
+
+/// What would become of each row; the caller takes back what was changed to find out.
+pub(in crate::store) fn attempt(db: &Connection, drafts: &[Draft], now: Timestamp) -> Result<Trial, Stop> {
+    let mut adoption = Adoption::begin(db, now);
+    let fates = drafts.iter().map(|draft| adoption.take(draft)).collect::<Result<_, _>>()?;
+    let Imported { accounts, users, .. } = adoption.imported;
+    Ok(Trial { fates, accounts, users })
+}
+
+/// An import under way: row after row, until one is refused; a trial goes on behind it.
+struct Adoption<'a> {
+    places: Places<'a>,
+    imported: Imported,
+}
+
+impl<'a> Adoption<'a> {
+    fn begin(db: &'a Connection, now: Timestamp) -> Self {
+        Self { places: Places { db, now, seen: HashSet::new() }, imported: Imported::default() }
+    }
+
+    fn take(&mut self, draft: &Draft) -> Result<Fate, Stop> {
+        let Places { db, now, .. } = self.places;
         let owner = owner(draft);
         let theirs = current_owner(db, draft)?;
         if theirs.as_ref().is_some_and(|theirs| *theirs != owner) {
-            let what = format!("row {}: the same secret is another owner's key already", at + 1);
-            return Err(Rejected::Conflict(what).into());
+            return Ok(Fate::Refused("the same secret is another owner's key already".to_owned()));
         }
-        places.settle(draft, &mut imported)?;
+        self.places.settle(draft, &mut self.imported)?;
         if theirs.is_some() {
-            imported.already += 1;
-        } else {
-            insert_key(db, draft, owner.1.as_ref(), now)?;
-            imported.keys += 1;
+            self.imported.already += 1;
+            return Ok(Fate::Already);
         }
+        insert_key(db, draft, owner.1.as_ref(), now)?;
+        self.imported.keys += 1;
+        Ok(Fate::Adopted)
     }
-    Ok(imported)
 }
 
 type Owner = (Kind, Option<AccountId>, Option<UserId>);

@@ -114,6 +114,15 @@ impl Sqlite {
         let files = Arc::clone(&self.files);
         self.threads.write(move |db| commit(db, &files, change)).await?
     }
+
+    /// Changes within one transaction, and takes it back: what it answers is what would have been.
+    pub(super) async fn attempt<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> Result<T, Stop> + Send + 'static,
+    ) -> Result<T, Rejected> {
+        let files = Arc::clone(&self.files);
+        self.threads.write(move |db| take_back(db, &files, change)).await?
+    }
 }
 
 fn commit<T>(
@@ -124,10 +133,7 @@ fn commit<T>(
     let failed = |error| trouble(files.path(), error);
     files.check_both(db)?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let record = change(&transaction).map_err(|stop| match stop {
-        Stop::Rejected(rejected) => rejected,
-        Stop::Sql(error) => failed(error).into(),
-    })?;
+    let record = change(&transaction).map_err(|stop| stop.rejected(files))?;
     let head = load::head(&transaction).map_err(failed)?;
     let unsure = |error: Cause| StoreError::Unsure { path: files.path().to_owned(), source: error };
     if let Err(error) = transaction.commit() {
@@ -144,6 +150,19 @@ fn commit<T>(
     Ok(Changed { record, head })
 }
 
+fn take_back<T>(
+    db: &mut Connection,
+    files: &Files,
+    change: impl FnOnce(&Connection) -> Result<T, Stop>,
+) -> Result<T, Rejected> {
+    let failed = |error| trouble(files.path(), error);
+    files.check_both(db)?;
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let record = change(&transaction).map_err(|stop| stop.rejected(files))?;
+    transaction.rollback().map_err(failed)?;
+    Ok(record)
+}
+
 /// Commits nothing, where a commit failed before. Of that one all pages may be in the log, unseen as long as we run, and be
 /// taken for committed at the next start; this is written in their place, and what is left of them is void.
 fn overwrite(db: &mut Connection) -> rusqlite::Result<()> {
@@ -157,6 +176,15 @@ fn overwrite(db: &mut Connection) -> rusqlite::Result<()> {
 pub(super) enum Stop {
     Rejected(Rejected),
     Sql(rusqlite::Error),
+}
+
+impl Stop {
+    fn rejected(self, files: &Files) -> Rejected {
+        match self {
+            Self::Rejected(rejected) => rejected,
+            Self::Sql(error) => trouble(files.path(), error).into(),
+        }
+    }
 }
 
 impl From<Rejected> for Stop {

@@ -206,6 +206,22 @@ pub(super) async fn an_import_makes_what_its_rows_need(store: &Store) {
     assert!(store.members(None).await.unwrap().iter().all(|member| member.permissions.is_empty()));
 }
 
+pub(super) async fn a_tried_import_tells_every_rows_fate_and_changes_nothing(store: &Store) {
+    furnish(store).await;
+    store.mint(service("key_1", ONE), NOW).await.unwrap();
+    let at = head(store).await;
+    let thief = Draft { account: Some("103".parse().unwrap()), ..service("key_2", ONE) };
+    let newcomer = Draft { account: Some("104".parse().unwrap()), ..service("key_4", TWO) };
+    let rows = vec![thief.clone(), service("key_3", ONE), newcomer, thief];
+    let told = store.try_import(rows.clone(), NOW).await.unwrap();
+    let refused = Fate::Refused("the same secret is another owner's key already".into());
+    assert_eq!(told.fates, [refused.clone(), Fate::Already, Fate::Adopted, refused]);
+    assert_eq!((told.accounts, told.users), (1, 0));
+    assert_eq!((head(store).await, standing(store, TWO).await), (at, None));
+    assert_eq!(store.try_import(rows, NOW).await.unwrap(), told);
+    assert_eq!(store.accounts().await.unwrap().len(), 2);
+}
+
 pub(super) async fn an_imported_secret_with_a_foreign_checksum_registers_its_prefix(store: &Store) {
     furnish(store).await;
     let foreign = format!("dbtu_{}", "x".repeat(50));

@@ -44,6 +44,7 @@ cases!(sqlite => {
         a_suspended_account_is_seen_by_its_keys,
         an_import_is_all_or_nothing,
         an_import_makes_what_its_rows_need,
+        a_tried_import_tells_every_rows_fate_and_changes_nothing,
         an_imported_secret_with_a_foreign_checksum_registers_its_prefix,
         a_large_import_is_one_entry_of_the_log,
         a_later_use_replaces_an_earlier_one_only,

@@ -99,6 +99,27 @@ fn a_foreign_secret_of_our_shape_is_found_though_its_checksum_fails() {
 }
 
 #[test]
+fn a_key_adopted_by_its_digest_is_found_when_it_comes() {
+    let (keyward, _origin) = started();
+    let opaque = "an-opaque-secret-of-another-system";
+    let ours = format!("dbtu_{}", "x".repeat(50));
+    let digest = |key: &str| {
+        let digest = ::keyward::key::Imprint::of(&::keyward::secret::Secret::new(key.as_bytes())).sha256;
+        digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let file = keyward.folder().join("keys.csv");
+    let table = format!("sha256,account,prefix\n{},acme,\n{},acme,dbtu\n", digest(opaque), digest(&ours));
+    std::fs::write(&file, table).unwrap();
+    assert_eq!(keyward.get("/", opaque).code(), "API_KEY_INVALID");
+    assert_eq!(keyward.get("/", &ours).code(), "API_KEY_INVALID");
+    keyward.cli(&["import", file.to_str().unwrap(), "--dry-run"]);
+    assert_eq!(keyward.get("/", opaque).code(), "API_KEY_INVALID");
+    keyward.cli(&["import", file.to_str().unwrap()]);
+    assert_eq!(keyward.get("/accounts/acme/", opaque).status, 200);
+    assert_eq!(keyward.get("/accounts/acme/", &ours).status, 200);
+}
+
+#[test]
 fn keys_survive_a_restart_and_their_last_use_is_known() {
     let (mut keyward, origin) = started();
     let key = keyward.service_key("101", &[]);
