@@ -1,15 +1,20 @@
 //! Rotation as its holder meets it, over real sockets.
 
-use crate::support::{Origin, eventually, keyward};
+use crate::support::{Keyward, Minted, Origin, eventually, keyward};
 
 const STATUS: &str = "keyward-key-status";
 
-#[test]
-fn rule_10_a_superseded_secret_is_told_so_and_until_when() {
+fn started() -> (Keyward, Origin, Minted) {
     let origin = Origin::plain();
     let keyward = keyward().upstream(origin.url()).start();
     keyward.account("101");
     let key = keyward.service_key("101", &[]);
+    (keyward, origin, key)
+}
+
+#[test]
+fn rule_10_a_superseded_secret_is_told_so_and_until_when() {
+    let (keyward, _origin, key) = started();
     assert_eq!(keyward.get("/", &key.secret).header(STATUS), None);
     let rotated = keyward.json(&["key", "rotate", &key.id, "--grace", "1h"]);
     let secret = rotated["secret"].as_str().unwrap();
@@ -30,10 +35,7 @@ fn rule_10_a_superseded_secret_is_told_so_and_until_when() {
 
 #[test]
 fn the_old_secret_ends_with_the_first_use_of_the_new_one_on_open_connections_too() {
-    let origin = Origin::plain();
-    let keyward = keyward().upstream(origin.url()).start();
-    keyward.account("101");
-    let key = keyward.service_key("101", &[]);
+    let (keyward, _origin, key) = started();
     let mut holder = keyward.wire();
     assert_eq!(holder.get("/", &key.secret).status, 200);
     let rotated = keyward.json(&["key", "rotate", &key.id, "--first-use"]);
@@ -51,10 +53,7 @@ fn the_old_secret_ends_with_the_first_use_of_the_new_one_on_open_connections_too
 
 #[test]
 fn a_cancelled_rotation_leaves_the_old_secret() {
-    let origin = Origin::plain();
-    let keyward = keyward().upstream(origin.url()).start();
-    keyward.account("101");
-    let key = keyward.service_key("101", &[]);
+    let (keyward, _origin, key) = started();
     for how in [&["--grace", "1h"][..], &["--first-use"]] {
         let rotated = keyward.json(&[&["key", "rotate", &key.id], how].concat());
         keyward.cli(&["key", "cancel", &key.id]);
