@@ -4,7 +4,7 @@
 //! reload takes it over at once or leaves it to the next start.
 
 use super::{ReloadConfig, Settings};
-use crate::gateway::config::{IdentityNames, OriginConfig};
+use crate::gateway::config::{IdentityNames, OriginConfig, UserKeysConfig};
 use crate::keyring::config::KeysConfig;
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
@@ -212,6 +212,7 @@ impl Table<'_> {
             underscore_headers,
             verbose_refusals,
             identity,
+            user_keys,
         } = old;
         self.at_once("account_mismatch", account_mismatch, &new.account_mismatch);
         self.at_once("realm", realm, &new.realm);
@@ -227,6 +228,11 @@ impl Table<'_> {
         self.at_once("identity.key", key, &new.identity.key);
         self.at_once("identity.kind", kind, &new.identity.kind);
         self.at_once("identity.permissions", permissions, &new.identity.permissions);
+        let UserKeysConfig { deprecated, sunset, brownouts, link } = user_keys;
+        self.at_once("user_keys.deprecated", deprecated, &new.user_keys.deprecated);
+        self.at_once("user_keys.sunset", sunset, &new.user_keys.sunset);
+        self.at_once("user_keys.brownouts", brownouts, &new.user_keys.brownouts);
+        self.at_once("user_keys.link", link, &new.user_keys.link);
     }
 
     fn origin(&mut self, old: &OriginConfig, new: &OriginConfig) {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
 use crate::key::Permission;
 use crate::measure::{Size, Span};
 
@@ -29,6 +30,22 @@ pub struct Config {
     pub verbose_refusals: bool,
     /// What the origin is told.
     pub identity: IdentityNames,
+    /// Legacy keys, on their way out.
+    pub user_keys: UserKeysConfig,
+}
+
+/// `[gateway.user_keys]`: keys of users, which reach every account of theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserKeysConfig {
+    /// Since when, or from when on, nobody should use them: their holders are told with every answer.
+    pub deprecated: Option<Timestamp>,
+    /// From then on they are refused.
+    pub sunset: Option<Timestamp>,
+    /// Times in which they are refused beforehand, each as `begin/end`.
+    pub brownouts: Vec<String>,
+    /// A page that tells their holders what to do.
+    pub link: Option<String>,
 }
 
 /// What another account's path answers.

@@ -19,7 +19,9 @@ use super::origin::{Broken, Lease, OriginError, Pool};
 use super::refuse::Stop;
 use super::service::Service;
 use super::sign::Signer;
-use crate::clock::{BootTime, Clock, Timestamp};
+use super::user_keys::UserKeys;
+use crate::clock::{BootTime, Clock};
+use crate::key::Verified;
 use crate::net::body::{Paced, fits};
 use crate::telemetry::label::OriginEvent;
 
@@ -46,9 +48,8 @@ pub(super) async fn forward(
     match exchange(pool, service, asked, head, sent, &upload, outbound.at).await {
         Ok((answer, lease)) => {
             let mut answer = answered(answer, lease, upload, service, outbound)?;
-            let until = permit.holder().and_then(|holder| holder.verified.superseded_until());
-            if let Some(status) = until.and_then(superseded) {
-                answer.headers_mut().insert(KEY_STATUS, status);
+            if let Some(holder) = permit.holder() {
+                tell_holder(answer.headers_mut(), &holder.verified, outbound.user_keys);
             }
             Ok(answer)
         }
@@ -106,6 +107,8 @@ pub(super) struct Outbound<'a> {
     pub(super) clock: &'a Clock,
     /// When it goes on.
     pub(super) at: BootTime,
+    /// What holders of legacy keys are told.
+    pub(super) user_keys: &'a UserKeys,
 }
 
 impl Outbound<'_> {
@@ -210,12 +213,19 @@ fn keep_private(headers: &mut HeaderMap, carrier: &HeaderName) {
     headers.append(header::VARY, HeaderValue::from(carrier.clone()));
 }
 
-/// What a client whose secret was rotated away is told, as long as it is still good.
-fn superseded(until: Timestamp) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!("superseded; valid_until=\"{until}\"")).ok()
+/// Tells who holds the key that it, or its secret, is on its way out.
+fn tell_holder(headers: &mut HeaderMap, verified: &Verified, user_keys: &UserKeys) {
+    if let Some(until) = verified.superseded_until()
+        && let Ok(status) = HeaderValue::try_from(format!("superseded; valid_until=\"{until}\""))
+    {
+        headers.append(KEY_STATUS, status);
+    }
+    for (name, value) in user_keys.notices(verified) {
+        headers.append(name, value.clone());
+    }
 }
 
-const KEY_STATUS: HeaderName = HeaderName::from_static("keyward-key-status");
+pub(super) const KEY_STATUS: HeaderName = HeaderName::from_static("keyward-key-status");
 
 /// How many headers we add at most, less those that are rare.
 const OURS: usize = 12;

@@ -36,6 +36,7 @@ mod route;
 mod service;
 mod sign;
 mod template;
+mod user_keys;
 
 pub use self::in_flight::InFlight;
 pub use self::live::Generation;
@@ -120,6 +121,7 @@ impl Gateway {
             body_idle: generation.body_idle,
             body_rate: generation.body_rate,
             clock: &live.ledger.clock,
+            user_keys: &plan.user_keys,
             at,
         };
         let answer = forward(&permit, asked, body, &plan.services[service], &live.pools[service], &outbound).await?;
@@ -148,6 +150,7 @@ impl Gateway {
         credential::strip_minted(&mut asked.head.headers);
         let verified = self.keyring.verify(&credential.secret).await?;
         record.by(verified.key(), verified.standing().kind);
+        plan.user_keys.judge(&verified)?;
         let route = route.ok_or(Refusal::RouteNotFound)?;
         let account = route.account(asked.host(), path, asked.head.uri.query(), &asked.head.headers);
         let permit = authorize::permit(route, verified, asked.client.address, account)?;

@@ -10,6 +10,7 @@ use super::headers::Identity;
 use super::route::Route;
 use super::service::Service;
 use super::sign::Signer;
+use super::user_keys::UserKeys;
 use crate::flaw::Flaw;
 
 /// Everything one request is handled by.
@@ -28,6 +29,7 @@ pub struct Plan {
     pub(super) mismatch: Mismatch,
     pub(super) realm: String,
     pub(super) verbose_refusals: bool,
+    pub(super) user_keys: UserKeys,
 }
 
 impl Plan {
@@ -67,7 +69,10 @@ impl Plan {
         flaws.extend(unreachable(&routes));
         let routes: Vec<Route> = routes.into_iter().flatten().collect();
         let services: Vec<_> = services.into_iter().flatten().map(Arc::new).collect();
-        let Some(identity) = identity.filter(|_| flaws.is_empty()) else { return Err(flaws) };
+        let user_keys = UserKeys::new(&config.user_keys).map_err(|found| flaws.extend(found)).ok();
+        let Some((identity, user_keys)) = identity.zip(user_keys).filter(|_| flaws.is_empty()) else {
+            return Err(flaws);
+        };
         Ok(Self {
             carriers: every_carrier(&routes),
             services,
@@ -79,6 +84,7 @@ impl Plan {
             mismatch: config.account_mismatch,
             realm: config.realm.clone(),
             verbose_refusals: config.verbose_refusals,
+            user_keys,
         })
     }
 

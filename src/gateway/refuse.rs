@@ -103,6 +103,8 @@ pub const REASONS: &[&str] = &[
     "key_rotated",
     "key_revoked",
     "not_a_member",
+    "key_sunset",
+    "key_brownout",
     "key_not_yet_valid",
     "key_expired",
     "key_disabled",

@@ -45,6 +45,10 @@ pub enum Invalid {
     Revoked,
     /// The user behind a personal key is no longer a member of its account.
     NotAMember,
+    /// Legacy keys of users are no longer accepted.
+    Sunset,
+    /// They are refused for a while, so that their holders notice.
+    Brownout,
 }
 
 impl Refusal {
@@ -59,6 +63,8 @@ impl Refusal {
             Self::KeyInvalid(Invalid::Rotated) => "key_rotated",
             Self::KeyInvalid(Invalid::Revoked) => "key_revoked",
             Self::KeyInvalid(Invalid::NotAMember) => "not_a_member",
+            Self::KeyInvalid(Invalid::Sunset) => "key_sunset",
+            Self::KeyInvalid(Invalid::Brownout) => "key_brownout",
             Self::KeyNotYetValid => "key_not_yet_valid",
             Self::KeyExpired => "key_expired",
             Self::KeyDisabled => "key_disabled",

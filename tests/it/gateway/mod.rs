@@ -14,3 +14,4 @@ mod routes;
 mod scopes;
 mod signed;
 mod tls;
+mod user_keys;
