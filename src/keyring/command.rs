@@ -6,10 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::key::rotation::Rotation;
-use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, User, UserId};
+use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, Seen, User, UserId};
 
 use crate::store::Draft;
-pub use crate::store::{Imported, KeyFilter};
+pub use crate::store::{Clash, Imported, KeyFilter};
 
 /// One thing to do or to show.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,10 +43,9 @@ pub enum Command {
     CompleteRotation(KeyId),
     /// Takes a running rotation back, while nobody has used the new secret: the old one is the only one again.
     CancelRotation(KeyId),
-    /// Ends a key for good.
-    RevokeKey(KeyId),
-    /// Suspends ([`KeyState::Suspended`]) or resumes ([`KeyState::Active`]) a key.
-    SetKeyState(KeyId, KeyState),
+    /// Suspends ([`KeyState::Suspended`]), resumes ([`KeyState::Active`]) or revokes a key; where something was seen of it, only
+    /// while it is still one of these.
+    SetKeyState(KeyId, KeyState, Option<Vec<Seen>>),
     /// Adopts foreign keys, all or none, with accounts and users not met before.
     Import(Vec<NewKey>),
     /// Revokes every operator key and makes this one, for who lost theirs.
@@ -101,8 +100,8 @@ pub enum Problem {
         id: String,
     },
     /// The command does not fit what is there, such as rotating a revoked key.
-    #[error("{0}")]
-    Conflict(String),
+    #[error("{1}")]
+    Conflict(Clash, String),
     /// The command does not make sense, such as a service key without an account.
     #[error("{0}")]
     Invalid(String),

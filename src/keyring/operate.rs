@@ -13,7 +13,7 @@ use super::command::{Command, NewKey, Outcome, Problem};
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
-use crate::key::{Digester, Imprint, KeyState, Kind};
+use crate::key::{Digester, Imprint, Kind};
 use crate::store::{Changed, Draft, Rejected, SecretDraft, StoreError};
 use crate::telemetry::chain;
 
@@ -45,7 +45,7 @@ impl Keyring {
                 check_times(&new, now)?;
                 key(shared.settle(store.mint(draft(*new, &shared.digester), now).await).await?)
             }
-            Command::ListKeys(filter) => Outcome::Keys(store.keys(filter).await?),
+            Command::ListKeys(filter) => Outcome::Keys(store.keys(filter, now).await?),
             Command::ShowKey(id) => match store.key(id.clone()).await? {
                 Some(found) => key(found),
                 None => return Err(Problem::NotFound { what: "key".into(), id: id.to_string() }),
@@ -61,8 +61,9 @@ impl Keyring {
                 let _no_first_use = shared.first_uses.written().await;
                 key(shared.settle(store.cancel(id, now).await).await?)
             }
-            Command::RevokeKey(id) => key(shared.settle(store.set_key_state(id, KeyState::Revoked).await).await?),
-            Command::SetKeyState(id, state) => key(shared.settle(store.set_key_state(id, state).await).await?),
+            Command::SetKeyState(id, state, seen) => {
+                key(shared.settle(store.set_key_state(id, state, seen).await).await?)
+            }
             Command::Import(rows) => {
                 for (at, row) in rows.iter().enumerate() {
                     check_row(row).map_err(|what| Problem::Invalid(format!("row {}: {what}", at + 1)))?;
@@ -203,7 +204,7 @@ impl From<Rejected> for Problem {
         match rejected {
             Rejected::Missing { what, id } => Self::NotFound { what: what.into(), id },
             Rejected::Exists { what, id } => Self::Exists { what: what.into(), id },
-            Rejected::Conflict(why) => Self::Conflict(why),
+            Rejected::Conflict(clash, why) => Self::Conflict(clash, why),
             Rejected::Store(error) => error.into(),
         }
     }

@@ -9,13 +9,17 @@ async fn whatever_ends_a_key_ends_it_at_once() {
     let account = || "101".parse().unwrap();
     type End = Box<dyn Fn(&Key) -> Command>;
     let ends: [(&str, End, Refusal); 4] = [
-        ("revoke", Box::new(|key| Command::RevokeKey(key.id.clone())), REVOKED),
+        ("revoke", Box::new(|key| Command::SetKeyState(key.id.clone(), KeyState::Revoked, None)), REVOKED),
         (
             "rotate",
             Box::new(|key| Command::RotateKey(key.id.clone(), fresh().1, Rotation::IMMEDIATE)),
             Refusal::KeyInvalid(Invalid::Rotated),
         ),
-        ("suspend", Box::new(|key| Command::SetKeyState(key.id.clone(), KeyState::Suspended)), Refusal::KeyDisabled),
+        (
+            "suspend",
+            Box::new(|key| Command::SetKeyState(key.id.clone(), KeyState::Suspended, None)),
+            Refusal::KeyDisabled,
+        ),
         (
             "suspend the account",
             Box::new(move |_| Command::SetAccountState(account(), AccountState::Suspended)),
@@ -36,7 +40,7 @@ async fn a_revocation_holds_though_the_log_cannot_be_read_after_it() {
     let ring = ring().await;
     let (secret, key) = ring.remembered().await;
     ring.keyring.store().gate().lose_log(true);
-    ring.operate(Command::RevokeKey(key.id)).await;
+    ring.operate(Command::SetKeyState(key.id, KeyState::Revoked, None)).await;
     assert_eq!(ring.refusal(&secret).await, Some(REVOKED));
 }
 
@@ -58,8 +62,8 @@ async fn what_was_switched_off_can_be_switched_on_again() {
     let account = "101".parse::<crate::key::AccountId>().unwrap();
     for (off, on) in [
         (
-            Command::SetKeyState(key.id.clone(), KeyState::Suspended),
-            Command::SetKeyState(key.id.clone(), KeyState::Active),
+            Command::SetKeyState(key.id.clone(), KeyState::Suspended, None),
+            Command::SetKeyState(key.id.clone(), KeyState::Active, None),
         ),
         (
             Command::SetAccountState(account.clone(), AccountState::Suspended),
@@ -136,8 +140,8 @@ async fn a_key_must_fit_its_kind_and_its_time() {
 async fn what_is_missing_or_taken_is_named() {
     let ring = ring().await;
     let (_, key) = ring.remembered().await;
-    ring.operate(Command::RevokeKey(key.id.clone())).await;
-    ring.operate(Command::RevokeKey(key.id.clone())).await;
+    ring.operate(Command::SetKeyState(key.id.clone(), KeyState::Revoked, None)).await;
+    ring.operate(Command::SetKeyState(key.id.clone(), KeyState::Revoked, None)).await;
     let named = |what: &str, id: &str| Problem::NotFound { what: what.into(), id: id.into() };
     let no_key = "key_0".parse::<crate::key::KeyId>().unwrap();
     let elsewhere = NewKey { account: Some("999".parse().unwrap()), ..service().1 };
@@ -152,12 +156,12 @@ async fn what_is_missing_or_taken_is_named() {
             Some(Problem::Exists { what: "account".into(), id: "101".into() }),
         ),
         (Command::RotateKey(key.id.clone(), fresh().1, Rotation::IMMEDIATE), None),
-        (Command::SetKeyState(key.id, KeyState::Active), None),
+        (Command::SetKeyState(key.id, KeyState::Active, None), None),
     ];
     for (command, expected) in cases {
         let shown = format!("{command:?}");
         match (ring.keyring.operate(command).await.unwrap_err(), expected) {
-            (Problem::Conflict(_), None) => {}
+            (Problem::Conflict(..), None) => {}
             (problem, expected) => assert_eq!(Some(problem), expected, "{shown}"),
         }
     }
@@ -196,14 +200,14 @@ proptest! {
                 let id = keys[at].clone();
                 let account = "101".parse().unwrap();
                 let command = match step {
-                    0 => Command::RevokeKey(id),
+                    0 => Command::SetKeyState(id, KeyState::Revoked, None),
                     1 | 2 => {
                         let (secret, imprint) = fresh();
                         secrets.push(secret);
                         Command::RotateKey(id, imprint, Rotation::IMMEDIATE)
                     }
-                    3 => Command::SetKeyState(id, KeyState::Suspended),
-                    4 => Command::SetKeyState(id, KeyState::Active),
+                    3 => Command::SetKeyState(id, KeyState::Suspended, None),
+                    4 => Command::SetKeyState(id, KeyState::Active, None),
                     5 => Command::SetAccountState(account, AccountState::Suspended),
                     6 => Command::SetAccountState(account, AccountState::Active),
                     _ => Command::RemoveMember(account, "paul".parse().unwrap()),

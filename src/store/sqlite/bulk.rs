@@ -12,7 +12,7 @@ use super::change::{add_account, add_user, insert_key};
 use super::{Stop, row};
 use crate::clock::Timestamp;
 use crate::key::{AccountId, Kind, UserId};
-use crate::store::{Draft, Imported, Rejected};
+use crate::store::{Clash, Draft, Imported, Rejected};
 
 /// From so many keys on, one log entry stands for all.
 const BULK: usize = 500;
@@ -43,7 +43,7 @@ fn adopt(db: &Connection, drafts: &[Draft], now: Timestamp) -> Result<Imported, 
         let theirs = current_owner(db, draft)?;
         if theirs.as_ref().is_some_and(|theirs| *theirs != owner) {
             let what = format!("row {}: the same secret is another owner's key already", at + 1);
-            return Err(Rejected::Conflict(what).into());
+            return Err(Rejected::Conflict(Clash::Owner, what).into());
         }
         places.settle(draft, &mut imported)?;
         if theirs.is_some() {
