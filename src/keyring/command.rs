@@ -105,6 +105,9 @@ pub enum Problem {
     /// The command does not make sense, such as a service key without an account.
     #[error("{0}")]
     Invalid(String),
+    /// A span is longer than it may be: what is said of it, and how many seconds it may have.
+    #[error("{0}")]
+    TooLong(String, u64),
     /// We could not tell or could not write: our matter, not the caller's.
     #[error("the store is not available: {0}")]
     Unavailable(String),

@@ -35,7 +35,16 @@ impl Keyring {
             Command::CreateUser(id) => Outcome::User(shared.settle(store.create_user(id, now).await).await?),
             Command::ListUsers => Outcome::Users(store.users().await?),
             Command::AddMember(member) => Outcome::Member(shared.settle(store.put_member(member).await).await?),
-            Command::ListMembers(account) => Outcome::Members(store.members(account).await?),
+            Command::ListMembers(account) => {
+                let members = store.members(account.clone()).await?;
+                // An account without members is another thing than none.
+                if let Some(id) = account.filter(|_| members.is_empty())
+                    && !store.accounts().await?.iter().any(|known| known.id == id)
+                {
+                    return Err(Problem::NotFound { what: "account".into(), id: id.to_string() });
+                }
+                Outcome::Members(members)
+            }
             Command::RemoveMember(account, user) => {
                 Outcome::Member(shared.settle(store.remove_member(account, user).await).await?)
             }
@@ -166,7 +175,7 @@ fn check_rotation(rotation: Rotation) -> Result<(), Problem> {
         return Err(Problem::Invalid(format!("{what} must not be zero; leave it out to rotate at once")));
     }
     if span > LONGEST_GRACE {
-        return Err(Problem::Invalid(format!("{what} is at most 30 days")));
+        return Err(Problem::TooLong(format!("{what} is at most 30 days"), LONGEST_GRACE.as_secs()));
     }
     Ok(())
 }

@@ -67,6 +67,7 @@ codes! {
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", PAYLOAD_TOO_LARGE, "The request body is too large.";
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", UNSUPPORTED_MEDIA_TYPE, "The request body must be JSON.";
     ValidationFailed = "VALIDATION_FAILED", UNPROCESSABLE_ENTITY, "The request does not make sense.";
+    GraceTooLong = "GRACE_TOO_LONG", UNPROCESSABLE_ENTITY, "The second secret would be good for too long.";
     AuthUnavailable = "AUTH_UNAVAILABLE", SERVICE_UNAVAILABLE, "The key cannot be checked at the moment.";
     StoreUnavailable = "STORE_UNAVAILABLE", SERVICE_UNAVAILABLE, "The store did not carry this out.";
     NotReady = "NOT_READY", SERVICE_UNAVAILABLE, "keyward should not be sent requests.";
@@ -108,6 +109,7 @@ pub(super) struct Problem {
     pub(super) code: Code,
     detail: Option<String>,
     faults: Vec<Fault>,
+    most_seconds: Option<u64>,
     allow: Option<String>,
 }
 
@@ -131,7 +133,7 @@ pub(super) enum Part {
 
 impl Problem {
     pub(super) const fn new(code: Code) -> Self {
-        Self { code, detail: None, faults: Vec::new(), allow: None }
+        Self { code, detail: None, faults: Vec::new(), most_seconds: None, allow: None }
     }
 
     pub(super) fn detailed(code: Code, detail: impl Into<String>) -> Self {
@@ -165,6 +167,7 @@ impl Problem {
             detail: self.detail.as_deref(),
             code: self.code.as_str(),
             errors: &self.faults,
+            max_seconds: self.most_seconds,
         };
         // Nothing in it can fail to be written.
         let body = serde_json::to_vec(&wire).unwrap_or_default();
@@ -203,6 +206,10 @@ impl From<command::Problem> for Problem {
             P::Conflict(Clash::Overtaken, _) => Code::RotationConflict,
             P::Conflict(Clash::Seen, _) => Code::PreconditionFailed,
             P::Invalid(_) => Code::ValidationFailed,
+            P::TooLong(_, seconds) => {
+                let most_seconds = Some(*seconds);
+                return Self { most_seconds, ..Self::detailed(Code::GraceTooLong, problem.to_string()) };
+            }
             P::Unavailable(why) => {
                 // The store's words name files: they are for the log.
                 tracing::warn!(error = %why, "an operator's request was not carried out");
@@ -227,4 +234,6 @@ struct Wire<'a> {
     code: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_seconds: Option<u64>,
 }

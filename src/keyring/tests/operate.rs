@@ -149,6 +149,7 @@ async fn what_is_missing_or_taken_is_named() {
         (Command::ShowKey(no_key.clone()), Some(named("key", "key_0"))),
         (Command::RotateKey(no_key, fresh().1, Rotation::IMMEDIATE), Some(named("key", "key_0"))),
         (Command::SetAccountState("999".parse().unwrap(), AccountState::Active), Some(named("account", "999"))),
+        (Command::ListMembers(Some("999".parse().unwrap())), Some(named("account", "999"))),
         (Command::RemoveMember("101".parse().unwrap(), "mary".parse().unwrap()), Some(named("member", "mary of 101"))),
         (Command::MintKey(Box::new(elsewhere)), Some(named("account", "999"))),
         (

@@ -298,6 +298,8 @@ async fn every_answer_is_as_it_is_described() {
     let member = "/v1/accounts/{account}/members/{user}";
     check(Method::PUT, member, &place, json!({"permissions": ["jobs:run"]}), 200).await;
     check(Method::GET, "/v1/accounts/{account}/members", &place, none.clone(), 200).await;
+    let nowhere = [("{account}", "999")];
+    check(Method::GET, "/v1/accounts/{account}/members", &nowhere, none.clone(), 404).await;
     check(Method::DELETE, member, &place, none.clone(), 200).await;
     check(Method::DELETE, member, &place, none.clone(), 404).await;
     let made = check(Method::POST, "/v1/keys", &[], json!({"account_id": "101", "scopes": ["jobs:*"]}), 201).await;
@@ -311,6 +313,8 @@ async fn every_answer_is_as_it_is_described() {
     check(Method::PATCH, "/v1/keys/{key}", &key, json!({"status": "disabled"}), 200).await;
     check(Method::PATCH, "/v1/keys/{key}", &key, json!({"status": "active"}), 200).await;
     let rotate = "/v1/keys/{key}/rotate";
+    let long = check(Method::POST, rotate, &key, json!({"mode": "grace", "grace_seconds": 2_592_001}), 422).await;
+    assert_eq!((long.code().as_str(), &long.json()["max_seconds"]), ("GRACE_TOO_LONG", &json!(2_592_000)));
     check(Method::POST, rotate, &key, json!({"mode": "first_use"}), 201).await;
     check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
     check(Method::POST, "/v1/keys/{key}/rotation/cancel", &key, none.clone(), 200).await;
