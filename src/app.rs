@@ -20,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::reload::Reload;
 use self::reload::Tally;
-use self::running::{Built, BuiltIn, Running, generation, terms};
+use self::running::{Built, BuiltIn, Running, generation, manner, terms};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::flaw::Flaw;
@@ -156,7 +156,15 @@ impl App {
         let socket = Handle::current().spawn(carry_out(commands, Arc::clone(&keyring), ended.clone()));
         let admin_terms = Newest::new(manage::terms(&terms(settings)));
         let admin_setup = Setup { terms: admin_terms.clone(), ..setup("keyward-admin", admin_tls.clone(), &unread) };
-        let face = Admin::new(Arc::new(health(&keyring, &serving.drain)), Arc::clone(&metrics));
+        let admin_manner = Newest::new(manner(settings));
+        let face = Admin::new(manage::Parts {
+            health: Arc::new(health(&keyring, &serving.drain)),
+            metrics: Arc::clone(&metrics),
+            manner: admin_manner.clone(),
+            keyring: Arc::clone(&keyring),
+            clock: clock.clone(),
+            control: Handle::current(),
+        });
         let admin = Workers::start(&admin_setup, admin_listeners, move |_| face.clone())?;
         let tally = Tally::new(clock.clone(), &metrics);
         let running = Running {
@@ -164,6 +172,7 @@ impl App {
             newest,
             terms: serving.terms,
             admin_terms,
+            admin_manner,
             tls,
             admin_tls,
             metrics,

@@ -14,7 +14,7 @@ use crate::gateway::Generation;
 use crate::gateway::echo::Echo;
 use crate::gateway::plan::Plan;
 use crate::gateway::rehearsal;
-use crate::manage;
+use crate::manage::{self, Manner};
 use crate::measure::Span;
 use crate::net::config::{CertificateFiles, Terms};
 use crate::net::listen::{Listeners, Protocol, Wanted};
@@ -75,6 +75,7 @@ pub(super) struct Running {
     pub(super) newest: Newest<Generation>,
     pub(super) terms: Newest<Terms>,
     pub(super) admin_terms: Newest<Terms>,
+    pub(super) admin_manner: Newest<Manner>,
     pub(super) tls: Option<ServerTls>,
     pub(super) admin_tls: Option<ServerTls>,
     pub(super) metrics: Arc<Metrics>,
@@ -109,6 +110,7 @@ impl Running {
         }
         self.terms.offer(terms(&settings)).await;
         self.admin_terms.offer(manage::terms(&terms(&settings))).await;
+        self.admin_manner.offer(manner(&settings)).await;
         self.echo.renew(&settings).await;
         self.newest.offer(generation(&settings, plan, &self.metrics)).await;
         self.settings = settings;
@@ -129,6 +131,11 @@ fn not_counted(trusted: &[IpNet]) -> Arc<[IpNet]> {
     let own =
         [IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8), IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128)];
     trusted.iter().copied().chain(own).collect()
+}
+
+/// What the management face says as these settings have it.
+pub(super) fn manner(settings: &Settings) -> Manner {
+    Manner { realm: settings.gateway.realm.clone(), prefix: settings.keys.prefix.clone() }
 }
 
 /// What all workers use of these settings. Tells of what protects nothing in them.

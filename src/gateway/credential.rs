@@ -8,9 +8,10 @@ use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::headers::{is_plain, is_reserved};
+use crate::key::Refusal;
+use crate::key::scheme::{self, Scheme};
 use crate::key::token::{SHORTEST, Shape, shape};
-use crate::key::{Invalid, Refusal};
-use crate::secret::{Secret, is_visible};
+use crate::secret::Secret;
 
 /// A place a secret may ride in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ pub(super) fn take(headers: &mut HeaderMap, carriers: &[Carrier]) -> Result<Cred
 /// `Authorization` is the origin's matter there.
 pub(super) fn strip_own(headers: &mut HeaderMap) {
     let is_ours = |value: &HeaderValue| {
-        let (_, secret) = split_scheme(value.as_bytes());
+        let (_, secret) = scheme::split(value.as_bytes());
         matches!(shape(secret), Shape::Ours { .. })
     };
     if headers.get_all(header::AUTHORIZATION).iter().any(is_ours) {
@@ -124,37 +125,17 @@ pub(super) fn strip_minted(headers: &mut HeaderMap) {
 }
 
 fn from_authorization(value: &HeaderValue, carriers: &[Carrier]) -> Result<Option<Credential>, Refusal> {
-    let (scheme, secret) = split_scheme(value.as_bytes());
-    let carrier = if scheme.eq_ignore_ascii_case(b"token") {
-        Carrier::Token
-    } else if scheme.eq_ignore_ascii_case(b"bearer") {
-        Carrier::Bearer
-    } else {
-        return Ok(None);
+    let carrier = |scheme| match scheme {
+        Scheme::Token => Carrier::Token,
+        Scheme::Bearer => Carrier::Bearer,
     };
-    if !carriers.contains(&carrier) {
-        return Ok(None);
+    match Scheme::of(value.as_bytes()).map(|(scheme, rest)| (carrier(scheme), rest)) {
+        Some((carrier, rest)) if carriers.contains(&carrier) => {
+            let secret = Secret::new(scheme::secret(rest)?);
+            Ok(Some(Credential { carrier, secret }))
+        }
+        _ => Ok(None),
     }
-    match secret {
-        b"" => Err(Refusal::KeyRequired),
-        secret if is_one(secret) => Ok(Some(Credential { carrier, secret: Secret::new(secret) })),
-        // One token, no list and no parameters: anything else could be read in two ways.
-        secret if secret.iter().any(|byte| matches!(byte, b' ' | b'\t' | b',')) => Err(Refusal::CredentialAmbiguous),
-        _ => Err(Refusal::KeyInvalid(Invalid::Malformed)),
-    }
-}
-
-/// Whether it is visible, and no list.
-fn is_one(secret: &[u8]) -> bool {
-    is_visible(secret) & secret.iter().fold(true, |so_far, byte| so_far & (*byte != b','))
-}
-
-/// The scheme and what follows it, without the spaces around.
-fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
-    let value = value.trim_ascii();
-    let end = value.iter().position(|byte| *byte == b' ' || *byte == b'\t').unwrap_or(value.len());
-    let (scheme, rest) = value.split_at(end);
-    (scheme, rest.trim_ascii())
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Refusal> {

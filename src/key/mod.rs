@@ -17,6 +17,7 @@ pub mod properties;
 mod record;
 mod refusal;
 pub mod rotation;
+pub mod scheme;
 mod scope;
 pub mod token;
 
@@ -24,8 +25,8 @@ pub use digest::{Digest, Digester};
 pub use id::{AccountId, BadId, KeyId, Permission, Permissions, UserId};
 pub use judge::{Verified, judge};
 pub use record::{
-    Account, AccountState, Imprint, Key, KeyState, Kind, Membership, Presented, Rotating, SecretState, Standing,
-    UnknownWord, User,
+    Account, AccountState, Imprint, Key, KeyState, Kind, Membership, Presented, Rotating, SecretState, Seen, Standing,
+    Status, UnknownWord, User,
 };
 pub use refusal::{Invalid, Refusal};
 pub use scope::{Ask, Grant, grant};

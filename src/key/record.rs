@@ -86,6 +86,22 @@ words!(
 );
 
 words!(
+    /// What to say of a key at a moment: its [`KeyState`], and what the clock says.
+    Status, "status of a key" {
+        /// Accepted.
+        Active = "active",
+        /// Its time has not come.
+        NotYetValid = "not_yet_valid",
+        /// Switched off; may be resumed.
+        Disabled = "disabled",
+        /// Its time is over.
+        Expired = "expired",
+        /// Ended for good.
+        Revoked = "revoked",
+    }
+);
+
+words!(
     /// What one secret of a key is. At most two of them authenticate: the current one, and one that waits or is in grace.
     SecretState, "state of a secret" {
         /// Authenticates, and becomes the current one when it is first used.
@@ -183,6 +199,17 @@ pub struct Key {
     pub rotation: Option<Rotating>,
 }
 
+/// Enough of a key to tell later whether it was changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its number.
+    pub serial: i64,
+    /// How many secrets it had.
+    pub generation: i64,
+    /// What had been done to it.
+    pub state: KeyState,
+}
+
 /// A rotation that is not over: a second secret authenticates beside the current one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotating {
@@ -195,16 +222,32 @@ pub struct Rotating {
 }
 
 impl Key {
-    /// The state a person should read at `now`: what was done to the key, or that its time is over.
+    /// What to say of it at `now`: what was done to the key, or that its time is over.
+    #[must_use]
+    pub fn status_at(&self, now: Timestamp) -> Status {
+        match self.state {
+            KeyState::Revoked => Status::Revoked,
+            _ if self.expires_at.is_some_and(|end| now >= end) => Status::Expired,
+            KeyState::Suspended => Status::Disabled,
+            KeyState::Active if self.not_before.is_some_and(|start| now < start) => Status::NotYetValid,
+            KeyState::Active => Status::Active,
+        }
+    }
+
+    /// The state a person should read at `now`: [`Key::status_at`] in the command line's words.
     #[must_use]
     pub fn state_at(&self, now: Timestamp) -> &'static str {
-        match self.state {
-            KeyState::Revoked => "revoked",
-            _ if self.expires_at.is_some_and(|end| now >= end) => "expired",
-            KeyState::Suspended => "suspended",
-            KeyState::Active if self.not_before.is_some_and(|start| now < start) => "not yet valid",
-            KeyState::Active => "active",
+        match self.status_at(now) {
+            Status::NotYetValid => "not yet valid",
+            Status::Disabled => KeyState::Suspended.as_str(),
+            status => status.as_str(),
         }
+    }
+
+    /// What whoever sees it now has seen.
+    #[must_use]
+    pub const fn seen(&self) -> Seen {
+        Seen { serial: self.serial, generation: self.generation, state: self.state }
     }
 
     /// The rotation that is not over at `now`.

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
-use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, User, UserId};
+use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, Seen, User, UserId};
 
 use crate::store::Draft;
-pub use crate::store::{Fate, Imported, KeyFilter, Trial};
+pub use crate::store::{Clash, Fate, Imported, KeyFilter, Trial};
 use crate::telemetry::label::Rehearsed;
 
 /// One thing to do or to show.
@@ -45,10 +45,9 @@ pub enum Command {
     CompleteRotation(KeyId),
     /// Takes a running rotation back, while nobody has used the new secret: the old one is the only one again.
     CancelRotation(KeyId),
-    /// Ends a key for good.
-    RevokeKey(KeyId),
-    /// Suspends ([`KeyState::Suspended`]) or resumes ([`KeyState::Active`]) a key.
-    SetKeyState(KeyId, KeyState),
+    /// Suspends ([`KeyState::Suspended`]), resumes ([`KeyState::Active`]) or revokes a key; where something was seen of it, only
+    /// while it is still one of these.
+    SetKeyState(KeyId, KeyState, Option<Vec<Seen>>),
     /// Adopts foreign keys, all or none, with accounts and users not met before.
     Import(Vec<NewKey>),
     /// Says what would become of every row of such an import, and changes nothing.
@@ -139,11 +138,14 @@ pub enum Problem {
         id: String,
     },
     /// The command does not fit what is there, such as rotating a revoked key.
-    #[error("{0}")]
-    Conflict(String),
+    #[error("{1}")]
+    Conflict(Clash, String),
     /// The command does not make sense, such as a service key without an account.
     #[error("{0}")]
     Invalid(String),
+    /// A span is longer than it may be: what is said of it, and how many seconds it may have.
+    #[error("{0}")]
+    TooLong(String, u64),
     /// We could not tell or could not write: our matter, not the caller's.
     #[error("the store is not available: {0}")]
     Unavailable(String),

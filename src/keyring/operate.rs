@@ -13,7 +13,7 @@ use super::command::{Command, Fate, NewKey, Outcome, Problem, Trial};
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
-use crate::key::{Digester, Imprint, KeyState, Kind};
+use crate::key::{Digester, Imprint, Kind};
 use crate::store::{Changed, Draft, Rejected, SecretDraft, StoreError};
 use crate::telemetry::chain;
 
@@ -35,7 +35,16 @@ impl Keyring {
             Command::CreateUser(id) => Outcome::User(shared.settle(store.create_user(id, now).await).await?),
             Command::ListUsers => Outcome::Users(store.users().await?),
             Command::AddMember(member) => Outcome::Member(shared.settle(store.put_member(member).await).await?),
-            Command::ListMembers(account) => Outcome::Members(store.members(account).await?),
+            Command::ListMembers(account) => {
+                let members = store.members(account.clone()).await?;
+                // An account without members is another thing than none.
+                if let Some(id) = account.filter(|_| members.is_empty())
+                    && !store.accounts().await?.iter().any(|known| known.id == id)
+                {
+                    return Err(Problem::NotFound { what: "account".into(), id: id.to_string() });
+                }
+                Outcome::Members(members)
+            }
             Command::RemoveMember(account, user) => {
                 Outcome::Member(shared.settle(store.remove_member(account, user).await).await?)
             }
@@ -45,7 +54,7 @@ impl Keyring {
                 check_times(&new, now)?;
                 key(shared.settle(store.mint(draft(*new, &shared.digester), now).await).await?)
             }
-            Command::ListKeys(filter) => Outcome::Keys(store.keys(filter).await?),
+            Command::ListKeys(filter) => Outcome::Keys(store.keys(filter, now).await?),
             Command::ShowKey(id) => match store.key(id.clone()).await? {
                 Some(found) => key(found),
                 None => return Err(Problem::NotFound { what: "key".into(), id: id.to_string() }),
@@ -61,8 +70,9 @@ impl Keyring {
                 let _no_first_use = shared.first_uses.written().await;
                 key(shared.settle(store.cancel(id, now).await).await?)
             }
-            Command::RevokeKey(id) => key(shared.settle(store.set_key_state(id, KeyState::Revoked).await).await?),
-            Command::SetKeyState(id, state) => key(shared.settle(store.set_key_state(id, state).await).await?),
+            Command::SetKeyState(id, state, seen) => {
+                key(shared.settle(store.set_key_state(id, state, seen).await).await?)
+            }
             Command::Import(rows) => {
                 for (at, row) in rows.iter().enumerate() {
                     check_row(row).map_err(|what| Problem::Invalid(format!("row {}: {what}", at + 1)))?;
@@ -179,7 +189,7 @@ fn check_rotation(rotation: Rotation) -> Result<(), Problem> {
         return Err(Problem::Invalid(format!("{what} must not be zero; leave it out to rotate at once")));
     }
     if span > LONGEST_GRACE {
-        return Err(Problem::Invalid(format!("{what} is at most 30 days")));
+        return Err(Problem::TooLong(format!("{what} is at most 30 days"), LONGEST_GRACE.as_secs()));
     }
     Ok(())
 }
@@ -217,7 +227,7 @@ impl From<Rejected> for Problem {
         match rejected {
             Rejected::Missing { what, id } => Self::NotFound { what: what.into(), id },
             Rejected::Exists { what, id } => Self::Exists { what: what.into(), id },
-            Rejected::Conflict(why) => Self::Conflict(why),
+            Rejected::Conflict(clash, why) => Self::Conflict(clash, why),
             Rejected::Store(error) => error.into(),
         }
     }

@@ -1,30 +1,46 @@
-//! The management face: what operators and their machines ask keyward about itself.
+//! The management face: what operators and their machines ask keyward about itself, and have it do.
+//!
+//! ```text
+//!  request -> routes (row) -> caller (proof) -> body -> dialect (decode) -> keyring::operate -> dialect (encode)
+//! ```
 //!
 //! It has a listener, limits and a thread of its own, so that a flood of clients cannot silence it, and it answers only
-//! what stands in its table of routes. Knows neither the gateway nor, yet, a key: `app` hands in what it tells.
+//! what stands in its table of routes. Knows nothing of the gateway: `app` hands in what it tells.
 
 pub mod config;
 pub mod health;
 pub mod socket;
 
+mod body;
+mod caller;
+mod dialect;
 mod problem;
 mod routes;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, request};
+use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 
+use self::body::Document;
+use self::dialect::native::{Asked, Native};
 use self::health::Health;
-use self::problem::Problem;
-use self::routes::Row;
+use self::problem::{Code, Problem};
+use self::routes::{Found, Right, Row, To};
+use crate::clock::Clock;
+use crate::key::token::Prefix;
+use crate::keyring::Keyring;
 use crate::measure::{Size, Span};
 use crate::net::config::{Limits, Terms, Timeouts};
+use crate::net::newest::Newest;
 use crate::net::{Handler, Peer};
 use crate::telemetry::exposition::Form;
 use crate::telemetry::metrics::Metrics;
@@ -34,53 +50,126 @@ use crate::telemetry::metrics::Metrics;
 pub struct Admin {
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    manner: Newest<Manner>,
+    native: Native,
+}
+
+/// What an [`Admin`] is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Whether to send requests.
+    pub health: Arc<Health>,
+    /// The numbers.
+    pub metrics: Arc<Metrics>,
+    /// What settings say of it now.
+    pub manner: Newest<Manner>,
+    /// Verifies callers and carries out what they ask.
+    pub keyring: Arc<Keyring>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where commands run, whoever still listens.
+    pub control: Handle,
+}
+
+/// What settings say of it, and may say otherwise while it runs.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// In `WWW-Authenticate`.
+    pub realm: String,
+    /// What new secrets begin with.
+    pub prefix: Prefix,
 }
 
 impl Admin {
-    /// A face that tells these.
+    /// A face that tells and does these.
     #[must_use]
-    pub fn new(health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
-        Self { health, metrics }
+    pub fn new(parts: Parts) -> Self {
+        let Parts { health, metrics, manner, keyring, clock, control } = parts;
+        Self { health, metrics, manner, native: Native { keyring, clock, control } }
     }
 
-    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let mut response = match routes::find(request.uri().path(), request.method()) {
-            Ok(row) => self.tell(row, request),
-            Err(problem) => problem.into_response(),
-        };
+    async fn answer<B>(&self, client: IpAddr, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let manner = self.manner.get();
+        let (head, body) = request.into_parts();
+        let is_head = head.method == Method::HEAD;
+        let answer = self.judged(client, head, body, &manner).await;
+        let mut response = answer.unwrap_or_else(|problem| problem.into_response(&manner.realm));
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
+        if is_head { without_body(response) } else { response }
     }
 
-    fn tell<B>(&self, row: Row, request: &Request<B>) -> Response<Full<Bytes>> {
-        // `?verbose` and `?verbose=1` alike.
-        let query = request.uri().query();
-        let verbose = query.is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("verbose")));
-        match row {
-            Row::Live => text(StatusCode::OK, TEXT, "alive\n"),
-            Row::Ready => {
-                let report = self.health.report();
-                let status = if report.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                match (verbose, report.ready()) {
-                    (true, _) => text(status, TEXT, report.to_string()),
-                    (false, true) => text(status, TEXT, "ready\n"),
-                    (false, false) => Problem::not_ready(&report).into_response(),
-                }
-            }
-            Row::Metrics => {
-                let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
-                let form = Form::accepted(accept);
-                text(StatusCode::OK, form.content_type(), self.metrics.render(form))
-            }
+    async fn judged<B>(
+        &self,
+        client: IpAddr,
+        mut head: request::Parts,
+        body: B,
+        manner: &Manner,
+    ) -> Result<Response<Full<Bytes>>, Problem>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let Found { right, to } = routes::find(head.uri.path(), &head.method);
+        // Before anything else is told, be it that there is no such path.
+        let caller = match right {
+            Right::Anyone => None,
+            Right::Operator => Some(caller::identify(&self.native.keyring, &mut head.headers, client).await?),
+        };
+        let (route, row, names) = match to? {
+            To::Options(methods) => return Ok(options(&methods)),
+            To::Row { route, row, names } => (route, row, names),
+        };
+        let call = match row {
+            Row::Live => return Ok(answer(StatusCode::OK, TEXT, "alive\n")),
+            Row::Ready => return self.readiness(&head),
+            Row::Metrics => return Ok(self.numbers(&head)),
+            Row::Native(call) => call,
+        };
+        // The table's rows of this kind all name the right; one that did not would still answer nobody.
+        let caller = caller.ok_or_else(|| Problem::new(Code::KeyRequired))?;
+        let body = if call.takes_body() { Document::read(&head.headers, body).await? } else { Document::default() };
+        let asked = Asked { caller: &caller, names, query: head.uri.query(), headers: &head.headers, body };
+        let done = self.native.call(call, asked, &manner.prefix).await;
+        if head.method != Method::GET && head.method != Method::HEAD {
+            let status = done.as_ref().map_or_else(|problem| problem.code.status(), Response::status);
+            tracing::info!(
+                operator.key = %caller.key(),
+                method = %head.method,
+                route = route.path,
+                status = status.as_u16(),
+                "an operator asked for a change"
+            );
         }
+        done
+    }
+
+    fn readiness(&self, head: &request::Parts) -> Result<Response<Full<Bytes>>, Problem> {
+        // `?verbose` and `?verbose=1` alike.
+        let query = head.uri.query();
+        let verbose = query.is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("verbose")));
+        let report = self.health.report();
+        let status = if report.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        match (verbose, report.ready()) {
+            (true, _) => Ok(answer(status, TEXT, report.to_string())),
+            (false, true) => Ok(answer(status, TEXT, "ready\n")),
+            (false, false) => Err(Problem::not_ready(&report)),
+        }
+    }
+
+    fn numbers(&self, head: &request::Parts) -> Response<Full<Bytes>> {
+        let accept = head.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+        let form = Form::accepted(accept);
+        answer(StatusCode::OK, form.content_type(), self.metrics.render(form))
     }
 }
 
 impl Handler for Admin {
     type Body = Full<Bytes>;
 
-    async fn handle(self: Rc<Self>, _: Rc<Peer>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        self.answer(&request)
+    async fn handle(self: Rc<Self>, peer: Rc<Peer>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        Box::pin(Self::answer(&self, peer.ip(), request)).await
     }
 }
 
@@ -103,19 +192,30 @@ pub fn terms(clients: &Terms) -> Terms {
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 
-fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
-fn with_allow(mut response: Response<Full<Bytes>>, methods: &str) -> Response<Full<Bytes>> {
-    if let Ok(methods) = HeaderValue::from_str(methods) {
-        response.headers_mut().insert(ALLOW, methods);
-    }
+/// What may be asked of a path (RFC 9110, 9.3.7).
+fn options(methods: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().extend(HeaderValue::from_str(methods).ok().map(|methods| (ALLOW, methods)));
     response
+}
+
+/// What HEAD is answered: the length is told, the body is not sent. Over HTTP/2 hyper would send it.
+fn without_body(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    if let Some(length) = response.body().size_hint().exact().filter(|_| response.status() != StatusCode::NOT_MODIFIED)
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response.map(|_| Full::default())
 }
 
 #[cfg(test)]

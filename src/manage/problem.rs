@@ -1,63 +1,239 @@
 //! Refusals of the management face, as problem details (RFC 9457).
+//!
+//! [`Code`] is the catalogue: what a cause looks like from outside, in one table that the OpenAPI document is held to.
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
+use super::answer;
 use super::health::Report;
-use super::{text, with_allow};
+use crate::key::Refusal;
+use crate::keyring::command::{self, Clash};
+
+/// The catalogue, a line a cause: its code, its status, and a sentence that is the same for all of its kind.
+macro_rules! codes {
+    ($($name:ident = $code:literal, $status:ident, $title:literal;)+) => {
+        /// Why a request is refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Code { $($name,)+ }
+
+        impl Code {
+            /// All of them.
+            #[cfg(test)]
+            pub(super) const ALL: &[Self] = &[$(Self::$name,)+];
+
+            pub(super) const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            pub(super) const fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)+ }
+            }
+
+            const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    Unparsable = "VALIDATION_FAILED", BAD_REQUEST, "The body is no JSON object.";
+    CredentialAmbiguous = "CREDENTIAL_AMBIGUOUS", BAD_REQUEST, "The request carries more than one credential.";
+    KeyRequired = "API_KEY_REQUIRED", UNAUTHORIZED, "An operator's API key is required.";
+    KeyInvalid = "API_KEY_INVALID", UNAUTHORIZED, "The API key is not valid.";
+    KeyNotYetValid = "API_KEY_NOT_YET_VALID", UNAUTHORIZED, "The API key is not valid yet.";
+    KeyExpired = "API_KEY_EXPIRED", UNAUTHORIZED, "The API key has expired.";
+    KeyDisabled = "API_KEY_DISABLED", FORBIDDEN, "The API key is switched off.";
+    AccountSuspended = "ACCOUNT_SUSPENDED", FORBIDDEN, "The account is suspended.";
+    IpNotAllowed = "IP_NOT_ALLOWED", FORBIDDEN, "The API key may not be used from this address.";
+    ScopeInsufficient = "SCOPE_INSUFFICIENT", FORBIDDEN, "The API key is no operator's.";
+    KeySuperseded = "API_KEY_SUPERSEDED", FORBIDDEN, "The secret was rotated away; use the new one.";
+    RouteNotFound = "ROUTE_NOT_FOUND", NOT_FOUND, "Nothing is served at this path.";
+    KeyNotFound = "API_KEY_NOT_FOUND", NOT_FOUND, "There is no such key.";
+    AccountNotFound = "ACCOUNT_NOT_FOUND", NOT_FOUND, "There is no such account.";
+    UserNotFound = "USER_NOT_FOUND", NOT_FOUND, "There is no such user.";
+    MemberNotFound = "MEMBER_NOT_FOUND", NOT_FOUND, "The user is no member of the account.";
+    MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED, "The path takes other methods.";
+    RequestTimeout = "REQUEST_TIMEOUT", REQUEST_TIMEOUT, "The request body did not come in time.";
+    AlreadyExists = "ALREADY_EXISTS", CONFLICT, "Something is called so already.";
+    StateConflict = "API_KEY_STATE_CONFLICT", CONFLICT, "The key's state does not allow this.";
+    RotationInProgress = "ROTATION_IN_PROGRESS", CONFLICT, "A rotation of the key runs.";
+    RotationConflict = "ROTATION_CONFLICT", CONFLICT, "The key was rotated meanwhile.";
+    PreconditionFailed = "PRECONDITION_FAILED", PRECONDITION_FAILED, "The key is no longer as it was seen.";
+    PayloadTooLarge = "PAYLOAD_TOO_LARGE", PAYLOAD_TOO_LARGE, "The request body is too large.";
+    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", UNSUPPORTED_MEDIA_TYPE, "The request body must be JSON.";
+    ValidationFailed = "VALIDATION_FAILED", UNPROCESSABLE_ENTITY, "The request does not make sense.";
+    GraceTooLong = "GRACE_TOO_LONG", UNPROCESSABLE_ENTITY, "The second secret would be good for too long.";
+    AuthUnavailable = "AUTH_UNAVAILABLE", SERVICE_UNAVAILABLE, "The key cannot be checked at the moment.";
+    StoreUnavailable = "STORE_UNAVAILABLE", SERVICE_UNAVAILABLE, "The store did not carry this out.";
+    NotReady = "NOT_READY", SERVICE_UNAVAILABLE, "keyward should not be sent requests.";
+}
+
+impl Code {
+    /// What a refused key is told of: one answer for whatever makes it invalid.
+    pub(super) const fn of(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::CredentialAmbiguous => Self::CredentialAmbiguous,
+            Refusal::KeyRequired => Self::KeyRequired,
+            Refusal::KeyInvalid(_) => Self::KeyInvalid,
+            Refusal::KeyNotYetValid => Self::KeyNotYetValid,
+            Refusal::KeyExpired => Self::KeyExpired,
+            Refusal::KeyDisabled => Self::KeyDisabled,
+            Refusal::AccountSuspended => Self::AccountSuspended,
+            Refusal::IpNotAllowed => Self::IpNotAllowed,
+            Refusal::AccountMismatch => Self::AccountNotFound,
+            Refusal::ScopeInsufficient { .. } => Self::ScopeInsufficient,
+            Refusal::RouteNotFound => Self::RouteNotFound,
+        }
+    }
+
+    /// What stands behind the realm in the challenge (RFC 6750, 3); none where no credential is asked for.
+    const fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::KeyRequired => Some(""),
+            Self::KeyInvalid | Self::KeyNotYetValid | Self::KeyExpired => Some(", error=\"invalid_token\""),
+            Self::CredentialAmbiguous => Some(", error=\"invalid_request\""),
+            Self::ScopeInsufficient | Self::KeySuperseded => Some(", error=\"insufficient_scope\""),
+            _ => None,
+        }
+    }
+}
 
 /// One refusal.
 #[derive(Debug)]
 pub(super) struct Problem {
-    status: StatusCode,
-    code: &'static str,
+    pub(super) code: Code,
     detail: Option<String>,
+    faults: Vec<Fault>,
+    most_seconds: Option<u64>,
     allow: Option<String>,
 }
 
+/// What is wrong with one part of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Fault {
+    #[serde(flatten)]
+    pub(super) part: Part,
+    pub(super) detail: String,
+}
+
+/// Which part that is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Part {
+    /// A member of the body, as a JSON pointer (RFC 6901).
+    Pointer(String),
+    /// A parameter of the query.
+    Parameter(String),
+}
+
 impl Problem {
-    pub(super) fn not_found() -> Self {
-        Self { status: StatusCode::NOT_FOUND, code: "ROUTE_NOT_FOUND", detail: None, allow: None }
+    pub(super) const fn new(code: Code) -> Self {
+        Self { code, detail: None, faults: Vec::new(), most_seconds: None, allow: None }
     }
 
-    pub(super) fn method_not_allowed(methods: &[Method]) -> Self {
-        let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        Self { status: StatusCode::METHOD_NOT_ALLOWED, code: "METHOD_NOT_ALLOWED", detail: None, allow: Some(allow) }
+    pub(super) fn detailed(code: Code, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..Self::new(code) }
+    }
+
+    pub(super) fn method_not_allowed(methods: String) -> Self {
+        Self { allow: Some(methods), ..Self::new(Code::MethodNotAllowed) }
     }
 
     pub(super) fn not_ready(report: &Report) -> Self {
-        let detail = Some(report.failures().join("; "));
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "NOT_READY", detail, allow: None }
+        Self::detailed(Code::NotReady, report.failures().join("; "))
     }
 
-    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+    /// The request does not make sense, and where.
+    pub(super) fn faults(faults: Vec<Fault>) -> Self {
+        Self { faults, ..Self::new(Code::ValidationFailed) }
+    }
+
+    /// One member of the body makes no sense.
+    pub(super) fn member(pointer: &str, detail: impl Into<String>) -> Self {
+        Self::faults(vec![Fault { part: Part::Pointer(pointer.to_owned()), detail: detail.into() }])
+    }
+
+    pub(super) fn into_response(self, realm: &str) -> Response<Full<Bytes>> {
+        let status = self.code.status();
         let wire = Wire {
-            kind: "about:blank",
-            title: self.status.canonical_reason().unwrap_or_default(),
-            status: self.status.as_u16(),
+            kind: format_args!("urn:keyward:problem:{}", self.code.as_str()),
+            title: self.code.title(),
+            status: status.as_u16(),
             detail: self.detail.as_deref(),
-            code: self.code,
+            code: self.code.as_str(),
+            errors: &self.faults,
+            max_seconds: self.most_seconds,
         };
         // Nothing in it can fail to be written.
         let body = serde_json::to_vec(&wire).unwrap_or_default();
-        let response = text(self.status, "application/problem+json", body);
-        match self.allow {
-            Some(methods) => with_allow(response, &methods),
-            None => response,
+        let mut response = answer(status, "application/problem+json", body);
+        let headers = response.headers_mut();
+        if let Some(allow) = self.allow.and_then(|methods| HeaderValue::try_from(methods).ok()) {
+            headers.insert(ALLOW, allow);
         }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(parameters) = self.code.challenge() {
+            // One field line a scheme, since several challenges in one are read wrongly by many.
+            for line in [format!("Bearer realm=\"{realm}\"{parameters}"), format!("Token realm=\"{realm}\"")] {
+                // The settings let only visible characters into a realm.
+                headers.extend(HeaderValue::try_from(line).ok().map(|line| (WWW_AUTHENTICATE, line)));
+            }
+        }
+        response
     }
 }
+
+impl From<command::Problem> for Problem {
+    fn from(problem: command::Problem) -> Self {
+        use command::Problem as P;
+        let code = match &problem {
+            P::NotFound { what, .. } => match what.as_str() {
+                "account" => Code::AccountNotFound,
+                "user" => Code::UserNotFound,
+                "member" => Code::MemberNotFound,
+                _ => Code::KeyNotFound,
+            },
+            P::Exists { .. } => Code::AlreadyExists,
+            P::Conflict(Clash::State | Clash::Owner, _) => Code::StateConflict,
+            P::Conflict(Clash::Rotation, _) => Code::RotationInProgress,
+            P::Conflict(Clash::Overtaken, _) => Code::RotationConflict,
+            P::Conflict(Clash::Seen, _) => Code::PreconditionFailed,
+            P::Invalid(_) => Code::ValidationFailed,
+            P::TooLong(_, seconds) => {
+                let most_seconds = Some(*seconds);
+                return Self { most_seconds, ..Self::detailed(Code::GraceTooLong, problem.to_string()) };
+            }
+            P::Unavailable(why) => {
+                // The store's words name files: they are for the log.
+                tracing::warn!(error = %why, "an operator's request was not carried out");
+                return Self::detailed(Code::StoreUnavailable, UNSURE);
+            }
+        };
+        Self::detailed(code, problem.to_string())
+    }
+}
+
+const UNSURE: &str = "It may have been carried out all the same; look before you try again.";
 
 /// As it is written.
 #[derive(Serialize)]
 struct Wire<'a> {
     #[serde(rename = "type")]
-    kind: &'a str,
+    kind: std::fmt::Arguments<'a>,
     title: &'a str,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
     code: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Fault],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_seconds: Option<u64>,
 }

@@ -1,10 +1,13 @@
-//! What the management face answers, as data: read by the router, by the 405 answer and by the tests.
+//! What the management face answers, as data: read by the router, by the 405 answer, by the rights check, and by the tests
+//! and the OpenAPI document that are held to it.
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 
-use super::problem::Problem;
+use super::dialect::native::{Call, Directory};
+use super::problem::{Code, Problem};
 
-/// What a row tells.
+/// What a row tells or does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Row {
     /// That the process answers.
@@ -13,18 +16,135 @@ pub(super) enum Row {
     Ready,
     /// Its numbers.
     Metrics,
+    /// A call of the native API.
+    Native(Call),
 }
 
-/// Path, methods, and what is told.
-pub(super) const ROUTES: [(&str, &[Method], Row); 3] = [
-    ("/livez", &[Method::GET, Method::HEAD], Row::Live),
-    ("/readyz", &[Method::GET, Method::HEAD], Row::Ready),
-    ("/metrics", &[Method::GET, Method::HEAD], Row::Metrics),
-];
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    /// Anyone who reaches the listener.
+    Anyone,
+    /// Who has an operator key.
+    Operator,
+}
+
+/// One path, who may ask, and what each method does there. HEAD goes with GET, and OPTIONS with all.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) path: &'static str,
+    pub(super) right: Right,
+    pub(super) rows: &'static [(Method, Row)],
+}
+
+const fn open(path: &'static str, rows: &'static [(Method, Row)]) -> Route {
+    Route { path, right: Right::Anyone, rows }
+}
+
+const fn operators(path: &'static str, rows: &'static [(Method, Row)]) -> Route {
+    Route { path, right: Right::Operator, rows }
+}
+
+/// The table.
+pub(super) const ROUTES: &[Route] = {
+    use Row::Native;
+    &[
+        open("/livez", &[(Method::GET, Row::Live)]),
+        open("/readyz", &[(Method::GET, Row::Ready)]),
+        open("/metrics", &[(Method::GET, Row::Metrics)]),
+        operators("/v1/openapi.json", &[(Method::GET, Native(Call::Describe))]),
+        operators("/v1/whoami", &[(Method::GET, Native(Call::WhoAmI))]),
+        operators("/v1/verify", &[(Method::POST, Native(Call::Verify))]),
+        operators("/v1/keys", &[(Method::GET, Native(Call::ListKeys)), (Method::POST, Native(Call::MintKey))]),
+        operators(
+            "/v1/keys/{key}",
+            &[
+                (Method::GET, Native(Call::ShowKey)),
+                (Method::PATCH, Native(Call::ChangeKey)),
+                (Method::DELETE, Native(Call::RevokeKey)),
+            ],
+        ),
+        operators("/v1/keys/{key}/rotate", &[(Method::POST, Native(Call::RotateKey))]),
+        operators("/v1/keys/{key}/rotation/complete", &[(Method::POST, Native(Call::CompleteRotation))]),
+        operators("/v1/keys/{key}/rotation/cancel", &[(Method::POST, Native(Call::CancelRotation))]),
+        operators(
+            "/v1/accounts",
+            &[
+                (Method::GET, Native(Call::Directory(Directory::ListAccounts))),
+                (Method::POST, Native(Call::Directory(Directory::CreateAccount))),
+            ],
+        ),
+        operators("/v1/accounts/{account}", &[(Method::PATCH, Native(Call::Directory(Directory::ChangeAccount)))]),
+        operators("/v1/accounts/{account}/members", &[(Method::GET, Native(Call::Directory(Directory::ListMembers)))]),
+        operators(
+            "/v1/accounts/{account}/members/{user}",
+            &[
+                (Method::PUT, Native(Call::Directory(Directory::PutMember))),
+                (Method::DELETE, Native(Call::Directory(Directory::RemoveMember))),
+            ],
+        ),
+        operators(
+            "/v1/users",
+            &[
+                (Method::GET, Native(Call::Directory(Directory::ListUsers))),
+                (Method::POST, Native(Call::Directory(Directory::CreateUser))),
+            ],
+        ),
+    ]
+};
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Who may be told anything of it, also that it is no route.
+    pub(super) right: Right,
+    pub(super) to: Result<To, Problem>,
+}
+
+/// A row and what the path says, or what may be asked here.
+#[derive(Debug)]
+pub(super) enum To {
+    Row { route: &'static Route, row: Row, names: Vec<String> },
+    Options(String),
+}
 
 /// The row for a request.
-pub(super) fn find(path: &str, method: &Method) -> Result<Row, Problem> {
-    let row = ROUTES.iter().find(|(known, ..)| *known == path);
-    let (_, methods, row) = row.ok_or_else(Problem::not_found)?;
-    if methods.contains(method) { Ok(*row) } else { Err(Problem::method_not_allowed(methods)) }
+pub(super) fn find(path: &str, method: &Method) -> Found {
+    let Some((route, names)) = ROUTES.iter().find_map(|route| Some((route, matched(route.path, path)?))) else {
+        let native = path == "/v1" || path.starts_with("/v1/");
+        let right = if native { Right::Operator } else { Right::Anyone };
+        return Found { right, to: Err(Problem::new(Code::RouteNotFound)) };
+    };
+    let wanted = if method == Method::HEAD { &Method::GET } else { method };
+    let row = route.rows.iter().find(|(known, _)| known == wanted);
+    let to = match row {
+        Some((_, row)) => Ok(To::Row { route, row: *row, names }),
+        None if method == Method::OPTIONS => Ok(To::Options(allowed(route))),
+        None => Err(Problem::method_not_allowed(allowed(route))),
+    };
+    Found { right: route.right, to }
+}
+
+fn allowed(route: &Route) -> String {
+    let mut methods: Vec<_> = route.rows.iter().map(|(method, _)| method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.push("OPTIONS");
+    methods.join(", ")
+}
+
+/// What stands where the template has names, decoded once, where the path is of its form. A name is one whole segment.
+fn matched(template: &str, path: &str) -> Option<Vec<String>> {
+    let (mut names, mut segments) = (Vec::new(), path.split('/'));
+    for expected in template.split('/') {
+        let segment = segments.next()?;
+        if expected.starts_with('{') {
+            // What is no UTF-8 becomes a character that no id has.
+            names.push(percent_decode_str(segment).decode_utf8_lossy().into_owned());
+        } else if expected != segment {
+            return None;
+        }
+    }
+    segments.next().is_none().then_some(names)
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::key::token::Prefix;
-use crate::key::{AccountId, Digest, KeyId, Kind, Permissions, Standing, UserId};
+use crate::key::{AccountId, Digest, KeyId, Kind, Permissions, Standing, Status, UserId};
 
 /// Whether a missing store is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +147,12 @@ pub struct KeyFilter {
     pub user: Option<UserId>,
     /// Of this kind.
     pub kind: Option<Kind>,
+    /// That a person would say this of.
+    pub status: Option<Status>,
+    /// With serials above this one.
+    pub after: Option<i64>,
+    /// At most so many of them.
+    pub most: Option<u32>,
 }
 
 /// What an import made.

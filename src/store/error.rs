@@ -4,6 +4,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// Whatever a backend's driver reported; its own type stays behind the store's door.
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -155,6 +157,22 @@ pub enum StoreError {
     Closed,
 }
 
+/// What a change does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clash {
+    /// What was done to the record so far.
+    State,
+    /// A rotation that runs.
+    Rotation,
+    /// A rotation that was made meanwhile.
+    Overtaken,
+    /// What the caller has seen of the record: it is no longer so.
+    Seen,
+    /// Whose the secret is.
+    Owner,
+}
+
 /// Why a change was not made; in every case nothing was changed, except that with [`StoreError::Unsure`] that is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejected {
@@ -175,8 +193,8 @@ pub enum Rejected {
         id: String,
     },
     /// The change does not fit what is there.
-    #[error("{0}")]
-    Conflict(String),
+    #[error("{1}")]
+    Conflict(Clash, String),
     /// The store could not tell or could not write.
     #[error(transparent)]
     Store(#[from] StoreError),

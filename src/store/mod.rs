@@ -19,13 +19,13 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
 use crate::key::token::Prefix;
-use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, User, UserId};
+use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, Seen, User, UserId};
 
 pub use self::config::Config;
 pub use self::draft::{
     Access, Changed, Chunk, Draft, Fate, Imported, KeyFilter, Loaded, Place, SecretDraft, Trial, Which,
 };
-pub use self::error::{Rejected, StoreError};
+pub use self::error::{Clash, Rejected, StoreError};
 pub use self::log::Tail;
 pub use self::sqlite::words::Words;
 use self::sqlite::{Sqlite, ahead, bulk, change, list, load, rotate, usage};
@@ -201,13 +201,13 @@ impl Store {
         }
     }
 
-    /// Keys, oldest first.
+    /// Keys, oldest first, by their status at `now`.
     ///
     /// # Errors
     /// The store could not tell.
-    pub async fn keys(&self, filter: KeyFilter) -> Result<Vec<Key>, StoreError> {
+    pub async fn keys(&self, filter: KeyFilter, now: Timestamp) -> Result<Vec<Key>, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| list::keys(db, &filter)).await,
+            Backend::Sqlite(db) => db.read(move |db| list::keys(db, &filter, now)).await,
         }
     }
 
@@ -348,13 +348,18 @@ impl Store {
         }
     }
 
-    /// Suspends, resumes or revokes a key.
+    /// Suspends, resumes or revokes a key; where `seen` says so, only one that is still as somebody has seen it.
     ///
     /// # Errors
-    /// There is no such key, it is revoked already, or the store could not write.
-    pub async fn set_key_state(&self, id: KeyId, state: KeyState) -> Result<Changed<Key>, Rejected> {
+    /// There is no such key, it is revoked already, it is not as it was seen, or the store could not write.
+    pub async fn set_key_state(
+        &self,
+        id: KeyId,
+        state: KeyState,
+        seen: Option<Vec<Seen>>,
+    ) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::set_key_state(db, &id, state)).await,
+            Backend::Sqlite(db) => db.write(move |db| change::set_key_state(db, &id, state, seen.as_deref())).await,
         }
     }
 

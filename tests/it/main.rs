@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod admin;
+mod api;
 mod clients;
 mod command_line;
 mod crowds;

@@ -12,7 +12,7 @@ use super::access::{carry_out, unexpected};
 use super::output::print_secret;
 use super::settings::OnStore;
 use crate::clock::Clock;
-use crate::key::{AccountId, Key, KeyId, KeyState, Kind, UserId};
+use crate::key::{AccountId, Key, KeyId, KeyState, Kind, Status, UserId};
 use crate::keyring::command::{Command, KeyFilter, Outcome};
 
 pub(super) type Arguments = OnStore<Verb>;
@@ -32,6 +32,9 @@ pub(super) enum Verb {
         /// Only of this kind: service, personal, user or operator.
         #[arg(long)]
         kind: Option<Kind>,
+        /// Only those that are this now: active, not_yet_valid, disabled, expired or revoked.
+        #[arg(long)]
+        status: Option<Status>,
     },
     /// Show one key.
     Show {
@@ -80,11 +83,13 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Rotate(wanted) => return rotate::run(&settings, wanted, json).await,
         Verb::Complete { id } => Command::CompleteRotation(id),
         Verb::Cancel { id } => Command::CancelRotation(id),
-        Verb::List { account, user, kind } => Command::ListKeys(KeyFilter { account, user, kind }),
+        Verb::List { account, user, kind, status } => {
+            Command::ListKeys(KeyFilter { account, user, kind, status, ..KeyFilter::default() })
+        }
         Verb::Show { id } => Command::ShowKey(id),
-        Verb::Revoke { id } => Command::RevokeKey(id),
-        Verb::Suspend { id } => Command::SetKeyState(id, KeyState::Suspended),
-        Verb::Resume { id } => Command::SetKeyState(id, KeyState::Active),
+        Verb::Revoke { id } => Command::SetKeyState(id, KeyState::Revoked, None),
+        Verb::Suspend { id } => Command::SetKeyState(id, KeyState::Suspended, None),
+        Verb::Resume { id } => Command::SetKeyState(id, KeyState::Active, None),
     };
     match carry_out(&settings, command).await? {
         Outcome::Key(key) => print_key(json, &key, now),

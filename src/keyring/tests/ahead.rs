@@ -59,7 +59,7 @@ async fn after_a_restart_no_living_key_waits_for_the_store() {
     let (across, imprint) = fresh();
     ring.mint(new_key(Kind::User, None, Some("paul"), imprint)).await;
     let (revoked, key) = ring.remembered().await;
-    ring.operate(Command::RevokeKey(key.id)).await;
+    ring.operate(Command::SetKeyState(key.id, KeyState::Revoked, None)).await;
     let ring = ring.again(|_| ()).await;
     ring.warm(3).await;
     for secret in [&service, &own, &across] {
@@ -108,7 +108,7 @@ async fn a_key_that_ends_while_it_is_read_ahead_is_refused() {
     let warm = tokio::spawn(super::warm::warm(shared, 100, CancellationToken::new()));
     gate.arrived(1).await;
     // The chunk has read the living key, and now the key ends.
-    ring.operate(Command::RevokeKey(key.id)).await;
+    ring.operate(Command::SetKeyState(key.id, KeyState::Revoked, None)).await;
     gate.open();
     ring.warm(1).await;
     assert_eq!(ring.refusal(&secret).await, Some(REVOKED));

@@ -10,13 +10,17 @@ async fn whatever_ends_a_key_ends_it_at_once() {
     let account = || "101".parse().unwrap();
     type End = Box<dyn Fn(&Key) -> Command>;
     let ends: [(&str, End, Refusal); 4] = [
-        ("revoke", Box::new(|key| Command::RevokeKey(key.id.clone())), REVOKED),
+        ("revoke", Box::new(|key| Command::SetKeyState(key.id.clone(), KeyState::Revoked, None)), REVOKED),
         (
             "rotate",
             Box::new(|key| Command::RotateKey(key.id.clone(), fresh().1, Rotation::IMMEDIATE)),
             Refusal::KeyInvalid(Invalid::Rotated),
         ),
-        ("suspend", Box::new(|key| Command::SetKeyState(key.id.clone(), KeyState::Suspended)), Refusal::KeyDisabled),
+        (
+            "suspend",
+            Box::new(|key| Command::SetKeyState(key.id.clone(), KeyState::Suspended, None)),
+            Refusal::KeyDisabled,
+        ),
         (
             "suspend the account",
             Box::new(move |_| Command::SetAccountState(account(), AccountState::Suspended)),
@@ -37,7 +41,7 @@ async fn a_revocation_holds_though_the_log_cannot_be_read_after_it() {
     let ring = ring().await;
     let (secret, key) = ring.remembered().await;
     ring.keyring.store().gate().lose_log(true);
-    ring.operate(Command::RevokeKey(key.id)).await;
+    ring.operate(Command::SetKeyState(key.id, KeyState::Revoked, None)).await;
     assert_eq!(ring.refusal(&secret).await, Some(REVOKED));
 }
 
@@ -59,8 +63,8 @@ async fn what_was_switched_off_can_be_switched_on_again() {
     let account = "101".parse::<crate::key::AccountId>().unwrap();
     for (off, on) in [
         (
-            Command::SetKeyState(key.id.clone(), KeyState::Suspended),
-            Command::SetKeyState(key.id.clone(), KeyState::Active),
+            Command::SetKeyState(key.id.clone(), KeyState::Suspended, None),
+            Command::SetKeyState(key.id.clone(), KeyState::Active, None),
         ),
         (
             Command::SetAccountState(account.clone(), AccountState::Suspended),
@@ -155,8 +159,8 @@ async fn a_rehearsed_import_tells_the_fate_of_every_row_in_its_place() {
 async fn what_is_missing_or_taken_is_named() {
     let ring = ring().await;
     let (_, key) = ring.remembered().await;
-    ring.operate(Command::RevokeKey(key.id.clone())).await;
-    ring.operate(Command::RevokeKey(key.id.clone())).await;
+    ring.operate(Command::SetKeyState(key.id.clone(), KeyState::Revoked, None)).await;
+    ring.operate(Command::SetKeyState(key.id.clone(), KeyState::Revoked, None)).await;
     let named = |what: &str, id: &str| Problem::NotFound { what: what.into(), id: id.into() };
     let no_key = "key_0".parse::<crate::key::KeyId>().unwrap();
     let elsewhere = NewKey { account: Some("999".parse().unwrap()), ..service().1 };
@@ -164,6 +168,7 @@ async fn what_is_missing_or_taken_is_named() {
         (Command::ShowKey(no_key.clone()), Some(named("key", "key_0"))),
         (Command::RotateKey(no_key, fresh().1, Rotation::IMMEDIATE), Some(named("key", "key_0"))),
         (Command::SetAccountState("999".parse().unwrap(), AccountState::Active), Some(named("account", "999"))),
+        (Command::ListMembers(Some("999".parse().unwrap())), Some(named("account", "999"))),
         (Command::RemoveMember("101".parse().unwrap(), "mary".parse().unwrap()), Some(named("member", "mary of 101"))),
         (Command::MintKey(Box::new(elsewhere)), Some(named("account", "999"))),
         (
@@ -171,12 +176,12 @@ async fn what_is_missing_or_taken_is_named() {
             Some(Problem::Exists { what: "account".into(), id: "101".into() }),
         ),
         (Command::RotateKey(key.id.clone(), fresh().1, Rotation::IMMEDIATE), None),
-        (Command::SetKeyState(key.id, KeyState::Active), None),
+        (Command::SetKeyState(key.id, KeyState::Active, None), None),
     ];
     for (command, expected) in cases {
         let shown = format!("{command:?}");
         match (ring.keyring.operate(command).await.unwrap_err(), expected) {
-            (Problem::Conflict(_), None) => {}
+            (Problem::Conflict(..), None) => {}
             (problem, expected) => assert_eq!(Some(problem), expected, "{shown}"),
         }
     }
@@ -215,14 +220,14 @@ proptest! {
                 let id = keys[at].clone();
                 let account = "101".parse().unwrap();
                 let command = match step {
-                    0 => Command::RevokeKey(id),
+                    0 => Command::SetKeyState(id, KeyState::Revoked, None),
                     1 | 2 => {
                         let (secret, imprint) = fresh();
                         secrets.push(secret);
                         Command::RotateKey(id, imprint, Rotation::IMMEDIATE)
                     }
-                    3 => Command::SetKeyState(id, KeyState::Suspended),
-                    4 => Command::SetKeyState(id, KeyState::Active),
+                    3 => Command::SetKeyState(id, KeyState::Suspended, None),
+                    4 => Command::SetKeyState(id, KeyState::Active, None),
                     5 => Command::SetAccountState(account, AccountState::Suspended),
                     6 => Command::SetAccountState(account, AccountState::Active),
                     _ => Command::RemoveMember(account, "paul".parse().unwrap()),

@@ -48,7 +48,7 @@ async fn a_look_up_on_its_way_does_not_bring_a_revoked_key_back() {
     let before = ask(&secret);
     gate.arrived(1).await;
     // The look-up has read the living key, and now the key ends.
-    ring.operate(Command::RevokeKey(key.id)).await;
+    ring.operate(Command::SetKeyState(key.id, KeyState::Revoked, None)).await;
     // Who asks from now on joins the look-up that is under way, but must not believe it.
     let after = ask(&secret);
     ring.until(async || ring.keyring.stats().misses == 2).await;

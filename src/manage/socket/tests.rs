@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::key::{Account, AccountState, Imprint, Kind, Permissions};
-use crate::keyring::command::NewKey;
+use crate::keyring::command::{Clash, NewKey};
 use crate::secret::Secret;
 
 /// Makes whatever account it is asked for, and knows no other command.
@@ -13,7 +13,7 @@ async fn operate(command: Command) -> Result<Outcome, Problem> {
             let created_at = Timestamp::from_millis(0);
             Ok(Outcome::Account(Account { id, state: AccountState::Active, created_at }))
         }
-        _ => Err(Problem::Conflict("not today".to_owned())),
+        _ => Err(Problem::Conflict(Clash::State, "not today".to_owned())),
     }
 }
 
@@ -40,7 +40,7 @@ async fn round_trip(path: &Path) {
     let answer = client.ask(create("101")).await.unwrap();
     assert!(matches!(answer, Outcome::Account(account) if account.id.as_str() == "101"));
     let problem = client.ask(Command::ListUsers).await.unwrap_err();
-    assert!(matches!(problem, AskError::Problem(Problem::Conflict(_))));
+    assert!(matches!(problem, AskError::Problem(Problem::Conflict(..))));
 
     drop((client, _silent));
     stop.send(()).unwrap();

@@ -12,7 +12,7 @@ use super::change::{add_account, add_user, insert_key};
 use super::{Stop, row};
 use crate::clock::Timestamp;
 use crate::key::{AccountId, Kind, UserId};
-use crate::store::{Draft, Fate, Imported, Rejected, Trial};
+use crate::store::{Clash, Draft, Fate, Imported, Rejected, Trial};
 
 /// From so many keys on, one log entry stands for all.
 const BULK: usize = 500;
@@ -40,7 +40,9 @@ fn adopt(db: &Connection, drafts: &[Draft], now: Timestamp) -> Result<Imported, 
     for (at, draft) in drafts.iter().enumerate() {
         match adoption.take(draft)? {
             Fate::Adopted | Fate::Already => {}
-            Fate::Refused(why) => return Err(Rejected::Conflict(format!("row {}: {why}", at + 1)).into()),
+            Fate::Refused(why) => {
+                return Err(Rejected::Conflict(Clash::Owner, format!("row {}: {why}", at + 1)).into());
+            }
         }
     }
     Ok(adoption.imported)

@@ -5,8 +5,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Stop, list, row};
 use crate::clock::Timestamp;
-use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Kind, Membership, User, UserId};
-use crate::store::{Draft, Rejected, SecretDraft};
+use crate::key::{
+    Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Kind, Membership, Seen, User, UserId,
+};
+use crate::store::{Clash, Draft, Rejected, SecretDraft};
 
 /// Makes an account.
 pub(in crate::store) fn create_account(db: &Connection, id: AccountId, now: Timestamp) -> Result<Account, Stop> {
@@ -85,10 +87,20 @@ pub(in crate::store) fn mint(db: &Connection, draft: &Draft, now: Timestamp) -> 
 }
 
 /// Suspends, resumes or revokes a key. What it is already it may become again; only revoked is for good.
-pub(in crate::store) fn set_key_state(db: &Connection, id: &KeyId, state: KeyState) -> Result<Key, Stop> {
+pub(in crate::store) fn set_key_state(
+    db: &Connection,
+    id: &KeyId,
+    state: KeyState,
+    seen: Option<&[Seen]>,
+) -> Result<Key, Stop> {
     let mut key = must_have_key(db, id)?;
+    if seen.is_some_and(|seen| !seen.contains(&key.seen())) {
+        let why = format!("key {:?} is no longer as it was seen; look at it again", id.as_str());
+        return Err(Rejected::Conflict(Clash::Seen, why).into());
+    }
     if key.state == KeyState::Revoked && state != KeyState::Revoked {
-        return Err(Rejected::Conflict(format!("key {:?} is revoked, and that is for good", id.as_str())).into());
+        let why = format!("key {:?} is revoked, and that is for good", id.as_str());
+        return Err(Rejected::Conflict(Clash::State, why).into());
     }
     if key.state != state {
         db.prepare_cached("UPDATE key SET state = ?2 WHERE serial = ?1")?.execute((key.serial, state.as_str()))?;

@@ -1,9 +1,11 @@
 //! What people ask: lists of records, without their secrets.
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::row;
-use crate::key::{Account, AccountId, Key, KeyId, Kind, Membership, User, UserId};
+use crate::clock::Timestamp;
+use crate::key::{Account, AccountId, Key, KeyId, Membership, Status, User};
 use crate::store::KeyFilter;
 
 /// One key, by its id.
@@ -13,22 +15,45 @@ pub(in crate::store) fn key(db: &Connection, id: &KeyId) -> rusqlite::Result<Opt
 }
 
 /// Keys, oldest first.
-pub(in crate::store) fn keys(db: &Connection, filter: &KeyFilter) -> rusqlite::Result<Vec<Key>> {
+pub(in crate::store) fn keys(db: &Connection, filter: &KeyFilter, now: Timestamp) -> rusqlite::Result<Vec<Key>> {
+    let text = |value: &str| Value::Text(value.to_owned());
     let wanted = [
-        ("k.account", filter.account.as_ref().map(AccountId::as_str)),
-        ("k.user", filter.user.as_ref().map(UserId::as_str)),
-        ("k.kind", filter.kind.map(Kind::as_str)),
+        ("k.account = ?2", filter.account.as_ref().map(|account| text(account.as_str()))),
+        ("k.user = ?3", filter.user.as_ref().map(|user| text(user.as_str()))),
+        ("k.kind = ?4", filter.kind.map(|kind| text(kind.as_str()))),
+        ("k.serial > ?5", filter.after.map(Value::Integer)),
     ];
-    let wanted: Vec<_> = wanted.iter().filter_map(|(column, value)| value.map(|value| (column, value))).collect();
-    // Written out rather than `?1 IS NULL OR …`, which would read the whole table past its indexes.
+    // Written out rather than `?2 IS NULL OR …`, which would read the whole table past its indexes.
+    let status = filter.status.map(status_at);
+    let conditions: Vec<_> =
+        wanted.iter().filter(|(_, value)| value.is_some()).map(|(condition, _)| *condition).chain(status).collect();
     let mut sql = row::KEY.to_owned();
-    for (at, (column, _)) in wanted.iter().enumerate() {
-        sql.push_str(if at == 0 { " WHERE " } else { " AND " });
-        sql.push_str(column);
-        sql.push_str(" = ?");
+    if !conditions.is_empty() {
+        sql.push_str(" WHERE ");
+        sql.push_str(&conditions.join(" AND "));
     }
-    sql.push_str(" ORDER BY k.serial");
-    db.prepare_cached(&sql)?.query_map(params_from_iter(wanted.iter().map(|(_, value)| *value)), row::key)?.collect()
+    sql.push_str(" ORDER BY k.serial LIMIT ?6");
+    let most = filter.most.map_or(-1, i64::from);
+    let values = wanted.into_iter().map(|(_, value)| value.unwrap_or(Value::Null));
+    let values = std::iter::once(Value::Integer(now.as_millis())).chain(values).chain([Value::Integer(most)]);
+    let mut find = db.prepare_cached(&sql)?;
+    find.query_map(params_from_iter(values), row::key)?.collect()
+}
+
+/// [`Key::status_at`] as a condition, `?1` being the moment.
+const fn status_at(status: Status) -> &'static str {
+    match status {
+        Status::Revoked => "k.state = 'revoked'",
+        Status::Expired => "k.state <> 'revoked' AND k.expires_at <= ?1",
+        Status::Disabled => "k.state = 'suspended' AND (k.expires_at IS NULL OR k.expires_at > ?1)",
+        Status::NotYetValid => {
+            "k.state = 'active' AND (k.expires_at IS NULL OR k.expires_at > ?1) AND k.not_before > ?1"
+        }
+        Status::Active => {
+            "k.state = 'active' AND (k.expires_at IS NULL OR k.expires_at > ?1)
+             AND (k.not_before IS NULL OR k.not_before <= ?1)"
+        }
+    }
 }
 
 /// Accounts, by id.

@@ -8,7 +8,7 @@ use super::{Stop, row};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
 use crate::key::{Digest, Key, KeyId, KeyState, SecretState};
-use crate::store::{Rejected, SecretDraft};
+use crate::store::{Clash, Rejected, SecretDraft};
 
 /// Gives a key another secret.
 pub(in crate::store) fn rotate(
@@ -23,7 +23,7 @@ pub(in crate::store) fn rotate(
     let Rotation { mode, supersede, generation } = rotation;
     if generation.is_some_and(|seen| seen != key.generation) {
         let why = format!("key {:?} was rotated meanwhile; look at it, and rotate again if need be", id.as_str());
-        return Err(Rejected::Conflict(why).into());
+        return Err(Rejected::Conflict(Clash::Overtaken, why).into());
     }
     if let Some(running) = key.rotation_at(now) {
         let gives_way = match mode {
@@ -118,7 +118,7 @@ pub(in crate::store) fn cancel(db: &Connection, id: &KeyId, now: Timestamp) -> R
                 db.prepare_cached("SELECT 1 FROM secret WHERE key = ?1 AND state = 'current' AND used = 0")?;
             if !find.exists([key.serial])? {
                 let why = format!("the new secret of key {:?} was used already; complete the rotation", id.as_str());
-                return Err(Rejected::Conflict(why).into());
+                return Err(Rejected::Conflict(Clash::State, why).into());
             }
             retire_current(db, key.serial)?;
             db.prepare_cached("UPDATE secret SET state = 'current', until = NULL WHERE key = ?1 AND state = 'grace'")?
@@ -133,7 +133,7 @@ pub(in crate::store) fn cancel(db: &Connection, id: &KeyId, now: Timestamp) -> R
 fn living(db: &Connection, id: &KeyId) -> Result<Key, Stop> {
     let key = must_have_key(db, id)?;
     if key.state == KeyState::Revoked {
-        return Err(Rejected::Conflict(format!("key {:?} is revoked; make another", id.as_str())).into());
+        return Err(Rejected::Conflict(Clash::State, format!("key {:?} is revoked; make another", id.as_str())).into());
     }
     Ok(key)
 }
@@ -170,9 +170,9 @@ fn runs(key: &Key, until: Timestamp) -> Stop {
         "a rotation of key {:?} runs until {until}; complete or cancel it, or let the next one supersede it",
         key.id.as_str()
     );
-    Rejected::Conflict(why).into()
+    Rejected::Conflict(Clash::Rotation, why).into()
 }
 
 fn none_runs(key: &Key) -> Stop {
-    Rejected::Conflict(format!("no rotation of key {:?} runs", key.id.as_str())).into()
+    Rejected::Conflict(Clash::State, format!("no rotation of key {:?} runs", key.id.as_str())).into()
 }

@@ -246,7 +246,7 @@ async fn a_row_that_cannot_be_read_is_an_error_and_says_nothing_of_it() {
     let store = open(&folder, [0; 8]).unwrap();
     mint(&store).await;
     shell(&folder).execute_batch("UPDATE key SET permissions = 'with a blank'").unwrap();
-    let error = store.keys(crate::store::KeyFilter::default()).await.unwrap_err();
+    let error = store.keys(crate::store::KeyFilter::default(), Timestamp::from_millis(0)).await.unwrap_err();
     assert!(matches!(error, StoreError::Row { .. }), "{error}");
     assert!(!error.to_string().contains("with a blank"), "{error}");
 }

@@ -42,7 +42,7 @@ pub(super) async fn every_change_is_told_by_the_log(store: &Store) {
     assert_eq!(told(store, at).await, [of_secret(ONE)]);
 
     let at = head(store).await;
-    store.set_key_state(key.clone(), KeyState::Suspended).await.unwrap();
+    store.set_key_state(key.clone(), KeyState::Suspended, None).await.unwrap();
     assert_eq!(told(store, at).await, [of_secret(ONE)]);
 
     let at = head(store).await;
@@ -97,7 +97,7 @@ pub(super) async fn a_change_that_does_not_fit_changes_nothing(store: &Store) {
         store.rotate("key_9".parse().unwrap(), secret(TWO), Rotation::IMMEDIATE, NOW).await.unwrap_err(),
         "key key_9",
     );
-    missing(store.set_key_state("key_9".parse().unwrap(), KeyState::Revoked).await.unwrap_err(), "key key_9");
+    missing(store.set_key_state("key_9".parse().unwrap(), KeyState::Revoked, None).await.unwrap_err(), "key key_9");
     missing(store.put_member(member("109", "paul", &[])).await.unwrap_err(), "account 109");
     missing(store.put_member(member("101", "mary", &[])).await.unwrap_err(), "user mary");
     let elsewhere = Draft { account: Some("109".parse().unwrap()), ..service("key_2", TWO) };
@@ -111,27 +111,27 @@ pub(super) async fn a_change_that_does_not_fit_changes_nothing(store: &Store) {
 pub(super) async fn a_rotated_key_keeps_its_record_and_retires_its_secret(store: &Store) {
     furnish(store).await;
     let minted = store.mint(service("key_1", ONE), NOW).await.unwrap().record;
-    store.set_key_state(minted.id.clone(), KeyState::Suspended).await.unwrap();
+    store.set_key_state(minted.id.clone(), KeyState::Suspended, None).await.unwrap();
     let later = NOW.plus(Duration::from_secs(1));
     let rotated = store.rotate(minted.id.clone(), secret(TWO), Rotation::IMMEDIATE, later).await.unwrap().record;
     assert_eq!((rotated.serial, &rotated.id, rotated.generation), (minted.serial, &minted.id, 2));
     assert_eq!((rotated.rotated_at, rotated.state), (Some(later), KeyState::Suspended));
     assert_eq!(standing(store, ONE).await.unwrap().secret, Presented::Retired);
     assert_eq!(standing(store, TWO).await.unwrap().secret, Presented::Current);
-    assert_eq!(store.keys(KeyFilter::default()).await.unwrap(), [rotated], "one key, however many secrets it had");
+    assert_eq!(store.keys(KeyFilter::default(), NOW).await.unwrap(), [rotated], "one key, however many secrets it had");
 }
 
 pub(super) async fn a_revoked_key_stays_revoked(store: &Store) {
     furnish(store).await;
     let id = store.mint(service("key_1", ONE), NOW).await.unwrap().record.id;
     for _ in 0..2 {
-        let key = store.set_key_state(id.clone(), KeyState::Revoked).await.unwrap().record;
+        let key = store.set_key_state(id.clone(), KeyState::Revoked, None).await.unwrap().record;
         assert_eq!(key.state, KeyState::Revoked);
     }
     for state in [KeyState::Active, KeyState::Suspended] {
-        assert!(matches!(store.set_key_state(id.clone(), state).await, Err(Rejected::Conflict(_))));
+        assert!(matches!(store.set_key_state(id.clone(), state, None).await, Err(Rejected::Conflict(..))));
     }
-    assert!(matches!(store.rotate(id, secret(TWO), Rotation::IMMEDIATE, NOW).await, Err(Rejected::Conflict(_))));
+    assert!(matches!(store.rotate(id, secret(TWO), Rotation::IMMEDIATE, NOW).await, Err(Rejected::Conflict(..))));
     assert_eq!(standing(store, ONE).await.unwrap().state, KeyState::Revoked);
 }
 
@@ -174,7 +174,7 @@ pub(super) async fn an_import_is_all_or_nothing(store: &Store) {
     let at = head(store).await;
     let thief = Draft { account: Some("102".parse().unwrap()), ..service("key_3", ONE) };
     let rows = vec![service("key_2", TWO), thief];
-    let Err(Rejected::Conflict(why)) = store.import(rows.clone(), NOW).await else { panic!("imported") };
+    let Err(Rejected::Conflict(_, why)) = store.import(rows.clone(), NOW).await else { panic!("imported") };
     assert!(why.starts_with("row 2: "), "{why}");
     assert_eq!((head(store).await, standing(store, TWO).await), (at, None));
     // Large enough to take the other way: that one must clean up after itself too.
@@ -182,7 +182,7 @@ pub(super) async fn an_import_is_all_or_nothing(store: &Store) {
     many.extend(rows);
     assert!(store.import(many, NOW).await.is_err());
     assert_eq!(head(store).await, at);
-    store.set_key_state("key_1".parse().unwrap(), KeyState::Suspended).await.unwrap();
+    store.set_key_state("key_1".parse().unwrap(), KeyState::Suspended, None).await.unwrap();
     assert_eq!(told(store, at).await, [of_secret(ONE)], "changes are told one by one again");
 }
 
@@ -265,11 +265,11 @@ pub(super) async fn lists_show_what_matches(store: &Store) {
         (KeyFilter { account: account.clone(), ..KeyFilter::default() }, &["key_1", "key_2"]),
         (KeyFilter { user: user.clone(), ..KeyFilter::default() }, &["key_2", "key_3"]),
         (KeyFilter { kind: Some(Kind::User), ..KeyFilter::default() }, &["key_3"]),
-        (KeyFilter { account, user, kind: Some(Kind::Personal) }, &["key_2"]),
+        (KeyFilter { account, user, kind: Some(Kind::Personal), ..KeyFilter::default() }, &["key_2"]),
         (KeyFilter { account: Some("102".parse().unwrap()), ..KeyFilter::default() }, &[]),
     ];
     for (filter, expected) in cases {
-        let shown = store.keys(filter.clone()).await.unwrap();
+        let shown = store.keys(filter.clone(), NOW).await.unwrap();
         let shown: Vec<_> = shown.iter().map(|key| key.id.as_str()).collect();
         assert_eq!(shown, expected, "{filter:?}");
     }
@@ -279,6 +279,59 @@ pub(super) async fn lists_show_what_matches(store: &Store) {
     );
     assert_eq!(store.members(Some("102".parse().unwrap())).await.unwrap().len(), 1);
     assert_eq!((store.accounts().await.unwrap().len(), store.users().await.unwrap().len()), (2, 1));
+}
+
+pub(super) async fn lists_come_by_pages_and_by_status(store: &Store) {
+    furnish(store).await;
+    let later = NOW.plus(Duration::from_secs(60));
+    let drafts = [
+        service("key_1", "a-secret-of-a-living-key"),
+        Draft { not_before: Some(later), ..service("key_2", "a-secret-of-a-later-key") },
+        Draft { expires_at: Some(NOW), ..service("key_3", "a-secret-of-an-expired-key") },
+        service("key_4", "a-secret-of-a-disabled-key"),
+        service("key_5", "a-secret-of-a-revoked-key"),
+        // What is over is told before what was done to it, unless that was for good.
+        Draft { expires_at: Some(NOW), ..service("key_6", "a-secret-of-a-disabled-and-expired-key") },
+    ];
+    for draft in drafts {
+        store.mint(draft, NOW).await.unwrap();
+    }
+    for (id, state) in [("key_4", KeyState::Suspended), ("key_5", KeyState::Revoked), ("key_6", KeyState::Suspended)] {
+        store.set_key_state(id.parse().unwrap(), state, None).await.unwrap();
+    }
+    let list = async |filter: KeyFilter| store.keys(filter, NOW).await.unwrap();
+    for (status, expected) in [
+        (Status::Active, &["key_1"][..]),
+        (Status::NotYetValid, &["key_2"]),
+        (Status::Expired, &["key_3", "key_6"]),
+        (Status::Disabled, &["key_4"]),
+        (Status::Revoked, &["key_5"]),
+    ] {
+        let shown = list(KeyFilter { status: Some(status), ..KeyFilter::default() }).await;
+        assert!(shown.iter().all(|key| key.status_at(NOW) == status), "{status}");
+        assert_eq!(shown.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(), expected, "{status}");
+    }
+    let mut pages = Vec::new();
+    let mut after = None;
+    loop {
+        let page = list(KeyFilter { after, most: Some(4), ..KeyFilter::default() }).await;
+        let Some(last) = page.last() else { break };
+        after = Some(last.serial);
+        pages.push(page);
+    }
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [4, 2]);
+    assert_eq!(pages.concat(), list(KeyFilter::default()).await);
+}
+
+pub(super) async fn a_change_asked_for_what_was_seen_is_made_to_nothing_else(store: &Store) {
+    furnish(store).await;
+    let key = store.mint(service("key_1", ONE), NOW).await.unwrap().record;
+    let seen = |key: &Key| Some(vec![key.seen()]);
+    let suspended = store.set_key_state(key.id.clone(), KeyState::Suspended, seen(&key)).await.unwrap().record;
+    let late = store.set_key_state(key.id.clone(), KeyState::Active, seen(&key)).await;
+    assert!(matches!(late, Err(Rejected::Conflict(Clash::Seen, _))));
+    assert_eq!(store.key(key.id.clone()).await.unwrap(), Some(suspended.clone()));
+    assert!(store.set_key_state(key.id, KeyState::Active, seen(&suspended)).await.is_ok());
 }
 
 pub(super) async fn a_lost_operator_key_is_replaced(store: &Store) {

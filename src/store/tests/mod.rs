@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::log::{News, Subject};
 use super::*;
 use crate::key::rotation::Rotation;
-use crate::key::{Imprint, Kind, Permissions, Presented, Standing};
+use crate::key::{Imprint, Kind, Permissions, Presented, Standing, Status};
 use crate::measure::Span;
 use crate::secret::Secret;
 
@@ -49,6 +49,8 @@ cases!(sqlite => {
         a_large_import_is_one_entry_of_the_log,
         a_later_use_replaces_an_earlier_one_only,
         lists_show_what_matches,
+        lists_come_by_pages_and_by_status,
+        a_change_asked_for_what_was_seen_is_made_to_nothing_else,
         a_lost_operator_key_is_replaced,
         a_trimmed_log_says_so,
     }

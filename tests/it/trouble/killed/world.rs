@@ -77,8 +77,7 @@ impl Change {
             Self::Leave(account, user) => Command::RemoveMember(account, user),
             Self::Mint(new, _) => Command::MintKey(Box::new(new)),
             Self::Rotate(id, imprint, _) => Command::RotateKey(id, imprint, Rotation::IMMEDIATE),
-            Self::State(id, KeyState::Revoked) => Command::RevokeKey(id),
-            Self::State(id, state) => Command::SetKeyState(id, state),
+            Self::State(id, state) => Command::SetKeyState(id, state, None),
             Self::Import(rows) => Command::Import(rows.into_iter().map(|(new, _)| new).collect()),
         }
     }

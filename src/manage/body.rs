@@ -1,0 +1,129 @@
+//! Request bodies: JSON, small, whole, and wiped once they are read, since some hold a secret.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body::Body;
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+use serde_path_to_error::{Path, Segment};
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::problem::{Code, Problem};
+use crate::net::body::fits;
+
+/// The bytes of a request's body.
+#[derive(Default)]
+pub(super) struct Document(Zeroizing<Vec<u8>>);
+
+impl Document {
+    /// Reads the whole body.
+    ///
+    /// # Errors
+    /// It is no JSON by its type, too large, or does not come.
+    pub(super) async fn read<B>(headers: &HeaderMap, body: B) -> Result<Self, Problem>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        if body.is_end_stream() {
+            return Ok(Self::default());
+        }
+        if !is_json(headers) {
+            return Err(Problem::detailed(Code::UnsupportedMediaType, "Send it as application/json."));
+        }
+        if !fits(&body, LONGEST) {
+            return Err(too_large());
+        }
+        match timeout(PATIENCE, gather(body)).await {
+            Ok(read) => read.map(Self),
+            Err(_) => Err(Problem::new(Code::RequestTimeout)),
+        }
+    }
+
+    /// What it says. No body at all says `{}`.
+    ///
+    /// # Errors
+    /// Where it is no JSON, or which member makes no sense.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let text = if self.0.is_empty() { b"{}" } else { self.0.as_slice() };
+        // serde would take a list for the members in their order.
+        if text.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            return Err(Problem::detailed(Code::Unparsable, "Send one JSON object."));
+        }
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let said = serde_path_to_error::deserialize(&mut json).map_err(|error| fault(error.path(), error.inner()))?;
+        json.end().map_err(|error| unreadable(&error))?;
+        Ok(said)
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(text: &str) -> Self {
+        Self(Zeroizing::new(text.as_bytes().to_vec()))
+    }
+}
+
+/// The room is taken at once, since a buffer that grows leaves copies behind.
+async fn gather<B: Body<Data = Bytes> + Unpin>(mut body: B) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let room = body.size_hint().upper().unwrap_or(LONGEST).min(LONGEST);
+    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Err(Problem::detailed(Code::Unparsable, "It broke off.")) };
+        let Ok(data) = frame.into_data() else { continue };
+        if (text.len() + data.len()) as u64 > LONGEST {
+            return Err(too_large());
+        }
+        text.extend_from_slice(&data);
+    }
+    Ok(text)
+}
+
+fn too_large() -> Problem {
+    Problem::detailed(Code::PayloadTooLarge, "At most 64 KiB are taken.")
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+/// What is wrong, and where. A value may be a secret, so serde's words that repeat it are not passed on.
+fn fault(path: &Path, error: &serde_json::Error) -> Problem {
+    if !error.is_data() {
+        return unreadable(error);
+    }
+    let text = error.to_string();
+    let said = text.rsplit_once(" at line ").map_or(text.as_str(), |(said, _)| said);
+    let detail = match said.rsplit_once(", expected ") {
+        Some(_) if said.starts_with("unknown field") => "no such member".to_owned(),
+        Some((_, wanted)) => format!("expected {wanted}"),
+        None => said.to_owned(),
+    };
+    Problem::member(&pointer(path), detail)
+}
+
+fn unreadable(error: &serde_json::Error) -> Problem {
+    let place = format!("It cannot be read at line {}, column {}.", error.line(), error.column());
+    Problem::detailed(Code::Unparsable, place)
+}
+
+fn pointer(path: &Path) -> String {
+    let mut text = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => text.push_str(&format!("/{index}")),
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                text.push('/');
+                text.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Unknown => {}
+        }
+    }
+    text
+}
+
+const LONGEST: u64 = 64 * 1024;
+/// How long a body may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,71 @@
+//! Who asks: the holder of an operator key, verified by the keyring as any key is.
+//!
+//! [`Operator`] is the proof, and is made here only. Nothing of what was asked is looked at or told before.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::problem::{Code, Problem};
+use crate::key::scheme::{self, Scheme};
+use crate::key::{KeyId, Kind, Refusal, Verified};
+use crate::keyring::{Denied, Keyring};
+use crate::secret::Secret;
+
+/// Proof that an operator asks.
+#[derive(Clone, Debug)]
+pub(super) struct Operator {
+    key: KeyId,
+}
+
+impl Operator {
+    /// The operator's key.
+    pub(super) const fn key(&self) -> &KeyId {
+        &self.key
+    }
+}
+
+/// Takes the credential out of `headers` and finds out whose it is.
+///
+/// # Errors
+/// The first of the catalogue's reasons, or that we could not tell.
+pub(super) async fn identify(keyring: &Keyring, headers: &mut HeaderMap, client: IpAddr) -> Result<Operator, Problem> {
+    let secret = take(headers).map_err(|refusal| Problem::new(Code::of(&refusal)))?;
+    let verified = match keyring.verify(&secret).await {
+        Ok(verified) => verified,
+        Err(Denied::Refused(refusal)) => return Err(Problem::new(Code::of(&refusal))),
+        Err(Denied::Failed(failure)) => {
+            tracing::warn!(reason = failure.reason(), "an operator's key could not be checked");
+            return Err(Problem::new(Code::AuthUnavailable));
+        }
+    };
+    permit(&verified, client).map_err(Problem::new)?;
+    keyring.used(&verified, &secret);
+    Ok(Operator { key: verified.key().clone() })
+}
+
+/// Client network, then kind; and whoever holds only a superseded secret shall not be able to take the key over.
+fn permit(verified: &Verified, client: IpAddr) -> Result<(), Code> {
+    let key = verified.standing();
+    if !key.allowed_ips.is_empty() && !key.allowed_ips.iter().any(|net| net.contains(&client)) {
+        return Err(Code::IpNotAllowed);
+    }
+    if key.kind != Kind::Operator {
+        return Err(Code::ScopeInsufficient);
+    }
+    if verified.superseded_until().is_some() {
+        return Err(Code::KeySuperseded);
+    }
+    Ok(())
+}
+
+/// The one secret in `Authorization`.
+fn take(headers: &mut HeaderMap) -> Result<Secret, Refusal> {
+    if headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
+        return Err(Refusal::CredentialAmbiguous);
+    }
+    let line = headers.remove(AUTHORIZATION).ok_or(Refusal::KeyRequired)?;
+    let (_, rest) = Scheme::of(line.as_bytes()).ok_or(Refusal::KeyRequired)?;
+    scheme::secret(rest).map(Secret::new)
+}

@@ -1,0 +1,3 @@
+//! Wire forms of the management face: serde types and pure conversions. What happens to a key happens in the keyring.
+
+pub(super) mod native;

@@ -1,0 +1,75 @@
+//! The query of a list. A parameter that nobody reads is refused, since whoever wrote it would take the answer for another.
+
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+
+use crate::manage::problem::{Fault, Part, Problem};
+
+/// The parameters that are not read yet, and what was wrong with others.
+pub(super) struct Query {
+    left: Vec<(String, String)>,
+    faults: Vec<Fault>,
+}
+
+impl Query {
+    /// Takes a query apart.
+    pub(super) fn read(query: Option<&str>) -> Result<Self, Problem> {
+        let parts = query.unwrap_or_default().split('&').filter(|part| !part.is_empty());
+        let left = parts.map(|part| {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            (decoded(name), decoded(value))
+        });
+        let mut query = Self { left: left.collect(), faults: Vec::new() };
+        for at in 1..query.left.len() {
+            let (earlier, name) = (&query.left[..at], &query.left[at].0);
+            if earlier.iter().any(|(known, _)| known == name) {
+                let fault = fault(name, "stands more than once");
+                query.faults.push(fault);
+            }
+        }
+        if query.faults.is_empty() { Ok(query) } else { Err(Problem::faults(query.faults)) }
+    }
+
+    /// A parameter that is read by its type.
+    pub(super) fn take<T: FromStr<Err: ToString>>(&mut self, name: &str) -> Option<T> {
+        let value = self.value(name)?;
+        match value.parse() {
+            Ok(read) => Some(read),
+            Err(error) => {
+                self.faults.push(fault(name, error.to_string()));
+                None
+            }
+        }
+    }
+
+    /// A parameter that is read by `read`; what to do where it cannot be is in `said`.
+    pub(super) fn take_by<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Option<T>, said: &str) -> Option<T> {
+        let value = self.value(name)?;
+        let taken = read(&value);
+        if taken.is_none() {
+            self.faults.push(fault(name, said));
+        }
+        taken
+    }
+
+    /// What was wrong, and whatever is left.
+    pub(super) fn end(mut self) -> Result<(), Problem> {
+        self.faults.extend(self.left.iter().map(|(name, _)| fault(name, "no such parameter")));
+        if self.faults.is_empty() { Ok(()) } else { Err(Problem::faults(self.faults)) }
+    }
+
+    fn value(&mut self, name: &str) -> Option<String> {
+        let at = self.left.iter().position(|(known, _)| known == name)?;
+        Some(self.left.remove(at).1)
+    }
+}
+
+/// In a query a plus is a plus: ids may have one.
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn fault(name: &str, detail: impl Into<String>) -> Fault {
+    Fault { part: Part::Parameter(name.to_owned()), detail: detail.into() }
+}

@@ -1,0 +1,331 @@
+//! The conversions, and calls over a real keyring.
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::key::Kind;
+use crate::key::rotation::Mode;
+use crate::manage::routes::{ROUTES, Right, Row};
+use crate::manage::tests::{Answer, Face, face};
+
+/// A face, and who operates it.
+struct Desk {
+    face: Face,
+    line: String,
+}
+
+async fn desk() -> Desk {
+    let face = face().await;
+    let secret = face.key(Kind::Operator, |_| ()).await;
+    Desk { face, line: format!("Bearer {}", secret.expose_str().unwrap()) }
+}
+
+impl Desk {
+    async fn send(&self, method: Method, target: &str, kind: &str, body: &str) -> Answer {
+        let request = Request::builder().method(method).uri(target).header(AUTHORIZATION, &self.line);
+        self.face.send(request.header(CONTENT_TYPE, kind).body(body.to_owned()).unwrap()).await
+    }
+
+    async fn ask(&self, method: Method, target: &str, body: Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.send(method, target, JSON, &body).await
+    }
+
+    /// Posts what must be refused as making no sense, and gives what is said of the place.
+    async fn faults(&self, path: &str, body: Value) -> Vec<String> {
+        let answer = self.ask(Method::POST, path, body).await;
+        assert_eq!((answer.status, answer.code().as_str()), (422, "VALIDATION_FAILED"), "{answer:?}");
+        let errors = answer.json()["errors"].as_array().cloned().unwrap_or_default();
+        errors
+            .iter()
+            .map(|fault| format!("{}: {}", fault["pointer"].as_str().unwrap(), fault["detail"].as_str().unwrap()))
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_one_small_json_object() {
+    let desk = desk().await;
+    for (kind, body, status, code) in [
+        ("text/plain", "{}", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        ("application/jsonp", "{}", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (JSON, "{", 400, "VALIDATION_FAILED"),
+        (JSON, "[\"a\"]", 400, "VALIDATION_FAILED"),
+        (JSON, "{\"id\":\"a\"} x", 400, "VALIDATION_FAILED"),
+        (JSON, &format!("{{\"id\":\"{}\"}}", "a".repeat(64 * 1024)), 413, "PAYLOAD_TOO_LARGE"),
+        ("Application/JSON; charset=utf-8", "{\"id\":\"a\"}", 201, ""),
+    ] {
+        let answer = desk.send(Method::POST, "/v1/accounts", kind, body).await;
+        let said = if status == 201 { String::new() } else { answer.code() };
+        assert_eq!((answer.status, said.as_str()), (status, code), "{kind} {}", &body[..body.len().min(40)]);
+    }
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_told_with_its_place_and_without_its_value() {
+    let desk = desk().await;
+    desk.ask(Method::POST, "/v1/accounts", json!({"id": "101"})).await;
+    for (body, expected) in [
+        (json!({"account_id": "101", "acount": 1}), "/acount: no such member"),
+        (json!({"account_id": 101}), "/account_id: expected a string"),
+        (json!({"account_id": "101", "allowed_ips": ["10.0.0.0/8", "x"]}), "/allowed_ips/1: "),
+        (json!({"account_id": "101", "kind": "admin"}), "/kind: "),
+        (json!({"account_id": "101", "expires_at": "tomorrow"}), "/expires_at: not a moment"),
+        (
+            json!({"account_id": "101", "expires_at": "2099-01-01T00:00:00Z", "expires_in": 1}),
+            "/expires_in: give this or",
+        ),
+        (json!({"account_id": "nobody"}), "/account_id: no account"),
+        (json!({"kind": "personal", "account_id": "101", "user_id": "nobody"}), "/user_id: no user"),
+    ] {
+        let said = desk.faults("/v1/keys", body.clone()).await;
+        assert!(said.len() == 1 && said[0].starts_with(expected), "{body}: {said:?}");
+    }
+    // A rule of the keyring has no place, but words.
+    let answer = desk.ask(Method::POST, "/v1/keys", json!({})).await;
+    assert_eq!(answer.status, 422);
+    assert!(answer.json()["detail"].as_str().unwrap().contains("belongs to an account"), "{answer:?}");
+    let answer = desk.ask(Method::POST, "/v1/verify", json!({"secret": 12345678})).await;
+    assert_eq!(answer.status, 422);
+    assert!(!answer.body.contains("12345678"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_query_that_nobody_reads_is_refused() {
+    let desk = desk().await;
+    for (target, parameter) in [
+        ("/v1/keys?acount=1", "acount"),
+        ("/v1/keys?limit=0", "limit"),
+        ("/v1/keys?limit=101", "limit"),
+        ("/v1/keys?limit=1&limit=1", "limit"),
+        ("/v1/keys?cursor=x", "cursor"),
+        ("/v1/keys?status=good", "status"),
+        ("/v1/keys?account=a%2Fb", "account"),
+        ("/v1/accounts?limit=1", "limit"),
+    ] {
+        let answer = desk.ask(Method::GET, target, Value::Null).await;
+        assert_eq!((answer.status, answer.code().as_str()), (422, "VALIDATION_FAILED"), "{target}");
+        assert_eq!(answer.json()["errors"][0]["parameter"], parameter, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_id_is_not_found_however_it_is_written() {
+    let desk = desk().await;
+    for id in ["key_none", "a%2Fb", "%FF", "%2e%2e", "a%20b", "x*"] {
+        let answer = desk.ask(Method::GET, &format!("/v1/keys/{id}"), Value::Null).await;
+        assert_eq!((answer.status, answer.code().as_str()), (404, "API_KEY_NOT_FOUND"), "{id}");
+    }
+    desk.ask(Method::POST, "/v1/accounts", json!({"id": "a+b@c"})).await;
+    let answer = desk.ask(Method::PATCH, "/v1/accounts/a%2Bb%40c", json!({"status": "suspended"})).await;
+    assert_eq!((answer.status, &answer.json()["account"]["status"]), (200, &json!("suspended")));
+}
+
+#[test]
+fn a_rotation_is_read_by_its_mode() {
+    let read = |body: Value| Document::of(&body.to_string()).parse::<key::Rotate>().unwrap().rotation(3);
+    let mode = |body: Value| read(body).unwrap().mode;
+    let second = std::time::Duration::from_secs;
+    assert_eq!(mode(json!({})), Mode::Immediate);
+    assert_eq!(mode(json!({"mode": "grace", "grace_seconds": 60})), Mode::Grace(second(60)));
+    let week = second(7 * 24 * 60 * 60);
+    assert_eq!(mode(json!({"mode": "first_use"})), Mode::FirstUse { within: week, grace: second(0) });
+    let both = json!({"mode": "first_use", "within_seconds": 5, "grace_seconds": 6, "supersede": true});
+    assert_eq!(mode(both.clone()), Mode::FirstUse { within: second(5), grace: second(6) });
+    assert!(read(both).unwrap().supersede);
+    assert_eq!(read(json!({})).unwrap().generation, Some(3));
+    for body in [
+        json!({"mode": "grace"}),
+        json!({"grace_seconds": 60}),
+        json!({"mode": "grace", "grace_seconds": 60, "within_seconds": 5}),
+    ] {
+        assert!(read(body.clone()).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn tags_are_matched_as_rfc_9110_says() {
+    let headers = |lines: &[&str]| -> HeaderMap {
+        lines.iter().map(|line| (http::header::IF_MATCH, line.parse().unwrap())).collect()
+    };
+    let seen = |lines: &[&str]| key::seen(&headers(lines)).map(|seen| seen.iter().map(key::tag).collect::<Vec<_>>());
+    let tag = "\"7.2.active\"";
+    assert_eq!(seen(&[]), None);
+    assert_eq!(seen(&["*"]), None);
+    assert_eq!(seen(&[tag]).unwrap(), [tag]);
+    assert_eq!(seen(&["\"x\", \"7.2.active\"", "\"8.1.revoked\""]).unwrap(), [tag, "\"8.1.revoked\""]);
+    assert_eq!(seen(&["W/\"7.2.active\""]).unwrap(), [""; 0]);
+    for (line, matches) in [(tag, true), ("W/\"7.2.active\"", true), ("*", true), ("\"7.3.active\"", false)] {
+        assert_eq!(key::names(&line.parse().unwrap(), tag), matches, "{line}");
+    }
+}
+
+#[test]
+fn the_description_has_every_route_and_method_and_no_other() {
+    let described: Value = serde_json::from_str(OPENAPI).unwrap();
+    assert_eq!(described["openapi"], "3.1.0");
+    let mut said: Vec<String> = Vec::new();
+    for (path, item) in described["paths"].as_object().unwrap() {
+        let methods = item.as_object().unwrap().keys().filter(|name| *name != "parameters");
+        said.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
+    }
+    let mut served: Vec<String> = Vec::new();
+    for route in ROUTES.iter().filter(|route| route.right == Right::Operator) {
+        served.extend(route.rows.iter().map(|(method, _)| format!("{method} {}", route.path)));
+    }
+    said.sort();
+    served.sort();
+    assert_eq!(said, served);
+}
+
+#[test]
+fn the_description_has_every_code_and_no_other() {
+    let described: Value = serde_json::from_str(OPENAPI).unwrap();
+    let codes = described["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap();
+    let mut said: Vec<&str> = codes.iter().map(|code| code.as_str().unwrap()).collect();
+    let open_only = [Code::NotReady];
+    let known = Code::ALL.iter().filter(|code| !open_only.contains(code)).map(|code| code.as_str());
+    let mut known: Vec<&str> = known.collect();
+    said.sort_unstable();
+    known.sort_unstable();
+    known.dedup();
+    assert_eq!(said, known);
+}
+
+#[test]
+fn the_description_says_which_calls_take_a_body() {
+    let described: Value = serde_json::from_str(OPENAPI).unwrap();
+    for route in ROUTES {
+        for (method, row) in route.rows {
+            let Row::Native(call) = row else { continue };
+            let said = &described["paths"][route.path][method.as_str().to_lowercase()];
+            assert_eq!(said.get("requestBody").is_some(), call.takes_body(), "{method} {}", route.path);
+        }
+    }
+}
+
+/// Whether `value` has what `schema` says: types, enums, members required and known, by references. What else a schema can
+/// say is not looked at.
+fn fits(described: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = described.pointer(reference.trim_start_matches('#')).ok_or_else(|| format!("no {reference}"))?;
+        return fits(described, target, value, place);
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let fitting = choices.iter().filter(|choice| fits(described, choice, value, place).is_ok()).count();
+        return if fitting == 1 { Ok(()) } else { Err(format!("{place}: {value} fits {fitting} choices")) };
+    }
+    if let Some(known) = schema["enum"].as_array()
+        && !known.contains(value)
+    {
+        return Err(format!("{place}: {value} is none of {known:?}"));
+    }
+    if schema.get("const").is_some_and(|only| only != value) {
+        return Err(format!("{place}: {value} is not {}", schema["const"]));
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let allowed = match &schema["type"] {
+        Value::String(one) => one == kind,
+        Value::Array(some) => some.contains(&json!(kind)),
+        _ => schema.get("enum").is_some() || schema.get("const").is_some(),
+    };
+    if !allowed {
+        return Err(format!("{place}: {value} is no {}", schema["type"]));
+    }
+    match value {
+        Value::Array(items) => items.iter().try_for_each(|item| fits(described, &schema["items"], item, place)),
+        Value::Object(members) => {
+            for required in schema["required"].as_array().into_iter().flatten() {
+                members.get(required.as_str().unwrap()).ok_or_else(|| format!("{place}: no {required}"))?;
+            }
+            members.iter().try_for_each(|(name, member)| {
+                let known =
+                    schema["properties"].get(name).ok_or_else(|| format!("{place}: {name} is not described"))?;
+                fits(described, known, member, &format!("{place}/{name}"))
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[tokio::test]
+async fn every_answer_is_as_it_is_described() {
+    let desk = desk().await;
+    let described: Value = serde_json::from_str(OPENAPI).unwrap();
+    let mut asked = Vec::new();
+    // The path as it is described, and what stands for its names.
+    let mut check = async |method: Method, path: &str, names: &[(&str, &str)], body: Value, status: u16| {
+        let target = names.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
+        let answer = desk.ask(method.clone(), &target, body).await;
+        assert_eq!(answer.status, status, "{method} {target}: {answer:?}");
+        let path = path.split('?').next().unwrap();
+        let operation = &described["paths"][path][method.as_str().to_lowercase()];
+        let response = &operation["responses"][status.to_string()];
+        let response = match response["$ref"].as_str() {
+            Some(reference) => described.pointer(reference.trim_start_matches('#')).unwrap(),
+            None => response,
+        };
+        let kind = answer.headers[CONTENT_TYPE].to_str().unwrap();
+        let schema = &response["content"][kind]["schema"];
+        assert!(!schema.is_null(), "{method} {path} does not describe {status} {kind}");
+        if path != "/v1/openapi.json" {
+            let value = answer.json();
+            fits(&described, schema, &value, "")
+                .unwrap_or_else(|why| panic!("{method} {path} {status}: {why} in {value}"));
+        }
+        asked.push(format!("{method} {path}"));
+        answer
+    };
+    let none = Value::Null;
+    check(Method::GET, "/v1/openapi.json", &[], none.clone(), 200).await;
+    check(Method::GET, "/v1/whoami", &[], none.clone(), 200).await;
+    check(Method::POST, "/v1/accounts", &[], json!({"id": "101"}), 201).await;
+    check(Method::POST, "/v1/accounts", &[], json!({"id": "101"}), 409).await;
+    check(Method::GET, "/v1/accounts", &[], none.clone(), 200).await;
+    check(Method::PATCH, "/v1/accounts/{account}", &[("{account}", "101")], json!({"status": "active"}), 200).await;
+    check(Method::POST, "/v1/users", &[], json!({"id": "paul"}), 201).await;
+    check(Method::GET, "/v1/users", &[], none.clone(), 200).await;
+    let place = [("{account}", "101"), ("{user}", "paul")];
+    let member = "/v1/accounts/{account}/members/{user}";
+    check(Method::PUT, member, &place, json!({"permissions": ["jobs:run"]}), 200).await;
+    check(Method::GET, "/v1/accounts/{account}/members", &place, none.clone(), 200).await;
+    let nowhere = [("{account}", "999")];
+    check(Method::GET, "/v1/accounts/{account}/members", &nowhere, none.clone(), 404).await;
+    check(Method::DELETE, member, &place, none.clone(), 200).await;
+    check(Method::DELETE, member, &place, none.clone(), 404).await;
+    let made = check(Method::POST, "/v1/keys", &[], json!({"account_id": "101", "scopes": ["jobs:*"]}), 201).await;
+    check(Method::POST, "/v1/keys", &[], json!({"account": "101"}), 422).await;
+    let made = made.json();
+    let (secret, key) = (made["secret"].clone(), [("{key}", made["key"]["id"].as_str().unwrap())]);
+    check(Method::POST, "/v1/verify", &[], json!({"secret": secret}), 200).await;
+    check(Method::GET, "/v1/keys?limit=1", &[], none.clone(), 200).await;
+    check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
+    check(Method::GET, "/v1/keys/{key}", &[("{key}", "key_none")], none.clone(), 404).await;
+    check(Method::PATCH, "/v1/keys/{key}", &key, json!({"status": "disabled"}), 200).await;
+    check(Method::PATCH, "/v1/keys/{key}", &key, json!({"status": "active"}), 200).await;
+    let rotate = "/v1/keys/{key}/rotate";
+    let long = check(Method::POST, rotate, &key, json!({"mode": "grace", "grace_seconds": 2_592_001}), 422).await;
+    assert_eq!((long.code().as_str(), &long.json()["max_seconds"]), ("GRACE_TOO_LONG", &json!(2_592_000)));
+    check(Method::POST, rotate, &key, json!({"mode": "first_use"}), 201).await;
+    check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
+    check(Method::POST, "/v1/keys/{key}/rotation/cancel", &key, none.clone(), 200).await;
+    check(Method::POST, "/v1/keys/{key}/rotation/cancel", &key, none.clone(), 409).await;
+    check(Method::POST, rotate, &key, json!({"mode": "grace", "grace_seconds": 60}), 201).await;
+    check(Method::POST, rotate, &key, json!({"mode": "grace", "grace_seconds": 60}), 409).await;
+    check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
+    check(Method::POST, "/v1/keys/{key}/rotation/complete", &key, none.clone(), 200).await;
+    check(Method::DELETE, "/v1/keys/{key}", &key, none.clone(), 200).await;
+    asked.sort();
+    asked.dedup();
+    let rows: usize = ROUTES.iter().filter(|route| route.right == Right::Operator).map(|route| route.rows.len()).sum();
+    assert_eq!(asked.len(), rows, "a row has no case here: {asked:#?}");
+}
