@@ -123,7 +123,7 @@ permissions, networks and times are kept then; ids, history and last use are mad
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::key::{Account, AccountState, Key, KeyState, Kind, Membership, User};
+    use crate::key::{Account, AccountState, Key, Membership, User};
 
     fn members(record: &impl Serialize) -> Vec<String> {
         let mut names: Vec<_> = json!(record).as_object().unwrap().keys().cloned().collect();
@@ -139,25 +139,11 @@ mod tests {
 
     fn key() -> Key {
         Key {
-            id: "key_1".parse().unwrap(),
-            serial: 1,
-            kind: Kind::Service,
-            state: KeyState::Active,
-            account: Some("101".parse().unwrap()),
-            user: None,
             name: "ci, \"nightly\"".to_owned(),
-            prefix: None,
-            kid: None,
-            hint: "wxyz".to_owned(),
             permissions: ["jobs:run", "jobs:read"].map(|name| name.parse().unwrap()).into_iter().collect(),
             allowed_ips: vec!["10.0.0.0/8".parse().unwrap()],
-            not_before: None,
             expires_at: Some(Timestamp::from_millis(0)),
-            created_at: Timestamp::from_millis(0),
-            rotated_at: None,
-            last_used_at: None,
-            generation: 1,
-            rotation: None,
+            ..crate::cli::output::tests::key()
         }
     }
 

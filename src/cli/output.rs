@@ -96,11 +96,12 @@ fn write(bytes: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::key::{KeyState, Kind, Permissions};
 
-    fn key() -> Key {
+    /// A living service key of account 101.
+    pub(in crate::cli) fn key() -> Key {
         Key {
             id: "key_1".parse().unwrap(),
             serial: 1,

@@ -64,7 +64,7 @@ impl Shared {
             let now = shared.clock.now();
             let written = shared.store.first_used(digest, now).await;
             if let Err(problem) = shared.settle(written).await {
-                tracing::warn!(error = %problem, "the first use of a rotated key's new secret could not be written; its next use tells of it again");
+                tracing::warn!(error = %problem, "a first use after a rotation could not be written; the next one tells of it again");
             }
             shared.first_uses.end(&digest);
             drop(place);

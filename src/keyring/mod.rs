@@ -21,7 +21,7 @@ mod known;
 mod operate;
 mod rehearsal;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod usage;
 mod verify;
 mod warm;

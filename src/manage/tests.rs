@@ -15,7 +15,10 @@ use super::*;
 use crate::clock::Clock;
 use crate::key::token::mint;
 use crate::key::{Digester, Kind};
-use crate::keyring::command::{Command, NewKey};
+use crate::keyring::{
+    self,
+    command::{Command, NewKey},
+};
 use crate::net::config::{Config, Terms};
 use crate::net::drain::Drain;
 use crate::net::listen::{Listeners, Protocol, Wanted};
@@ -40,21 +43,11 @@ pub(super) async fn face() -> Face {
         .with("store", move || if asked.load(Ordering::SeqCst) { Ok(()) } else { Err("does not answer".to_owned()) });
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&store::tests::config(&folder), [0; 8], Access::Create).unwrap();
-    let second = "1s".parse().unwrap();
-    let config = crate::keyring::Config {
-        live: 100,
-        refused: 100,
-        unknown: 100,
-        unknown_for: second,
-        warm: false,
-        known: 0,
-        loads: 8,
-        waiting: 200,
-        usage_flush: second,
-        rehearsal: 0,
-    };
     let control = Handle::current();
-    let keyring = Keyring::open(&config, 1, store, Digester::default(), Clock::System, control.clone()).await.unwrap();
+    let keyring =
+        Keyring::open(&keyring::tests::small(), 1, store, Digester::default(), Clock::System, control.clone())
+            .await
+            .unwrap();
     let parts = Parts {
         health: Arc::new(health),
         metrics: Metrics::new(Names::default()),

@@ -36,11 +36,10 @@ async fn ring() -> Ring {
     ring_with(Clock::System, |_, _| ()).await
 }
 
-async fn ring_with(clock: Clock, change: impl FnOnce(&mut Config, &mut crate::store::Config)) -> Ring {
-    let folder = tempfile::tempdir().unwrap();
+/// Room for little, and nothing read ahead.
+pub(crate) fn small() -> Config {
     let second = "1s".parse().unwrap();
-    let mut store = tests::config(&folder);
-    let mut config = Config {
+    Config {
         live: 100,
         refused: 100,
         unknown: 100,
@@ -51,7 +50,12 @@ async fn ring_with(clock: Clock, change: impl FnOnce(&mut Config, &mut crate::st
         waiting: 200,
         usage_flush: second,
         rehearsal: 10,
-    };
+    }
+}
+
+async fn ring_with(clock: Clock, change: impl FnOnce(&mut Config, &mut crate::store::Config)) -> Ring {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut config, mut store) = (small(), tests::config(&folder));
     change(&mut config, &mut store);
     let store = Store::open(&store, [0; 8], Access::Create).unwrap();
     let keyring = Keyring::open(&config, 2, store, Digester::default(), clock, Handle::current()).await.unwrap();
