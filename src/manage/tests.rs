@@ -15,10 +15,8 @@ use super::*;
 use crate::clock::Clock;
 use crate::key::token::mint;
 use crate::key::{Digester, Kind};
-use crate::keyring::{
-    self,
-    command::{Command, NewKey},
-};
+use crate::keyring::command::{Command, NewKey};
+use crate::keyring::tests::small;
 use crate::net::config::{Config, Terms};
 use crate::net::drain::Drain;
 use crate::net::listen::{Listeners, Protocol, Wanted};
@@ -44,10 +42,7 @@ pub(super) async fn face() -> Face {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&store::tests::config(&folder), [0; 8], Access::Create).unwrap();
     let control = Handle::current();
-    let keyring =
-        Keyring::open(&keyring::tests::small(), 1, store, Digester::default(), Clock::System, control.clone())
-            .await
-            .unwrap();
+    let keyring = Keyring::open(&small(), 1, store, Digester::default(), Clock::System, control.clone()).await.unwrap();
     let parts = Parts {
         health: Arc::new(health),
         metrics: Metrics::new(Names::default()),
