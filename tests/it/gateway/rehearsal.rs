@@ -182,9 +182,11 @@ fn the_table_is_bounded_says_how_much_is_more_and_begins_anew() {
     expected.sort();
     assert_eq!(rows(&keyward), expected);
     let shown = keyward.json(&["rehearsal"]);
-    assert_eq!((&shown["more"], shown["rows"][0]["key"].as_str()), (&2.into(), Some(keys[1].id.as_str())));
-    let seen = |name: &str| shown["rows"][0][name].as_str().unwrap().to_owned();
-    assert!(seen("first_seen") <= seen("last_seen") && seen("first_seen").ends_with('Z'), "{shown}");
+    assert_eq!(shown["more"], 2);
+    let seen = |row: usize, name: &str| shown["rows"][row][name].as_str().unwrap().to_owned();
+    assert!(seen(0, "first_seen") <= seen(0, "last_seen") && seen(0, "first_seen").ends_with('Z'), "{shown}");
+    // Both may have been seen in one millisecond, and then either stands first.
+    assert!(seen(0, "last_seen") >= seen(1, "last_seen"), "{shown}");
     assert_eq!(keyward.metric("keyward_rehearsal_overflow_total"), 2);
     counted(&keyward, "accounts", "account_mismatch", 6);
     // For people, the same; and what is forgotten was shown once more.
