@@ -68,9 +68,8 @@ impl Drop for End {
 }
 
 fn send_all() {
-    let (letters, bytes) =
+    let (mut letters, mut bytes) =
         OUTBOX.with_borrow_mut(|outbox| (std::mem::take(&mut outbox.letters), std::mem::take(&mut outbox.bytes)));
-    let (mut letters, mut bytes) = (letters, bytes);
     for Letter { to, bytes: range } in letters.drain(..) {
         to.waiting.set(to.waiting.get() - 1);
         to.send(&bytes[range]);

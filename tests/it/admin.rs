@@ -4,15 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::support::keyward::binary;
-use crate::support::{Answer, Keyward, Minted, Origin, Wire, eventually, keyward};
-
-fn started() -> (Keyward, Origin, Minted) {
-    let origin = Origin::plain();
-    let keyward = keyward().upstream(origin.url()).start();
-    keyward.account("101");
-    let key = keyward.service_key("101", &[]);
-    (keyward, origin, key)
-}
+use crate::support::{Answer, Keyward, Wire, eventually, started};
 
 fn ask(keyward: &Keyward, path: &str) -> Answer {
     Wire::connect(keyward.admin()).ask("GET", path, &[])

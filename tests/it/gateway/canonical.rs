@@ -1,14 +1,6 @@
 //! What was judged is what is forwarded, and what can be read twice is refused before anything else.
 
-use crate::support::{Keyward, Minted, Origin, keyward};
-
-fn started() -> (Keyward, Origin, Minted) {
-    let origin = Origin::plain();
-    let keyward = keyward().upstream(origin.url()).start();
-    keyward.account("101");
-    let key = keyward.service_key("101", &[]);
-    (keyward, origin, key)
-}
+use crate::support::started;
 
 #[test]
 fn ambiguous_requests_get_a_clear_400_and_reach_nobody() {

@@ -1,16 +1,8 @@
 //! Rotation as its holder meets it, over real sockets.
 
-use crate::support::{Keyward, Minted, Origin, eventually, keyward};
+use crate::support::{eventually, started};
 
 const STATUS: &str = "keyward-key-status";
-
-fn started() -> (Keyward, Origin, Minted) {
-    let origin = Origin::plain();
-    let keyward = keyward().upstream(origin.url()).start();
-    keyward.account("101");
-    let key = keyward.service_key("101", &[]);
-    (keyward, origin, key)
-}
 
 #[test]
 fn rule_10_a_superseded_secret_is_told_so_and_until_when() {

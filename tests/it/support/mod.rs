@@ -23,6 +23,15 @@ pub(crate) use origin::Origin;
 /// How long a condition may take on a loaded machine before it counts as not met.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A keyward in front of a plain origin, with one key of account 101.
+pub(crate) fn started() -> (Keyward, Origin, Minted) {
+    let origin = Origin::plain();
+    let keyward = keyward().upstream(origin.url()).start();
+    keyward.account("101");
+    let key = keyward.service_key("101", &[]);
+    (keyward, origin, key)
+}
+
 /// Waits until `met` says so, and panics with `what` where it does not within [`PATIENCE`].
 #[allow(clippy::disallowed_methods, reason = "a test's patience is real time")]
 pub(crate) fn eventually(what: &str, mut met: impl FnMut() -> bool) {
