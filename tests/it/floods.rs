@@ -30,6 +30,9 @@ fn flood(keyward: &Keyward, secrets: &[String]) {
 fn invented_secrets_cost_no_look_up_and_push_no_key_out() {
     let origin = Origin::plain();
     let keyward = keyward().upstream(origin.url()).start();
+    // What is read ahead may be the first operator key, or be over before that is made.
+    keyward.stderr.expect("keys are remembered");
+    let live = keyward.metric("keyward_key_cache_live_entries");
     keyward.account("101");
     let keys: Vec<_> = (0..5).map(|_| keyward.service_key("101", &[])).collect();
     for key in &keys {
@@ -50,7 +53,7 @@ fn invented_secrets_cost_no_look_up_and_push_no_key_out() {
     flood(&keyward, &checksummed);
 
     assert_eq!(keyward.metric("keyward_store_loads_total"), loads);
-    assert_eq!(keyward.metric("keyward_key_cache_live_entries"), 5);
+    assert_eq!(keyward.metric("keyward_key_cache_live_entries"), live + 5);
     assert_eq!(keyward.metric("keyward_key_cache_unknown_entries"), 0);
     for key in &keys {
         assert_eq!(keyward.get("/", &key.secret).status, 200);
