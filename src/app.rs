@@ -27,7 +27,7 @@ use crate::flaw::Flaw;
 use crate::gateway::{self, Gateway, InFlight};
 use crate::key::{Digester, Imprint, Kind};
 use crate::keyring::Keyring;
-use crate::keyring::command::{Command, NewKey, Outcome, Problem};
+use crate::keyring::command::{By, Command, NewKey, Outcome, Problem};
 use crate::manage::health::Health;
 use crate::manage::{self, Admin, socket};
 use crate::measure::Span;
@@ -212,7 +212,7 @@ impl App {
         let entropy = |error: getrandom::Error| AppError::System("the system gives no random bytes", error.into());
         let (secret, imprint) = crate::key::token::mint(&settings.keys.prefix, getrandom::fill).map_err(entropy)?;
         let id = crate::key::token::random_id("key_", 16, getrandom::fill).map_err(entropy)?;
-        let made = self.keyring.operate(Command::MintKey(Box::new(operator(&id, imprint)?))).await?;
+        let made = self.keyring.operate(&By::KEYWARD, Command::MintKey(Box::new(operator(&id, imprint)?))).await?;
         debug_assert!(matches!(made, Outcome::Key(_)), "a minted key is answered with itself");
         Ok(Some(secret))
     }
@@ -329,9 +329,9 @@ fn start_clients(
 
 /// Carries out what comes over the command socket, until `ended`.
 async fn carry_out(commands: socket::Listener, keyring: Arc<Keyring>, ended: CancellationToken) {
-    let operate = move |command| {
+    let operate = move |by, command| {
         let keyring = Arc::clone(&keyring);
-        async move { keyring.operate(command).await }
+        async move { keyring.operate(&by, command).await }
     };
     commands.serve(operate, async move { ended.cancelled().await }).await;
 }

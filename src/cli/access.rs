@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use crate::clock::Clock;
 use crate::config::{Settings, pepper};
 use crate::key::Digester;
-use crate::keyring::command::{Command, Outcome};
+use crate::keyring::command::{By, Command, Outcome};
 use crate::keyring::{self, Keyring};
 use crate::manage::socket::{self, Client};
 use crate::store::{self, Store, StoreError};
@@ -51,7 +51,10 @@ impl Access {
     pub(super) async fn run(&mut self, command: Command) -> anyhow::Result<Outcome> {
         match self {
             Self::Socket(client) => Ok(client.ask(command).await?),
-            Self::Own(keyring) => Ok(keyring.operate(command).await?),
+            Self::Own(keyring) => {
+                let by = By::command_line(rustix::process::geteuid().as_raw());
+                Ok(keyring.operate(&by, command).await?)
+            }
         }
     }
 

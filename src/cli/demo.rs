@@ -15,7 +15,7 @@ use super::settings::{flag, from};
 use crate::app::{App, control_runtime};
 use crate::config::Settings;
 use crate::key::{AccountId, Key, Kind};
-use crate::keyring::command::{Command, NewKey};
+use crate::keyring::command::{By, Command, NewKey};
 use crate::secret::Secret;
 use crate::telemetry::logs;
 
@@ -82,10 +82,10 @@ impl Place {
 
 async fn account_with_key(app: &App, settings: &Settings, account: &str) -> anyhow::Result<(Key, Secret)> {
     let account: AccountId = account.parse()?;
-    app.keyring().operate(Command::CreateAccount(account.clone())).await?;
+    app.keyring().operate(&By::KEYWARD, Command::CreateAccount(account.clone())).await?;
     let (bare, secret) = bare_key(&settings.keys.prefix, Kind::Service)?;
     let key = NewKey { account: Some(account), name: "demo".to_owned(), ..bare };
-    let key = expect_key(app.keyring().operate(Command::MintKey(Box::new(key))).await?)?;
+    let key = expect_key(app.keyring().operate(&By::KEYWARD, Command::MintKey(Box::new(key))).await?)?;
     Ok((key, secret))
 }
 

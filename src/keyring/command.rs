@@ -10,6 +10,7 @@ use crate::key::rotation::Rotation;
 use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, Seen, User, UserId};
 
 use crate::store::Draft;
+pub use crate::store::audit::{By, Who};
 pub use crate::store::{Clash, Fate, Imported, KeyFilter, Trial};
 use crate::telemetry::label::Rehearsed;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::adopted::Adopted;
-use super::command::{Command, Fate, NewKey, Outcome, Problem, Trial};
+use super::command::{By, Command, Fate, NewKey, Outcome, Problem, Trial};
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
@@ -18,11 +18,18 @@ use crate::store::{Changed, Draft, Rejected, SecretDraft, StoreError};
 use crate::telemetry::chain;
 
 impl Keyring {
-    /// Carries out a command.
+    /// Carries out a command that `by` asks for.
     ///
     /// # Errors
     /// [`Problem`]: nothing was changed; but where the store failed while it committed, that is not known, and says so.
-    pub async fn operate(&self, command: Command) -> Result<Outcome, Problem> {
+    pub async fn operate(&self, by: &By, command: Command) -> Result<Outcome, Problem> {
+        let outcome = self.carry_out(command).await;
+        let told = outcome.as_ref().err().map(ToString::to_string);
+        tracing::debug!(who = ?by.who, problem = told, "a command was asked for");
+        outcome
+    }
+
+    async fn carry_out(&self, command: Command) -> Result<Outcome, Problem> {
         let shared = &*self.shared;
         let store = &shared.store;
         let now = shared.clock.now();

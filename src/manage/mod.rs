@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -36,8 +36,9 @@ use self::health::Health;
 use self::problem::{Code, Problem};
 use self::routes::{Found, Right, Row, To};
 use crate::clock::Clock;
-use crate::key::token::Prefix;
+use crate::key::token::{self, Prefix};
 use crate::keyring::Keyring;
+use crate::keyring::command::{By, Who};
 use crate::measure::{Size, Span};
 use crate::net::config::{Limits, Terms, Timeouts};
 use crate::net::newest::Newest;
@@ -95,15 +96,18 @@ impl Admin {
         let manner = self.manner.get();
         let (head, body) = request.into_parts();
         let is_head = head.method == Method::HEAD;
-        let answer = self.judged(client, head, body, &manner).await;
+        let request_id = request_id(&head.headers);
+        let answer = self.judged(client, &request_id, head, body, &manner).await;
         let mut response = answer.unwrap_or_else(|problem| problem.into_response(&manner.realm));
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().extend(HeaderValue::try_from(request_id).ok().map(|id| (X_REQUEST_ID, id)));
         if is_head { without_body(response) } else { response }
     }
 
     async fn judged<B>(
         &self,
         client: IpAddr,
+        request_id: &str,
         mut head: request::Parts,
         body: B,
         manner: &Manner,
@@ -130,12 +134,15 @@ impl Admin {
         // The table's rows of this kind all name the right; one that did not would still answer nobody.
         let caller = caller.ok_or_else(|| Problem::new(Code::KeyRequired))?;
         let body = if call.takes_body() { Document::read(&head.headers, body).await? } else { Document::default() };
-        let asked = Asked { caller: &caller, names, query: head.uri.query(), headers: &head.headers, body };
+        let who = Who::Operator { key: caller.key().clone() };
+        let by = By { who, address: Some(client), request_id: Some(request_id.into()) };
+        let asked = Asked { caller: &caller, by, names, query: head.uri.query(), headers: &head.headers, body };
         let done = self.native.call(call, asked, &manner.prefix).await;
         if head.method != Method::GET && head.method != Method::HEAD {
             let status = done.as_ref().map_or_else(|problem| problem.code.status(), Response::status);
             tracing::info!(
                 operator.key = %caller.key(),
+                request.id = request_id,
                 method = %head.method,
                 route = route.path,
                 status = status.as_u16(),
@@ -172,6 +179,19 @@ impl Handler for Admin {
         Box::pin(Self::answer(&self, peer.ip(), request)).await
     }
 }
+
+/// What the caller calls the request, where that is fit for a log, else a name of ours.
+fn request_id(headers: &HeaderMap) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    let given = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
+    match given.filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(plain)) {
+        Some(given) => given.to_owned(),
+        // Without randomness it has no name, which confuses nobody but a reader of the audit log.
+        None => token::random_id("req_", 16, getrandom::fill).unwrap_or_default(),
+    }
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How much of anything the management listener takes: few connections, short requests. All else is the data
 /// plane's.

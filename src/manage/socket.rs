@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::keyring::command::{Command, Outcome, Problem};
+use crate::keyring::command::{By, Command, Outcome, Problem};
 
 /// Where the socket of the store in file `database` is.
 #[must_use]
@@ -76,7 +76,7 @@ impl Listener {
     /// Whatever a command changed holds when `operate` answers; the client hears it no sooner.
     pub async fn serve<F, A>(self, operate: F, shutdown: impl Future<Output = ()>)
     where
-        F: Fn(Command) -> A + Clone + Send + Sync + 'static,
+        F: Fn(By, Command) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<Outcome, Problem>> + Send,
     {
         let own = rustix::process::geteuid().as_raw();
@@ -96,8 +96,9 @@ impl Listener {
                         let operate = operate.clone();
                         clients.spawn(async move {
                             let _place = place;
-                            let admitted = stream.peer_cred().is_ok_and(|peer| may_ask(peer.uid(), own));
-                            if let Err(error) = converse(stream, admitted, operate).await {
+                            let peer = stream.peer_cred().map(|peer| peer.uid());
+                            let peer = peer.ok().filter(|peer| may_ask(*peer, own)).map(By::command_line);
+                            if let Err(error) = converse(stream, peer, operate).await {
                                 tracing::debug!(%error, "a client of the command socket left early");
                             }
                         });
@@ -283,29 +284,30 @@ enum Answer {
     Working,
 }
 
-async fn converse<F, A>(stream: UnixStream, admitted: bool, operate: F) -> io::Result<()>
+/// `peer` is who is there, where they may ask.
+async fn converse<F, A>(stream: UnixStream, peer: Option<By>, operate: F) -> io::Result<()>
 where
-    F: Fn(Command) -> A,
+    F: Fn(By, Command) -> A,
     A: Future<Output = Result<Outcome, Problem>>,
 {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
     loop {
         line.clear();
-        let limit = if admitted { LONGEST } else { 0 };
+        let limit = if peer.is_some() { LONGEST } else { 0 };
         let mut bounded = (&mut stream).take(limit as u64);
         timeout(PATIENCE, bounded.read_until(b'\n', &mut line)).await??;
         let whole = line.last() == Some(&b'\n');
-        if admitted && !whole && line.len() < LONGEST {
+        if peer.is_some() && !whole && line.len() < LONGEST {
             return Ok(());
         }
-        let answer = match (admitted, whole) {
-            (false, _) => Answer::Refused("only root and the user it runs as may give it commands".to_owned()),
-            (true, false) => Answer::Refused(format!("the command is longer than {LONGEST} bytes")),
-            (true, true) => attend(stream.get_mut(), &line, &operate).await,
+        let answer = match (&peer, whole) {
+            (None, _) => Answer::Refused("only root and the user it runs as may give it commands".to_owned()),
+            (Some(_), false) => Answer::Refused(format!("the command is longer than {LONGEST} bytes")),
+            (Some(peer), true) => attend(stream.get_mut(), &line, |command| operate(peer.clone(), command)).await,
         };
         say(stream.get_mut(), &answer).await?;
-        if !(admitted && whole) {
+        if peer.is_none() || !whole {
             return Ok(());
         }
     }
@@ -318,7 +320,7 @@ async fn say(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
 }
 
 /// Carries a command out, and tells who waits for it that it is being worked on. A client that left changes nothing.
-async fn attend<F, A>(stream: &mut UnixStream, line: &[u8], operate: &F) -> Answer
+async fn attend<F, A>(stream: &mut UnixStream, line: &[u8], operate: F) -> Answer
 where
     F: Fn(Command) -> A,
     A: Future<Output = Result<Outcome, Problem>>,
@@ -334,7 +336,7 @@ where
     }
 }
 
-async fn carry_out<F, A>(line: &[u8], operate: &F) -> Answer
+async fn carry_out<F, A>(line: &[u8], operate: F) -> Answer
 where
     F: Fn(Command) -> A,
     A: Future<Output = Result<Outcome, Problem>>,

@@ -15,7 +15,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::key::token::mint;
 use crate::key::{Digester, Kind};
-use crate::keyring::command::{Command, NewKey};
+use crate::keyring::command::{By, Command, NewKey};
 use crate::keyring::tests::small;
 use crate::net::config::{Config, Terms};
 use crate::net::drain::Drain;
@@ -99,7 +99,7 @@ impl Face {
     }
 
     pub(super) async fn operate(&self, command: Command) {
-        self.admin.native.keyring.operate(command).await.unwrap();
+        self.admin.native.keyring.operate(&By::KEYWARD, command).await.unwrap();
     }
 }
 
@@ -199,6 +199,17 @@ async fn rule_4_a_superseded_operator_key_cannot_rotate_or_manage_anything() {
     let answer = face.send(list(&old)).await;
     assert_eq!((answer.status, answer.code().as_str()), (403, "API_KEY_SUPERSEDED"));
     assert_eq!(face.send(list(&new)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_is_called_as_its_caller_calls_it_or_has_a_name_of_its_own() {
+    let face = face().await;
+    for (given, kept) in [("a-b_c.d:1", true), ("", false), ("a b", false), (&"x".repeat(129), false)] {
+        let request = Request::get("/livez").header("x-request-id", given).body(String::new());
+        let answer = face.send(request.unwrap()).await;
+        let id = answer.headers["x-request-id"].to_str().unwrap();
+        assert_eq!((id == given, id.starts_with("req_")), (kept, !kept), "{id}");
+    }
 }
 
 #[tokio::test]

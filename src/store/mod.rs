@@ -4,6 +4,7 @@
 //! the records of the key floor. Every change is one transaction, and answering it means that it is committed. Every
 //! change also appends to the [`log`], which is how caches learn of it, whoever made it.
 
+pub mod audit;
 pub mod config;
 mod draft;
 mod error;

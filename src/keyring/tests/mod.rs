@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use super::command::{Command, NewKey, Outcome, Problem};
+use super::command::{By, Command, NewKey, Outcome, Problem};
 use super::*;
 use crate::clock::{ManualClock, Timestamp};
 use crate::key::rotation::Rotation;
@@ -72,7 +72,7 @@ async fn ring_with(clock: Clock, change: impl FnOnce(&mut Config, &mut crate::st
 
 impl Ring {
     async fn operate(&self, command: Command) -> Outcome {
-        self.keyring.operate(command).await.unwrap()
+        self.keyring.operate(&By::KEYWARD, command).await.unwrap()
     }
 
     async fn verify(&self, secret: &Secret) -> Result<Verified, Denied> {

@@ -120,18 +120,25 @@ async fn a_key_must_fit_its_kind_and_its_time() {
     ];
     for (kind, account, user) in invalid {
         let command = Command::MintKey(Box::new(new_key(kind, account, user, fresh().1)));
-        let problem = ring.keyring.operate(command).await.unwrap_err();
+        let problem = ring.keyring.operate(&By::KEYWARD, command).await.unwrap_err();
         assert!(matches!(problem, Problem::Invalid(_)), "{kind} {account:?} {user:?}: {problem}");
     }
     for name in ["a".repeat(201), "two\nlines".into()] {
         let named = NewKey { name, ..service().1 };
-        assert!(matches!(ring.keyring.operate(Command::MintKey(Box::new(named))).await, Err(Problem::Invalid(_))));
+        assert!(matches!(
+            ring.keyring.operate(&By::KEYWARD, Command::MintKey(Box::new(named))).await,
+            Err(Problem::Invalid(_))
+        ));
     }
     let past = NewKey { expires_at: Some(Timestamp::from_millis(1)), ..service().1 };
-    assert!(matches!(ring.keyring.operate(Command::MintKey(Box::new(past.clone()))).await, Err(Problem::Invalid(_))));
+    assert!(matches!(
+        ring.keyring.operate(&By::KEYWARD, Command::MintKey(Box::new(past.clone()))).await,
+        Err(Problem::Invalid(_))
+    ));
     ring.operate(Command::Import(vec![past])).await;
     let row = new_key(Kind::Operator, None, None, fresh().1);
-    let Err(Problem::Invalid(what)) = ring.keyring.operate(Command::Import(vec![service().1, row])).await else {
+    let Err(Problem::Invalid(what)) = ring.keyring.operate(&By::KEYWARD, Command::Import(vec![service().1, row])).await
+    else {
         panic!("an operator key was adopted")
     };
     assert!(what.starts_with("row 2: "), "{what}");
@@ -152,7 +159,7 @@ async fn a_rehearsed_import_tells_the_fate_of_every_row_in_its_place() {
     };
     assert!(long.contains("one line of at most 200") && operator.contains("never adopted"), "{fates:?}");
     assert_eq!((accounts, ring.refusal(&secret).await), (1, Some(UNKNOWN)));
-    assert!(ring.keyring.operate(Command::Import(rows)).await.is_err());
+    assert!(ring.keyring.operate(&By::KEYWARD, Command::Import(rows)).await.is_err());
 }
 
 #[tokio::test]
@@ -180,7 +187,7 @@ async fn what_is_missing_or_taken_is_named() {
     ];
     for (command, expected) in cases {
         let shown = format!("{command:?}");
-        match (ring.keyring.operate(command).await.unwrap_err(), expected) {
+        match (ring.keyring.operate(&By::KEYWARD, command).await.unwrap_err(), expected) {
             (Problem::Conflict(..), None) => {}
             (problem, expected) => assert_eq!(Some(problem), expected, "{shown}"),
         }
@@ -233,7 +240,7 @@ proptest! {
                     _ => Command::RemoveMember(account, "paul".parse().unwrap()),
                 };
                 // Some do not fit, such as rotating a revoked key; that is part of it.
-                let _ = ring.keyring.operate(command).await;
+                let _ = ring.keyring.operate(&By::KEYWARD, command).await;
                 for secret in &secrets {
                     let digest = Digester::default().digest(secret);
                     let fresh = ring.keyring.store().load(digest).await.unwrap().standing;

@@ -17,7 +17,7 @@ async fn timed() -> (Ring, ManualClock) {
 impl Ring {
     async fn rotate(&self, key: &Key, rotation: Rotation) -> Result<(Secret, Key), Problem> {
         let (secret, imprint) = fresh();
-        match self.keyring.operate(Command::RotateKey(key.id.clone(), imprint, rotation)).await? {
+        match self.keyring.operate(&By::KEYWARD, Command::RotateKey(key.id.clone(), imprint, rotation)).await? {
             Outcome::Key(key) => Ok((secret, *key)),
             other => panic!("{other:?}"),
         }
@@ -224,7 +224,7 @@ async fn completed_the_new_secret_is_the_only_one() {
         assert_eq!(ring.refusal(&new).await, None);
         ring.operate(Command::CompleteRotation(key.id.clone())).await;
         assert_eq!((ring.refusal(&old).await, ring.refusal(&new).await), (Some(ROTATED), None), "{mode:?}");
-        let again = ring.keyring.operate(Command::CompleteRotation(key.id)).await;
+        let again = ring.keyring.operate(&By::KEYWARD, Command::CompleteRotation(key.id)).await;
         assert!(matches!(again, Err(Problem::Conflict(..))), "nothing runs any more");
     }
 }
@@ -239,7 +239,10 @@ async fn cancelled_the_old_secret_is_the_only_one() {
         ring.operate(Command::CancelRotation(key.id.clone())).await;
         assert_eq!((ring.refusal(&old).await, ring.refusal(&new).await), (None, Some(ROTATED)), "{mode:?}");
         assert_eq!(ring.presented(&old).await, Presented::Current);
-        assert!(matches!(ring.keyring.operate(Command::CancelRotation(key.id)).await, Err(Problem::Conflict(..))));
+        assert!(matches!(
+            ring.keyring.operate(&By::KEYWARD, Command::CancelRotation(key.id)).await,
+            Err(Problem::Conflict(..))
+        ));
     }
 }
 
@@ -249,7 +252,10 @@ async fn what_was_used_cannot_be_cancelled_though_its_use_is_being_written() {
     let (old, key) = ring.remembered().await;
     let (new, _) = ring.rotated(&key, GRACE).await;
     ring.uses(&new).await;
-    assert!(matches!(ring.keyring.operate(Command::CancelRotation(key.id.clone())).await, Err(Problem::Conflict(..))));
+    assert!(matches!(
+        ring.keyring.operate(&By::KEYWARD, Command::CancelRotation(key.id.clone())).await,
+        Err(Problem::Conflict(..))
+    ));
     assert_eq!((ring.refusal(&old).await, ring.refusal(&new).await), (None, None));
     assert_eq!(ring.presented(&new).await, Presented::Current);
 }
@@ -260,7 +266,7 @@ async fn what_an_immediate_rotation_ended_is_dead_for_ever() {
     let (old, key) = ring.remembered().await;
     ring.rotated(&key, Mode::Immediate).await;
     for command in [Command::CancelRotation(key.id.clone()), Command::CompleteRotation(key.id)] {
-        assert!(matches!(ring.keyring.operate(command).await, Err(Problem::Conflict(..))));
+        assert!(matches!(ring.keyring.operate(&By::KEYWARD, command).await, Err(Problem::Conflict(..))));
     }
     assert_eq!(ring.refusal(&old).await, Some(ROTATED));
 }

@@ -83,7 +83,7 @@ async fn a_store_that_fails_is_no_refusal_and_is_not_remembered() {
     }
     assert_eq!(ring.refusal(&remembered).await, None, "what is remembered goes on");
     assert!(matches!(
-        ring.keyring.operate(Command::MintKey(Box::new(service().1))).await,
+        ring.keyring.operate(&By::KEYWARD, Command::MintKey(Box::new(service().1))).await,
         Err(Problem::Unavailable(_))
     ));
     ring.by_hand("ALTER TABLE hidden RENAME TO secret");

@@ -6,8 +6,9 @@ use crate::key::{Account, AccountState, Imprint, Kind, Permissions};
 use crate::keyring::command::{Clash, NewKey};
 use crate::secret::Secret;
 
-/// Makes whatever account it is asked for, and knows no other command.
-async fn operate(command: Command) -> Result<Outcome, Problem> {
+/// Makes whatever account this user asks for, and knows no other command.
+async fn operate(by: By, command: Command) -> Result<Outcome, Problem> {
+    assert_eq!(by, By::command_line(rustix::process::geteuid().as_raw()));
     match command {
         Command::CreateAccount(id) => {
             let created_at = Timestamp::from_millis(0);
@@ -82,7 +83,7 @@ async fn a_dead_servers_socket_is_replaced_and_anything_else_is_not() {
 async fn another_user_is_refused_before_anything_is_read() {
     assert!(may_ask(1000, 1000) && may_ask(0, 1000) && !may_ask(1001, 1000));
     let (server, client) = UnixStream::pair().unwrap();
-    let server = tokio::spawn(converse(server, false, operate));
+    let server = tokio::spawn(converse(server, None, operate));
     let refused = Client::over(client, SILENCE).ask(create("101")).await.unwrap_err();
     assert!(matches!(refused, AskError::Refused(_)), "{refused}");
     server.await.unwrap().unwrap();
@@ -92,7 +93,8 @@ async fn another_user_is_refused_before_anything_is_read() {
 async fn other_versions_and_nonsense_are_refused_by_reason() {
     for (line, reason) in [("{\"v\":2,\"do\":\"x\"}\n", "version 1, not 2"), ("hello\n", "not a command")] {
         let (server, client) = UnixStream::pair().unwrap();
-        let server = tokio::spawn(converse(server, true, operate));
+        let server =
+            tokio::spawn(converse(server, Some(By::command_line(rustix::process::geteuid().as_raw())), operate));
         let mut client = BufReader::new(client);
         client.get_mut().write_all(line.as_bytes()).await.unwrap();
         let mut answer = String::new();
@@ -119,10 +121,14 @@ async fn a_server_lost_before_it_answers_leaves_the_outcome_open() {
 #[tokio::test]
 async fn a_command_that_takes_long_is_waited_for_as_long_as_the_server_says_so() {
     let (server, client) = UnixStream::pair().unwrap();
-    let server = tokio::spawn(converse(server, true, |command| async {
-        tokio::time::sleep(3 * BEAT).await;
-        operate(command).await
-    }));
+    let server = tokio::spawn(converse(
+        server,
+        Some(By::command_line(rustix::process::geteuid().as_raw())),
+        |by, command| async {
+            tokio::time::sleep(3 * BEAT).await;
+            operate(by, command).await
+        },
+    ));
     let mut client = Client::over(client, 2 * BEAT);
     assert!(matches!(client.ask(create("101")).await.unwrap(), Outcome::Account(_)));
     drop(client);

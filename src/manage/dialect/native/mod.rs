@@ -27,7 +27,7 @@ use self::query::Query;
 use crate::clock::{Clock, Timestamp};
 use crate::key::token::{self, Prefix};
 use crate::key::{Imprint, Key, KeyId, KeyState};
-use crate::keyring::command::{Command, Outcome, Problem as NotDone};
+use crate::keyring::command::{By, Command, Outcome, Problem as NotDone};
 use crate::keyring::{Denied, Keyring};
 use crate::manage::body::Document;
 use crate::manage::caller::Operator;
@@ -72,6 +72,8 @@ impl Call {
 /// One call, its caller proven.
 pub(in crate::manage) struct Asked<'a> {
     pub(in crate::manage) caller: &'a Operator,
+    /// The caller, as the keyring is told of them.
+    pub(in crate::manage) by: By,
     /// What stands in the path, decoded once.
     pub(in crate::manage) names: Vec<String>,
     pub(in crate::manage) query: Option<&'a str>,
@@ -113,13 +115,13 @@ impl Native {
         match call {
             Call::Describe => Ok(answer(StatusCode::OK, JSON, OPENAPI)),
             Call::WhoAmI => {
-                let key = self.show(asked.caller.key().clone()).await?;
+                let key = self.show(&asked, asked.caller.key().clone()).await?;
                 Ok(self.key(StatusCode::OK, &key))
             }
             Call::Verify => self.verify(&asked).await,
             Call::ListKeys => {
                 let (filter, limit) = key::filter(asked.query)?;
-                let keys = expect(self.operate(Command::ListKeys(filter)).await?, |outcome| match outcome {
+                let keys = expect(self.operate(&asked, Command::ListKeys(filter)).await?, |outcome| match outcome {
                     Outcome::Keys(keys) => Some(keys),
                     _ => None,
                 })?;
@@ -127,7 +129,7 @@ impl Native {
             }
             Call::MintKey => self.mint(&asked, prefix).await,
             Call::ShowKey => {
-                let key = self.show(asked.key()?).await?;
+                let key = self.show(&asked, asked.key()?).await?;
                 let tag = key::tag(&key.seen());
                 if asked.headers.get_all(IF_NONE_MATCH).iter().any(|line| key::names(line, &tag)) {
                     let mut response = Response::new(Full::default());
@@ -138,16 +140,17 @@ impl Native {
             }
             Call::ChangeKey => {
                 let state = asked.body.parse::<key::Change>()?.state();
-                self.changed(Command::SetKeyState(asked.key()?, state, key::seen(asked.headers))).await
+                self.changed(&asked, Command::SetKeyState(asked.key()?, state, key::seen(asked.headers))).await
             }
             Call::RevokeKey => {
-                self.changed(Command::SetKeyState(asked.key()?, KeyState::Revoked, key::seen(asked.headers))).await
+                let seen = key::seen(asked.headers);
+                self.changed(&asked, Command::SetKeyState(asked.key()?, KeyState::Revoked, seen)).await
             }
             Call::RotateKey => self.rotate(&asked, prefix).await,
-            Call::CompleteRotation => self.changed(Command::CompleteRotation(asked.key()?)).await,
-            Call::CancelRotation => self.changed(Command::CancelRotation(asked.key()?)).await,
+            Call::CompleteRotation => self.changed(&asked, Command::CompleteRotation(asked.key()?)).await,
+            Call::CancelRotation => self.changed(&asked, Command::CancelRotation(asked.key()?)).await,
             Call::Directory(call) => {
-                let outcome = self.operate(call.command(&asked)?).await?;
+                let outcome = self.operate(&asked, call.command(&asked)?).await?;
                 directory::encode(call, outcome)
             }
         }
@@ -159,7 +162,7 @@ impl Native {
         let id = token::random_id("key_", 16, getrandom::fill).map_err(|_| no_entropy())?;
         let id = id.parse().map_err(|_| no_entropy())?;
         let command = Command::MintKey(Box::new(wanted.draft(id, imprint, self.clock.now())?));
-        let made = self.carry_out(command).await.map_err(key::not_minted)?;
+        let made = self.carry_out(asked, command).await.map_err(key::not_minted)?;
         let key = expect_key(made)?;
         let place = format!("/v1/keys/{}", key.id);
         Ok(with(self.shown_once(&key, &secret), LOCATION, &place))
@@ -168,14 +171,14 @@ impl Native {
     /// Of two who rotate what both have seen, one is told that it was overtaken.
     async fn rotate(&self, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
         let wanted = asked.body.parse::<key::Rotate>()?;
-        let before = self.show(asked.key()?).await?;
+        let before = self.show(asked, asked.key()?).await?;
         if key::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen())) {
             return Err(Problem::new(Code::PreconditionFailed));
         }
         let rotation = wanted.rotation(before.generation)?;
         let prefix = wanted.prefix.as_ref().or(before.prefix.as_ref()).unwrap_or(usual);
         let (secret, imprint) = new_secret(prefix)?;
-        let key = expect_key(self.operate(Command::RotateKey(before.id, imprint, rotation)).await?)?;
+        let key = expect_key(self.operate(asked, Command::RotateKey(before.id, imprint, rotation)).await?)?;
         Ok(self.shown_once(&key, &secret))
     }
 
@@ -190,23 +193,23 @@ impl Native {
         Ok(json(StatusCode::OK, &key::Verdict::of(code)))
     }
 
-    async fn show(&self, id: KeyId) -> Result<Key, Problem> {
-        expect_key(self.operate(Command::ShowKey(id)).await?)
+    async fn show(&self, asked: &Asked<'_>, id: KeyId) -> Result<Key, Problem> {
+        expect_key(self.operate(asked, Command::ShowKey(id)).await?)
     }
 
-    async fn changed(&self, command: Command) -> Result<Response<Full<Bytes>>, Problem> {
-        let key = expect_key(self.operate(command).await?)?;
+    async fn changed(&self, asked: &Asked<'_>, command: Command) -> Result<Response<Full<Bytes>>, Problem> {
+        let key = expect_key(self.operate(asked, command).await?)?;
         Ok(self.key(StatusCode::OK, &key))
     }
 
-    async fn operate(&self, command: Command) -> Result<Outcome, Problem> {
-        Ok(self.carry_out(command).await?)
+    async fn operate(&self, asked: &Asked<'_>, command: Command) -> Result<Outcome, Problem> {
+        Ok(self.carry_out(asked, command).await?)
     }
 
     /// In a task of its own, for a client that leaves ends what answers it, and not what it began.
-    async fn carry_out(&self, command: Command) -> Result<Outcome, NotDone> {
-        let keyring = Arc::clone(&self.keyring);
-        let task = self.control.spawn(async move { keyring.operate(command).await });
+    async fn carry_out(&self, asked: &Asked<'_>, command: Command) -> Result<Outcome, NotDone> {
+        let (keyring, by) = (Arc::clone(&self.keyring), asked.by.clone());
+        let task = self.control.spawn(async move { keyring.operate(&by, command).await });
         task.await.unwrap_or_else(|_| Err(NotDone::Unavailable("keyward is stopping".to_owned())))
     }
 
