@@ -6,6 +6,7 @@
 use super::{ReloadConfig, Settings};
 use crate::gateway::config::{IdentityNames, OriginConfig, UserKeysConfig};
 use crate::keyring::config::KeysConfig;
+use crate::manage::config::{DialectsConfig, SelfServiceConfig};
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
 
@@ -29,10 +30,26 @@ impl Settings {
     #[must_use]
     pub fn renewed(&self, mut new: Self) -> (Self, Changes) {
         let mut changes = Changes::default();
-        let Self { server, admin, store, keyring, keys, gateway, origin, services, routes, reload, access_log, log } =
-            self;
+        let Self {
+            server,
+            admin,
+            self_service,
+            dialects,
+            store,
+            keyring,
+            keys,
+            gateway,
+            origin,
+            services,
+            routes,
+            reload,
+            access_log,
+            log,
+        } = self;
         changes.table("server").server(server, &mut new.server);
         changes.table("admin").admin(admin, &mut new.admin);
+        changes.table("self_service").self_service(self_service, &new.self_service);
+        let DialectsConfig {} = dialects;
         changes.table("store").store(store, &mut new.store);
         changes.table("keyring").keyring(keyring, &mut new.keyring);
         changes.table("keys").keys(keys, &mut new.keys);
@@ -67,6 +84,12 @@ impl Table<'_> {
             self.changes.at_restart.push(dotted(self.name, key));
             new.clone_from(old);
         }
+    }
+
+    fn self_service(&mut self, old: &SelfServiceConfig, new: &SelfServiceConfig) {
+        let SelfServiceConfig { path, hosts } = old;
+        self.at_once("path", path, &new.path);
+        self.at_once("hosts", hosts, &new.hosts);
     }
 
     fn server(&mut self, old: &net::config::Config, new: &mut net::config::Config) {

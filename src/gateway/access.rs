@@ -17,6 +17,7 @@ use super::in_flight::InFlight;
 use super::refuse::Stop;
 use crate::clock::{BootTime, Clock};
 use crate::key::{AccountId, KeyId, Kind};
+use crate::keyring::Denied;
 use crate::telemetry::access::LineBuffer;
 use crate::telemetry::chain;
 use crate::telemetry::label::{Decision, Rehearsed};
@@ -143,6 +144,15 @@ impl Record {
         *self.forwarded.insert(self.ledger.clock.boot())
     }
 
+    /// keyward itself answers it; what became of its key is in `denied`.
+    pub(super) fn answered_here(&mut self, denied: Option<&Denied>) {
+        (self.decision, self.reason) = match denied {
+            None => (Decision::Allowed, "self_service"),
+            Some(Denied::Refused(refusal)) => (Decision::Refused, refusal.reason()),
+            Some(Denied::Failed(failure)) => (Decision::Failed, failure.reason()),
+        };
+    }
+
     /// The head of the origin's answer is there.
     pub(super) fn answered(&mut self) {
         self.answered = Some(self.ledger.clock.boot());
@@ -236,8 +246,8 @@ impl Record {
             line.number(name, u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
         }
         let plan = &self.ledger.generation.plan;
-        let route = self.route.map(|at| &plan.routes[at]);
-        line.optional("route", route.map(|route| &*route.name));
+        let route = self.route.and_then(|at| plan.routes.get(at));
+        line.optional("route", self.route.and_then(|at| self.ledger.generation.name(at)));
         line.optional("service", route.map(|route| plan.services[route.service].name.as_str()));
         line.optional("key", told.key.as_ref().map(|(id, _)| id.as_str()));
         line.optional("kind", told.key.as_ref().map(|(_, kind)| kind.as_str()));

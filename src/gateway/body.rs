@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
@@ -185,6 +186,11 @@ impl Outgoing {
     /// An answer of our own.
     pub(super) const fn whole(bytes: Bytes) -> Self {
         Self { source: Source::Whole(Some(bytes)), upload: None, rest: None, record: None }
+    }
+
+    /// An answer of another part of keyward.
+    pub(super) fn ours(body: Full<Bytes>) -> Self {
+        Self::whole(body.into_inner().unwrap_or_default())
     }
 
     /// The origin's answer to a request with this body.

@@ -33,6 +33,7 @@ pub mod properties;
 mod refuse;
 pub mod rehearsal;
 mod route;
+pub mod self_service;
 mod service;
 mod sign;
 mod template;
@@ -57,7 +58,7 @@ use self::credential::Carrier;
 use self::forward::{Outbound, X_REQUEST_ID, forward};
 use self::live::{Current, Live, Own};
 use self::plan::Plan;
-use self::refuse::Stop;
+use self::refuse::{Ours, Stop};
 use crate::clock::Clock;
 use crate::key::Refusal;
 use crate::keyring::Keyring;
@@ -107,10 +108,16 @@ impl Gateway {
         mut asked: Box<Asked>,
         body: &mut Option<Incoming>,
         record: &mut Record,
-    ) -> Result<Response<Outgoing>, Stop> {
+    ) -> Result<Response<Outgoing>, Ours> {
         let generation = live.generation();
         let plan = &generation.plan;
-        let (permit, carrier) = self.permit(plan, &mut asked, record).await?;
+        if generation.self_service.is_some() {
+            asked = Box::pin(self.served(live, asked, body, record)).await?;
+        }
+        let (permit, carrier) = match self.permit(plan, &mut asked, record).await {
+            Ok(permitted) => permitted,
+            Err(stop) => return Err(live.worded(&asked, stop)),
+        };
         let at = record.forwarded(&permit);
         let service = permit.route().service;
         let outbound = Outbound {
@@ -182,11 +189,13 @@ impl Handler for Gateway {
             let mut body = Some(body);
             let answer = match asked {
                 Ok(asked) => self.answer(&live, asked, &mut body, &mut record).await,
-                Err(stop) => Err(stop),
+                Err(stop) => Err(stop.into()),
             };
-            let answer = answer.unwrap_or_else(|stop| {
-                record.stopped(&stop);
-                let mut answer = refuse::answer(&stop, &live.generation().plan, &live.challenges, record.id().as_str());
+            let answer = answer.unwrap_or_else(|ours| {
+                if let Some(stop) = ours.stop() {
+                    record.stopped(stop);
+                }
+                let mut answer = refuse::answer(ours, &live.generation().plan, &live.challenges, record.id().as_str());
                 answer.headers_mut().insert(X_REQUEST_ID, record.id().value().clone());
                 let answer = if to_head { refuse::without_body(answer) } else { answer };
                 // Over HTTP/1.1 the connection does so itself.

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Body;
+use http_body_util::Full;
 
 use super::body::Outgoing;
 use super::canon::Malformed;
@@ -82,10 +83,38 @@ impl Stop {
     }
 }
 
+/// What a client gets that does not come from the origin.
+#[derive(Debug)]
+pub(super) enum Ours {
+    /// It goes no further.
+    Stop(Stop),
+    /// It goes no further, and the words for it are not the gateway's.
+    Worded(Stop, Box<Response<Full<Bytes>>>),
+    /// keyward itself was asked.
+    Answer(Box<Response<Full<Bytes>>>),
+}
+
+impl From<Stop> for Ours {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+impl Ours {
+    /// Why it goes no further, where it does not.
+    pub(super) const fn stop(&self) -> Option<&Stop> {
+        match self {
+            Self::Stop(stop) | Self::Worded(stop, _) => Some(stop),
+            Self::Answer(_) => None,
+        }
+    }
+}
+
 /// Every word the access log gives as a reason, for the metrics to know beforehand.
 pub const REASONS: &[&str] = &[
     "permitted",
     "open",
+    "self_service",
     "client_left",
     "origin_broke_off",
     "origin_stalled",
@@ -225,8 +254,22 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
     }
 }
 
+/// The status of a refusal, and its code in the catalogue.
+pub(super) fn status_and_code(stop: &Stop, mismatch: Mismatch) -> (StatusCode, &'static str) {
+    let Face { status, code, .. } = face_of(stop, mismatch);
+    (status, code)
+}
+
+/// The answer that is ours.
+pub(super) fn answer(ours: Ours, plan: &Plan, challenges: &Challenges, request_id: &str) -> Response<Outgoing> {
+    match ours {
+        Ours::Stop(stop) => refusal(&stop, plan, challenges, request_id),
+        Ours::Worded(_, answer) | Ours::Answer(answer) => answer.map(Outgoing::ours),
+    }
+}
+
 /// The answer to a request that goes no further.
-pub(super) fn answer(stop: &Stop, plan: &Plan, challenges: &Challenges, request_id: &str) -> Response<Outgoing> {
+fn refusal(stop: &Stop, plan: &Plan, challenges: &Challenges, request_id: &str) -> Response<Outgoing> {
     let face = face_of(stop, plan.mismatch);
     let mut headers = challenges.headers(face.challenge, &more(stop));
     if face.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -394,7 +437,7 @@ mod tests {
             &[],
         );
         for failure in [Failure::Unavailable, Failure::TimedOut, Failure::Overloaded] {
-            let answer = answer(&Stop::Failed(failure), plan.as_ref().unwrap(), &Challenges::new("keyward"), "id");
+            let answer = refusal(&Stop::Failed(failure), plan.as_ref().unwrap(), &Challenges::new("keyward"), "id");
             assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
             assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");

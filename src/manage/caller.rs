@@ -1,29 +1,44 @@
-//! Who asks: the holder of an operator key, verified by the keyring as any key is.
+//! Who asks: the holder of an operator key, verified by the keyring as any key is, or of any other key, verified by the
+//! gateway before it comes here.
 //!
-//! [`Operator`] is the proof, and is made here only. Nothing of what was asked is looked at or told before.
+//! [`Operator`] is the proof of the one, and is made here only; [`Holder`] that of the other. Nothing of what was asked is
+//! looked at or told before.
 
 use std::net::IpAddr;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+use super::holder::Holder;
 use super::problem::{Code, Problem};
 use crate::key::scheme::{self, Scheme};
 use crate::key::{KeyId, Kind, Refusal, Verified};
 use crate::keyring::{Denied, Keyring};
 use crate::secret::Secret;
 
+/// Who asks, and may.
+#[derive(Clone, Debug)]
+pub(super) enum Caller {
+    /// May do everything.
+    Operator(Operator),
+    /// May do what is said in [`holder`](super::holder).
+    Holder(Holder),
+}
+
+impl Caller {
+    /// The key they asked with.
+    pub(super) fn key(&self) -> &KeyId {
+        match self {
+            Self::Operator(operator) => &operator.key,
+            Self::Holder(holder) => holder.key(),
+        }
+    }
+}
+
 /// Proof that an operator asks.
 #[derive(Clone, Debug)]
 pub(super) struct Operator {
     key: KeyId,
-}
-
-impl Operator {
-    /// The operator's key.
-    pub(super) const fn key(&self) -> &KeyId {
-        &self.key
-    }
 }
 
 /// Takes the credential out of `headers` and finds out whose it is.

@@ -20,6 +20,7 @@ mod load_test;
 mod memory;
 mod readme;
 mod reload;
+mod self_service;
 mod settings;
 mod shutdown;
 mod slow;

@@ -11,26 +11,26 @@ mod key;
 mod query;
 #[cfg(test)]
 mod tests;
-
-use std::sync::Arc;
+mod theirs;
 
 use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
-use tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
 pub(in crate::manage) use self::directory::Directory;
 use self::query::Query;
-use crate::clock::{Clock, Timestamp};
-use crate::key::token::{self, Prefix};
-use crate::key::{Imprint, Key, KeyId, KeyState};
-use crate::keyring::command::{By, Command, Outcome, Problem as NotDone};
-use crate::keyring::{Denied, Keyring};
+pub(in crate::manage) use self::theirs::THEIRS;
+use crate::clock::Timestamp;
+use crate::key::token::Prefix;
+use crate::key::{Key, KeyId, KeyState};
+use crate::keyring::Denied;
+use crate::keyring::command::Command;
 use crate::manage::body::Document;
-use crate::manage::caller::Operator;
+use crate::manage::caller::Caller;
+use crate::manage::desk::Desk;
 use crate::manage::problem::{Code, Problem};
 use crate::manage::{JSON, answer};
 use crate::secret::Secret;
@@ -69,11 +69,10 @@ impl Call {
     }
 }
 
-/// One call, its caller proven.
+/// One call, apart from who asks.
 pub(in crate::manage) struct Asked<'a> {
-    pub(in crate::manage) caller: &'a Operator,
-    /// The caller, as the keyring is told of them.
-    pub(in crate::manage) by: By,
+    /// What stands before the API's own paths.
+    pub(in crate::manage) base: &'a str,
     /// What stands in the path, decoded once.
     pub(in crate::manage) names: Vec<String>,
     pub(in crate::manage) query: Option<&'a str>,
@@ -82,9 +81,12 @@ pub(in crate::manage) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The key in the path. What cannot be an id is no key's.
-    fn key(&self) -> Result<KeyId, Problem> {
-        self.name(0, Code::KeyNotFound)
+    /// The key in the path. What cannot be an id is no key's; to a holder, `self` is the key they ask with.
+    fn key(&self, caller: &Caller) -> Result<KeyId, Problem> {
+        match caller {
+            Caller::Holder(holder) if self.names.first().is_some_and(|name| name == "self") => Ok(holder.key().clone()),
+            Caller::Holder(_) | Caller::Operator(_) => self.name(0, Code::KeyNotFound),
+        }
     }
 
     fn name<T: std::str::FromStr>(&self, at: usize, missing: Code) -> Result<T, Problem> {
@@ -92,166 +94,110 @@ impl Asked<'_> {
     }
 }
 
-/// What carries calls out.
-#[derive(Clone, Debug)]
-pub(in crate::manage) struct Native {
-    pub(in crate::manage) keyring: Arc<Keyring>,
-    pub(in crate::manage) clock: Clock,
-    pub(in crate::manage) control: Handle,
+/// Carries a call out. `prefix` is what new secrets begin with where nothing else is said.
+pub(in crate::manage) async fn call(
+    call: Call,
+    desk: &Desk<'_>,
+    asked: &Asked<'_>,
+    prefix: &Prefix,
+) -> Result<Response<Full<Bytes>>, Problem> {
+    if call != Call::ListKeys {
+        // No other has parameters.
+        Query::read(asked.query)?.end()?;
+    }
+    let id = || asked.key(desk.caller);
+    match call {
+        Call::Describe => Ok(answer(StatusCode::OK, JSON, OPENAPI)),
+        Call::WhoAmI => Ok(shown(&desk.key(desk.caller.key().clone()).await?, desk.now())),
+        Call::Verify => verify(desk, asked).await,
+        Call::ListKeys => {
+            let key::Listing { filter, limit, all } = key::listing(asked.query)?;
+            let keys = desk.keys(filter, all).await?;
+            Ok(json(StatusCode::OK, &key::Page::of(&keys, limit, desk.now())))
+        }
+        Call::MintKey => mint(desk, asked, prefix).await,
+        Call::ShowKey => {
+            let key = desk.key(id()?).await?;
+            let tag = key::tag(&key.seen());
+            if asked.headers.get_all(IF_NONE_MATCH).iter().any(|line| key::names(line, &tag)) {
+                let mut response = Response::new(Full::default());
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                return Ok(with(response, ETAG, &tag));
+            }
+            Ok(shown(&key, desk.now()))
+        }
+        Call::ChangeKey => {
+            let state = asked.body.parse::<key::Change>()?.state();
+            changed(desk, desk.set_state(id()?, state, key::seen(asked.headers)).await)
+        }
+        Call::RevokeKey => changed(desk, desk.set_state(id()?, KeyState::Revoked, key::seen(asked.headers)).await),
+        Call::RotateKey => rotate(desk, asked, prefix).await,
+        Call::CompleteRotation => changed(desk, desk.about(id()?, Command::CompleteRotation).await),
+        Call::CancelRotation => changed(desk, desk.about(id()?, Command::CancelRotation).await),
+        Call::Directory(call) => {
+            // Operators' alone: no other table has such a row.
+            if let Caller::Holder(_) = desk.caller {
+                return Err(Problem::new(Code::ScopeInsufficient));
+            }
+            directory::encode(call, desk.carry_out(call.command(asked)?).await?)
+        }
+    }
 }
 
-impl Native {
-    /// Carries a call out. `prefix` is what new secrets begin with where nothing else is said.
-    pub(in crate::manage) async fn call(
-        &self,
-        call: Call,
-        asked: Asked<'_>,
-        prefix: &Prefix,
-    ) -> Result<Response<Full<Bytes>>, Problem> {
-        if call != Call::ListKeys {
-            // No other has parameters.
-            Query::read(asked.query)?.end()?;
-        }
-        match call {
-            Call::Describe => Ok(answer(StatusCode::OK, JSON, OPENAPI)),
-            Call::WhoAmI => {
-                let key = self.show(&asked, asked.caller.key().clone()).await?;
-                Ok(self.key(StatusCode::OK, &key))
-            }
-            Call::Verify => self.verify(&asked).await,
-            Call::ListKeys => {
-                let (filter, limit) = key::filter(asked.query)?;
-                let keys = expect(self.operate(&asked, Command::ListKeys(filter)).await?, |outcome| match outcome {
-                    Outcome::Keys(keys) => Some(keys),
-                    _ => None,
-                })?;
-                Ok(json(StatusCode::OK, &key::Page::of(&keys, limit, self.clock.now())))
-            }
-            Call::MintKey => self.mint(&asked, prefix).await,
-            Call::ShowKey => {
-                let key = self.show(&asked, asked.key()?).await?;
-                let tag = key::tag(&key.seen());
-                if asked.headers.get_all(IF_NONE_MATCH).iter().any(|line| key::names(line, &tag)) {
-                    let mut response = Response::new(Full::default());
-                    *response.status_mut() = StatusCode::NOT_MODIFIED;
-                    return Ok(with(response, ETAG, &tag));
-                }
-                Ok(self.key(StatusCode::OK, &key))
-            }
-            Call::ChangeKey => {
-                let state = asked.body.parse::<key::Change>()?.state();
-                self.changed(&asked, Command::SetKeyState(asked.key()?, state, key::seen(asked.headers))).await
-            }
-            Call::RevokeKey => {
-                let seen = key::seen(asked.headers);
-                self.changed(&asked, Command::SetKeyState(asked.key()?, KeyState::Revoked, seen)).await
-            }
-            Call::RotateKey => self.rotate(&asked, prefix).await,
-            Call::CompleteRotation => self.changed(&asked, Command::CompleteRotation(asked.key()?)).await,
-            Call::CancelRotation => self.changed(&asked, Command::CancelRotation(asked.key()?)).await,
-            Call::Directory(call) => {
-                let outcome = self.operate(&asked, call.command(&asked)?).await?;
-                directory::encode(call, outcome)
-            }
-        }
-    }
+async fn mint(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
+    let wanted = asked.body.parse::<key::Mint>()?;
+    let prefix = wanted.prefix.clone();
+    let (now, owner) = (desk.now(), desk.caller);
+    let (key, secret) =
+        desk.mint(prefix.as_ref().unwrap_or(usual), |id, imprint| wanted.draft(id, imprint, owner, now)).await?;
+    let place = format!("{}/v1/keys/{}", asked.base, key.id);
+    Ok(with(shown_once(&key, &secret, now), LOCATION, &place))
+}
 
-    async fn mint(&self, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
-        let wanted = asked.body.parse::<key::Mint>()?;
-        let (secret, imprint) = new_secret(wanted.prefix.as_ref().unwrap_or(usual))?;
-        let id = token::random_id("key_", 16, getrandom::fill).map_err(|_| no_entropy())?;
-        let id = id.parse().map_err(|_| no_entropy())?;
-        let command = Command::MintKey(Box::new(wanted.draft(id, imprint, self.clock.now())?));
-        let made = self.carry_out(asked, command).await.map_err(key::not_minted)?;
-        let key = expect_key(made)?;
-        let place = format!("/v1/keys/{}", key.id);
-        Ok(with(self.shown_once(&key, &secret), LOCATION, &place))
+/// Of two who rotate what both have seen, one is told that it was overtaken.
+async fn rotate(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
+    let wanted = asked.body.parse::<key::Rotate>()?;
+    let before = desk.key(asked.key(desk.caller)?).await?;
+    if key::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen())) {
+        return Err(Problem::new(Code::PreconditionFailed));
     }
+    let rotation = wanted.rotation(before.generation)?;
+    let prefix = wanted.prefix.as_ref().or(before.prefix.as_ref()).unwrap_or(usual);
+    let (key, secret) = desk.rotate(&before, prefix, rotation).await?;
+    Ok(shown_once(&key, &secret, desk.now()))
+}
 
-    /// Of two who rotate what both have seen, one is told that it was overtaken.
-    async fn rotate(&self, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
-        let wanted = asked.body.parse::<key::Rotate>()?;
-        let before = self.show(asked, asked.key()?).await?;
-        if key::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen())) {
-            return Err(Problem::new(Code::PreconditionFailed));
-        }
-        let rotation = wanted.rotation(before.generation)?;
-        let prefix = wanted.prefix.as_ref().or(before.prefix.as_ref()).unwrap_or(usual);
-        let (secret, imprint) = new_secret(prefix)?;
-        let key = expect_key(self.operate(asked, Command::RotateKey(before.id, imprint, rotation)).await?)?;
-        Ok(self.shown_once(&key, &secret))
-    }
+/// Whether a secret is a living key's. It is an answer either way; only our own trouble is none.
+async fn verify(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<Bytes>>, Problem> {
+    let wanted = asked.body.parse::<key::Verify>()?;
+    let code = match desk.hand.keyring.verify(&wanted.secret).await {
+        Ok(_) => None,
+        Err(Denied::Refused(refusal)) => Some(Code::of(&refusal)),
+        Err(Denied::Failed(_)) => return Err(Problem::new(Code::AuthUnavailable)),
+    };
+    Ok(json(StatusCode::OK, &key::Verdict::of(code)))
+}
 
-    /// Whether a secret is a living key's. It is an answer either way; only our own trouble is none.
-    async fn verify(&self, asked: &Asked<'_>) -> Result<Response<Full<Bytes>>, Problem> {
-        let wanted = asked.body.parse::<key::Verify>()?;
-        let code = match self.keyring.verify(&wanted.secret).await {
-            Ok(_) => None,
-            Err(Denied::Refused(refusal)) => Some(Code::of(&refusal)),
-            Err(Denied::Failed(_)) => return Err(Problem::new(Code::AuthUnavailable)),
-        };
-        Ok(json(StatusCode::OK, &key::Verdict::of(code)))
-    }
+fn changed(desk: &Desk<'_>, key: Result<Key, Problem>) -> Result<Response<Full<Bytes>>, Problem> {
+    Ok(shown(&key?, desk.now()))
+}
 
-    async fn show(&self, asked: &Asked<'_>, id: KeyId) -> Result<Key, Problem> {
-        expect_key(self.operate(asked, Command::ShowKey(id)).await?)
-    }
+fn shown(key: &Key, now: Timestamp) -> Response<Full<Bytes>> {
+    let body = key::Shown { key: key::Body::of(key, now) };
+    with(json(StatusCode::OK, &body), ETAG, &key::tag(&key.seen()))
+}
 
-    async fn changed(&self, asked: &Asked<'_>, command: Command) -> Result<Response<Full<Bytes>>, Problem> {
-        let key = expect_key(self.operate(asked, command).await?)?;
-        Ok(self.key(StatusCode::OK, &key))
-    }
-
-    async fn operate(&self, asked: &Asked<'_>, command: Command) -> Result<Outcome, Problem> {
-        Ok(self.carry_out(asked, command).await?)
-    }
-
-    /// In a task of its own, for a client that leaves ends what answers it, and not what it began.
-    async fn carry_out(&self, asked: &Asked<'_>, command: Command) -> Result<Outcome, NotDone> {
-        let (keyring, by) = (Arc::clone(&self.keyring), asked.by.clone());
-        let task = self.control.spawn(async move { keyring.operate(&by, command).await });
-        task.await.unwrap_or_else(|_| Err(NotDone::Unavailable("keyward is stopping".to_owned())))
-    }
-
-    fn key(&self, status: StatusCode, key: &Key) -> Response<Full<Bytes>> {
-        let body = key::Shown { key: key::Body::of(key, self.clock.now()) };
-        with(json(status, &body), ETAG, &key::tag(&key.seen()))
-    }
-
-    fn shown_once(&self, key: &Key, secret: &Secret) -> Response<Full<Bytes>> {
-        let now: Timestamp = self.clock.now();
-        let body = key::Made { key: key::Body::of(key, now), secret: secret.expose_str().unwrap_or_default() };
-        with(json(StatusCode::CREATED, &body), ETAG, &key::tag(&key.seen()))
-    }
+fn shown_once(key: &Key, secret: &Secret, now: Timestamp) -> Response<Full<Bytes>> {
+    let body = key::Made { key: key::Body::of(key, now), secret: secret.expose_str().unwrap_or_default() };
+    with(json(StatusCode::CREATED, &body), ETAG, &key::tag(&key.seen()))
 }
 
 /// The description, by hand; a test holds it to the routes and the catalogue.
 const OPENAPI: &str = include_str!("openapi.json");
 
-fn new_secret(prefix: &Prefix) -> Result<(Secret, Imprint), Problem> {
-    token::mint(prefix, getrandom::fill).map_err(|_| no_entropy())
-}
-
-fn no_entropy() -> Problem {
-    tracing::error!("the system gives no random bytes");
-    Problem::new(Code::StoreUnavailable)
-}
-
-fn expect_key(outcome: Outcome) -> Result<Key, Problem> {
-    expect(outcome, |outcome| match outcome {
-        Outcome::Key(key) => Some(*key),
-        _ => None,
-    })
-}
-
-/// The one kind of outcome that a command has.
-fn expect<T>(outcome: Outcome, wanted: impl FnOnce(Outcome) -> Option<T>) -> Result<T, Problem> {
-    wanted(outcome).ok_or_else(|| Problem::new(Code::StoreUnavailable))
-}
-
 /// Wiped once it is sent, as far as it is ours: some hold a secret. The room is taken at once, since a buffer that grows
 /// leaves copies behind; an answer with a secret is smaller.
-fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+pub(in crate::manage) fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
     let mut text = Zeroizing::new(Vec::with_capacity(16 * 1024));
     // What is written is ours, and a vector takes all of it.
     let _ = serde_json::to_writer(&mut *text, body);

@@ -1,0 +1,196 @@
+//! One caller's view of the keys: what every wire form goes through, so that what a caller may is asked in one place.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::caller::Caller;
+use super::problem::{Code, Problem};
+use crate::clock::{Clock, Timestamp};
+use crate::key::rotation::Rotation;
+use crate::key::token::{self, Prefix};
+use crate::key::{Imprint, Key, KeyId, KeyState, Kind, Membership, Permissions, Seen};
+use crate::keyring::Keyring;
+use crate::keyring::command::{By, Command, KeyFilter, NewKey, Outcome, Problem as NotDone};
+use crate::secret::Secret;
+
+/// What carries commands out.
+#[derive(Clone, Debug)]
+pub struct Hand {
+    /// Verifies callers and carries out what they ask.
+    pub keyring: Arc<Keyring>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where commands run, whoever still listens.
+    pub control: Handle,
+}
+
+/// A caller at it, who is one for as long as it takes to answer them.
+pub(super) struct Desk<'a> {
+    pub(super) hand: &'a Hand,
+    pub(super) caller: &'a Caller,
+    /// The caller, as the keyring is told of them.
+    pub(super) by: By,
+}
+
+impl Desk<'_> {
+    /// What time it is.
+    pub(super) fn now(&self) -> Timestamp {
+        self.hand.clock.now()
+    }
+
+    /// Carries a command out, whoever asks; in a task of its own, for a client that leaves ends what answers it, and not what it
+    /// began.
+    pub(super) async fn carry_out(&self, command: Command) -> Result<Outcome, NotDone> {
+        let (keyring, by) = (Arc::clone(&self.hand.keyring), self.by.clone());
+        let task = self.hand.control.spawn(async move { keyring.operate(&by, command).await });
+        task.await.unwrap_or_else(|_| Err(NotDone::Unavailable("keyward is stopping".to_owned())))
+    }
+
+    /// A key that the caller may see.
+    ///
+    /// # Errors
+    /// [`Code::KeyNotFound`] also where it is another's: nobody is told which ids there are.
+    pub(super) async fn key(&self, id: KeyId) -> Result<Key, Problem> {
+        let key = self.one(Command::ShowKey(id)).await?;
+        match self.caller {
+            Caller::Holder(holder) if !holder.reaches(&key) => Err(Problem::new(Code::KeyNotFound)),
+            Caller::Holder(_) | Caller::Operator(_) => Ok(key),
+        }
+    }
+
+    /// The keys that fit; of a holder, their own, or `all` that they manage.
+    pub(super) async fn keys(&self, filter: KeyFilter, all: bool) -> Result<Vec<Key>, Problem> {
+        let Caller::Holder(holder) = self.caller else { return self.some(filter).await };
+        if all {
+            let account = filter.account.clone().or_else(|| holder.account().cloned());
+            return match account.filter(|account| holder.manages(account)) {
+                Some(account) => self.some(KeyFilter { account: Some(account), ..filter }).await,
+                None => Err(Problem::new(Code::ScopeInsufficient)),
+            };
+        }
+        if holder.standing().kind == Kind::Service {
+            // An account's own key is nobody else's.
+            let key = self.one(Command::ShowKey(holder.key().clone())).await?;
+            let fits = filter.after.is_none_or(|after| key.serial > after);
+            return Ok(Some(key).filter(|_| fits).into_iter().collect());
+        }
+        let (user, kind) = (holder.user().cloned(), Kind::Personal);
+        let mut own = KeyFilter { user, ..filter };
+        if let Some(account) = holder.account() {
+            (own.account, own.kind) = (Some(account.clone()), Some(kind));
+        }
+        // Personal keys of accounts that its user left are ended, and shown no more.
+        Ok(self.some(own).await?.into_iter().filter(|key| holder.owns(key)).collect())
+    }
+
+    /// Makes a key with a new secret that begins with `prefix`; `draft` says what else it is.
+    pub(super) async fn mint(
+        &self,
+        prefix: &Prefix,
+        draft: impl FnOnce(KeyId, Imprint) -> Result<NewKey, Problem>,
+    ) -> Result<(Key, Secret), Problem> {
+        let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
+        let id = token::random_id("key_", 16, getrandom::fill).map_err(no_entropy)?;
+        let mut new = draft(id.parse().map_err(no_entropy)?, imprint)?;
+        if let Caller::Holder(holder) = self.caller {
+            let of_user = self.of_user(new.kind, &new.account, &new.user).await?;
+            holder.narrow(&mut new, of_user.as_ref())?;
+        }
+        match self.carry_out(Command::MintKey(Box::new(new))).await {
+            Ok(made) => Ok((a_key(made)?, secret)),
+            Err(problem) => Err(not_minted(problem)),
+        }
+    }
+
+    /// Gives a key that the caller was shown another secret, which begins with `prefix`.
+    pub(super) async fn rotate(
+        &self,
+        key: &Key,
+        prefix: &Prefix,
+        rotation: Rotation,
+    ) -> Result<(Key, Secret), Problem> {
+        self.may_become(key).await?;
+        let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
+        Ok((self.one(Command::RotateKey(key.id.clone(), imprint, rotation)).await?, secret))
+    }
+
+    /// Suspends, resumes or revokes a key, where it is still one of these.
+    pub(super) async fn set_state(&self, id: KeyId, state: KeyState, seen: Option<Vec<Seen>>) -> Result<Key, Problem> {
+        if let Caller::Holder(_) = self.caller {
+            let key = self.key(id.clone()).await?;
+            if state == KeyState::Active {
+                self.may_become(&key).await?;
+            }
+        }
+        self.one(Command::SetKeyState(id, state, seen)).await
+    }
+
+    /// Carries out a command about a key, where the caller may see that.
+    pub(super) async fn about(&self, id: KeyId, command: impl FnOnce(KeyId) -> Command) -> Result<Key, Problem> {
+        if let Caller::Holder(_) = self.caller {
+            self.key(id.clone()).await?;
+        }
+        self.one(command(id)).await
+    }
+
+    async fn may_become(&self, key: &Key) -> Result<(), Problem> {
+        let Caller::Holder(holder) = self.caller else { return Ok(()) };
+        let of_user = self.of_user(key.kind, &key.account, &key.user).await?;
+        holder.may_become(key, of_user.as_ref())
+    }
+
+    /// What another user may in an account, for a personal key of theirs.
+    async fn of_user(
+        &self,
+        kind: Kind,
+        account: &Option<crate::key::AccountId>,
+        user: &Option<crate::key::UserId>,
+    ) -> Result<Option<Permissions>, Problem> {
+        let (Kind::Personal, Some(account), Some(user)) = (kind, account, user) else { return Ok(None) };
+        if matches!(self.caller, Caller::Holder(holder) if holder.user() == Some(user)) {
+            return Ok(None);
+        }
+        let members = match self.carry_out(Command::ListMembers(Some(account.clone()))).await {
+            Ok(Outcome::Members(members)) => members,
+            Ok(_) | Err(NotDone::NotFound { .. }) => Vec::<Membership>::new(),
+            Err(problem) => return Err(problem.into()),
+        };
+        Ok(members.into_iter().find(|member| member.user == *user).map(|member| member.permissions))
+    }
+
+    async fn one(&self, command: Command) -> Result<Key, Problem> {
+        a_key(self.carry_out(command).await?)
+    }
+
+    async fn some(&self, filter: KeyFilter) -> Result<Vec<Key>, Problem> {
+        match self.carry_out(Command::ListKeys(filter)).await? {
+            Outcome::Keys(keys) => Ok(keys),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+/// Who a new key names must be there: that they are not is the body's fault, and no missing page.
+fn not_minted(problem: NotDone) -> Problem {
+    let NotDone::NotFound { what, .. } = &problem else { return problem.into() };
+    let pointer = if what == "account" { "/account_id" } else { "/user_id" };
+    Problem::member(pointer, problem.to_string())
+}
+
+fn a_key(outcome: Outcome) -> Result<Key, Problem> {
+    match outcome {
+        Outcome::Key(key) => Ok(*key),
+        _ => Err(unexpected()),
+    }
+}
+
+/// A command has one kind of outcome.
+pub(super) fn unexpected() -> Problem {
+    Problem::new(Code::StoreUnavailable)
+}
+
+fn no_entropy<E>(_: E) -> Problem {
+    tracing::error!("the system gives no random bytes");
+    Problem::new(Code::StoreUnavailable)
+}
