@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::caller::Caller;
+use super::holder::Holder;
 use super::problem::{Code, Problem};
 use crate::clock::{Clock, Timestamp};
 use crate::key::rotation::Rotation;
 use crate::key::token::{self, Prefix};
-use crate::key::{Imprint, Key, KeyId, KeyState, Kind, Membership, Permissions, Seen};
+use crate::key::{Imprint, Key, KeyId, KeyState, Kind, Permissions, Seen};
 use crate::keyring::Keyring;
 use crate::keyring::command::{By, Command, KeyFilter, NewKey, Outcome, Problem as NotDone};
 use crate::secret::Secret;
@@ -94,7 +95,7 @@ impl Desk<'_> {
         let id = token::random_id("key_", 16, getrandom::fill).map_err(no_entropy)?;
         let mut new = draft(id.parse().map_err(no_entropy)?, imprint)?;
         if let Caller::Holder(holder) = self.caller {
-            let of_user = self.of_user(new.kind, &new.account, &new.user).await?;
+            let of_user = self.of_user(&new, holder).await?;
             holder.narrow(&mut new, of_user.as_ref())?;
         }
         match self.carry_out(Command::MintKey(Box::new(new))).await {
@@ -110,17 +111,19 @@ impl Desk<'_> {
         prefix: &Prefix,
         rotation: Rotation,
     ) -> Result<(Key, Secret), Problem> {
-        self.may_become(key).await?;
+        if let Caller::Holder(holder) = self.caller {
+            holder.may_become(key)?;
+        }
         let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
         Ok((self.one(Command::RotateKey(key.id.clone(), imprint, rotation)).await?, secret))
     }
 
     /// Suspends, resumes or revokes a key, where it is still one of these.
     pub(super) async fn set_state(&self, id: KeyId, state: KeyState, seen: Option<Vec<Seen>>) -> Result<Key, Problem> {
-        if let Caller::Holder(_) = self.caller {
+        if let Caller::Holder(holder) = self.caller {
             let key = self.key(id.clone()).await?;
             if state == KeyState::Active {
-                self.may_become(&key).await?;
+                holder.may_become(&key)?;
             }
         }
         self.one(Command::SetKeyState(id, state, seen)).await
@@ -134,29 +137,19 @@ impl Desk<'_> {
         self.one(command(id)).await
     }
 
-    async fn may_become(&self, key: &Key) -> Result<(), Problem> {
-        let Caller::Holder(holder) = self.caller else { return Ok(()) };
-        let of_user = self.of_user(key.kind, &key.account, &key.user).await?;
-        holder.may_become(key, of_user.as_ref())
-    }
-
-    /// What another user may in an account, for a personal key of theirs.
-    async fn of_user(
-        &self,
-        kind: Kind,
-        account: &Option<crate::key::AccountId>,
-        user: &Option<crate::key::UserId>,
-    ) -> Result<Option<Permissions>, Problem> {
-        let (Kind::Personal, Some(account), Some(user)) = (kind, account, user) else { return Ok(None) };
-        if matches!(self.caller, Caller::Holder(holder) if holder.user() == Some(user)) {
+    /// What another user may in the account of a personal key to be made for them.
+    async fn of_user(&self, new: &NewKey, holder: &Holder) -> Result<Option<Permissions>, Problem> {
+        let (Kind::Personal, Some(account), Some(user)) = (new.kind, &new.account, &new.user) else { return Ok(None) };
+        if holder.user() == Some(user) {
             return Ok(None);
         }
         let members = match self.carry_out(Command::ListMembers(Some(account.clone()))).await {
             Ok(Outcome::Members(members)) => members,
-            Ok(_) | Err(NotDone::NotFound { .. }) => Vec::<Membership>::new(),
+            Ok(_) | Err(NotDone::NotFound { .. }) => Vec::new(),
             Err(problem) => return Err(problem.into()),
         };
-        Ok(members.into_iter().find(|member| member.user == *user).map(|member| member.permissions))
+        let member = members.into_iter().find(|member| member.user == *user);
+        Ok(Some(member.map(|member| member.permissions).unwrap_or_default()))
     }
 
     async fn one(&self, command: Command) -> Result<Key, Problem> {

@@ -118,23 +118,28 @@ impl Holder {
         self.owns(key) || (bound && key.account.as_ref().is_some_and(|account| self.manages(account)))
     }
 
-    /// Whether they may be shown the secret of a key that they reach. `of_user` is what a personal key's user may in its account.
+    /// Whether they may be shown the secret of a key that they reach.
     ///
     /// # Errors
     /// [`Code::ScopeEscalation`].
-    pub(super) fn may_become(&self, key: &Key, of_user: Option<&Permissions>) -> Result<(), Problem> {
-        if key.id == *self.key() { Ok(()) } else { self.cover(Reach::of(key), of_user) }
+    pub(super) fn may_become(&self, key: &Key) -> Result<(), Problem> {
+        if key.id == *self.key() { Ok(()) } else { self.cover(Reach::of(key)) }
     }
 
-    /// Makes a wanted key theirs: fills in whose it is and what binds this one, and refuses what would be more.
-    /// `of_user` is what a personal key's user may in its account.
+    /// Makes a wanted key theirs: fills in what binds this one, and refuses what would be more. `of_user` is what the user of a
+    /// personal key may in its account, where that is another's: the key is bound to it, for whoever saw its secret shall not
+    /// grow with that user.
     ///
     /// # Errors
     /// [`Code::ScopeEscalation`].
     pub(super) fn narrow(&self, new: &mut NewKey, of_user: Option<&Permissions>) -> Result<(), Problem> {
         let own = self.standing();
-        if new.permissions.is_empty() && new.kind == Kind::Personal && own.kind != Kind::Service {
-            new.permissions = own.permissions.clone();
+        if new.permissions.is_empty() && new.kind == Kind::Personal {
+            let held = new.account.as_ref().and_then(|account| self.permissions_in(account));
+            new.permissions = match of_user.zip(held) {
+                Some((of_user, held)) => of_user.within(&held),
+                None => own.permissions.clone(),
+            };
         }
         if new.allowed_ips.is_empty() {
             new.allowed_ips.clone_from(&own.allowed_ips);
@@ -149,14 +154,14 @@ impl Holder {
         if !theirs && !managed {
             return Err(escalation("a key of that kind, account or user is not yours to make"));
         }
-        self.cover(reach, of_user)
+        self.cover(reach)
     }
 
     fn belongs(&self, account: Option<&AccountId>) -> bool {
         account.is_some_and(|account| self.permissions_in(account).is_some())
     }
 
-    fn cover(&self, key: Reach<'_>, of_user: Option<&Permissions>) -> Result<(), Problem> {
+    fn cover(&self, key: Reach<'_>) -> Result<(), Problem> {
         let own = self.standing();
         let from_elsewhere = !own.allowed_ips.is_empty()
             && (key.allowed_ips.is_empty()
@@ -172,8 +177,9 @@ impl Holder {
             }
             Kind::Personal | Kind::Service => {
                 let held = key.account.and_then(|account| self.permissions_in(account));
-                let wanted = if key.kind == Kind::Personal { of_user } else { Some(key.permissions) };
-                held.zip(wanted).is_some_and(|(held, wanted)| all(&held, wanted))
+                // A personal key that is bound to nothing may whatever its user may.
+                let bound = key.kind == Kind::Service || !key.permissions.is_empty();
+                bound && held.is_some_and(|held| all(&held, key.permissions))
             }
             Kind::User => own.kind == Kind::User && same_user && own.permissions.is_empty(),
             Kind::Operator => false,
@@ -189,3 +195,6 @@ fn all(held: &Permissions, wanted: &Permissions) -> bool {
 fn escalation(why: &str) -> Problem {
     Problem::detailed(Code::ScopeEscalation, why)
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,7 +137,14 @@ fn nobody_gets_a_key_that_can_do_more_than_their_own() {
     let made = desk.made(&anna.secret, json!({"kind": "service", "scopes": ["jobs:run"]}));
     assert_eq!(desk.passed(&made.secret), 200);
     assert_eq!(desk.said(&anna.secret, "POST", "/v1/keys", json!({"kind": "service", "scopes": ["*"]})), escalation);
-    assert_eq!(desk.said(&anna.secret, "POST", "/v1/keys", json!({"user_id": "paul"})), escalation);
+    assert_eq!(
+        desk.said(&anna.secret, "POST", "/v1/keys", json!({"user_id": "paul", "scopes": ["jobs:*"]})),
+        escalation
+    );
+    let made = desk.made(&anna.secret, json!({"user_id": "paul"}));
+    let shown = desk.ask(&made.secret, "GET", "/v1/whoami", Value::Null).json();
+    assert_eq!(shown["key"]["scopes"], json!(["jobs:run"]), "what both may now, and no more later");
+    assert_eq!(desk.said(&anna.secret, "POST", &format!("/v1/keys/{}/rotate", paul.id), Value::Null), escalation);
     assert!(desk.listed(&anna.secret, "?owner=account").contains(&paul.id));
     assert_eq!(desk.said(&paul.secret, "GET", "/v1/keys?owner=account", Value::Null).1, "SCOPE_INSUFFICIENT");
     assert_eq!(desk.said(&anna.secret, "DELETE", &format!("/v1/keys/{}", paul.id), Value::Null).0, 200);
