@@ -75,6 +75,10 @@ pub(super) const ROUTES: &[Route] = {
         operators("/v1/keys/{key}/rotation/complete", &[(Method::POST, Native(Call::CompleteRotation))]),
         operators("/v1/keys/{key}/rotation/cancel", &[(Method::POST, Native(Call::CancelRotation))]),
         operators(
+            "/v1/rehearsal",
+            &[(Method::GET, Native(Call::ShowRehearsal)), (Method::DELETE, Native(Call::ForgetRehearsal))],
+        ),
+        operators(
             "/v1/accounts",
             &[
                 (Method::GET, Native(Call::Directory(Directory::ListAccounts))),

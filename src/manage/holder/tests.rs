@@ -137,7 +137,7 @@ proptest! {
         directory in directory(), grown in directory(), maker in sketch(), wanted in sketch(),
     ) {
         let Some(verified) = maker.verified(&directory) else { return Ok(()) };
-        let client = maker.allowed_ips.first().map_or(Ipv4Addr::new(10, 1, 0, 1).into(), |net| net.addr());
+        let client = maker.allowed_ips.first().map_or_else(|| Ipv4Addr::new(10, 1, 0, 1).into(), IpNet::addr);
         let holder = Holder::new(verified, client).unwrap();
         let named = |(account, user, _): &&(AccountId, UserId, Permissions)| {
             Some(account) == wanted.account.as_ref() && Some(user) == wanted.user.as_ref()

@@ -27,10 +27,10 @@ use crate::clock::Timestamp;
 use crate::key::token::Prefix;
 use crate::key::{Key, KeyId, KeyState};
 use crate::keyring::Denied;
-use crate::keyring::command::Command;
+use crate::keyring::command::{Command, Outcome};
 use crate::manage::body::Document;
 use crate::manage::caller::Caller;
-use crate::manage::desk::Desk;
+use crate::manage::desk::{Desk, unexpected};
 use crate::manage::problem::{Code, Problem};
 use crate::manage::{JSON, answer};
 use crate::secret::Secret;
@@ -49,6 +49,8 @@ pub(in crate::manage) enum Call {
     RotateKey,
     CompleteRotation,
     CancelRotation,
+    ShowRehearsal,
+    ForgetRehearsal,
     Directory(Directory),
 }
 
@@ -64,7 +66,9 @@ impl Call {
             | Self::ShowKey
             | Self::RevokeKey
             | Self::CompleteRotation
-            | Self::CancelRotation => false,
+            | Self::CancelRotation
+            | Self::ShowRehearsal
+            | Self::ForgetRehearsal => false,
         }
     }
 }
@@ -134,13 +138,15 @@ pub(in crate::manage) async fn call(
         Call::RotateKey => rotate(desk, asked, prefix).await,
         Call::CompleteRotation => changed(desk, desk.about(id()?, Command::CompleteRotation).await),
         Call::CancelRotation => changed(desk, desk.about(id()?, Command::CancelRotation).await),
-        Call::Directory(call) => {
-            // Operators' alone: no other table has such a row.
-            if let Caller::Holder(_) = desk.caller {
-                return Err(Problem::new(Code::ScopeInsufficient));
-            }
-            directory::encode(call, desk.carry_out(call.command(asked)?).await?)
+        // From here on operators' alone: no other table has such a row.
+        Call::ShowRehearsal | Call::ForgetRehearsal | Call::Directory(_)
+            if matches!(desk.caller, Caller::Holder(_)) =>
+        {
+            Err(Problem::new(Code::ScopeInsufficient))
         }
+        Call::ShowRehearsal => rehearsal(desk, Command::ShowRehearsal).await,
+        Call::ForgetRehearsal => rehearsal(desk, Command::ForgetRehearsal).await,
+        Call::Directory(call) => directory::encode(call, desk.carry_out(call.command(asked)?).await?),
     }
 }
 
@@ -176,6 +182,13 @@ async fn verify(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<Byte
         Err(Denied::Failed(_)) => return Err(Problem::new(Code::AuthUnavailable)),
     };
     Ok(json(StatusCode::OK, &key::Verdict::of(code)))
+}
+
+async fn rehearsal(desk: &Desk<'_>, command: Command) -> Result<Response<Full<Bytes>>, Problem> {
+    match desk.carry_out(command).await? {
+        Outcome::Rehearsal(rehearsal) => Ok(json(StatusCode::OK, &rehearsal)),
+        _ => Err(unexpected()),
+    }
 }
 
 fn changed(desk: &Desk<'_>, key: Result<Key, Problem>) -> Result<Response<Full<Bytes>>, Problem> {

@@ -288,6 +288,8 @@ async fn every_answer_is_as_it_is_described() {
     let none = Value::Null;
     check(Method::GET, "/v1/openapi.json", &[], none.clone(), 200).await;
     check(Method::GET, "/v1/whoami", &[], none.clone(), 200).await;
+    check(Method::GET, "/v1/rehearsal", &[], none.clone(), 200).await;
+    check(Method::DELETE, "/v1/rehearsal", &[], none.clone(), 200).await;
     check(Method::POST, "/v1/accounts", &[], json!({"id": "101"}), 201).await;
     check(Method::POST, "/v1/accounts", &[], json!({"id": "101"}), 409).await;
     check(Method::GET, "/v1/accounts", &[], none.clone(), 200).await;
