@@ -4,13 +4,13 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
 
 use super::problem::{Code, Problem};
 use crate::key::scheme::{self, Scheme};
 use crate::key::{KeyId, Kind, Refusal, Verified};
-use crate::keyring::{Denied, Keyring};
+use crate::keyring::{Caller, Denied, Keyring};
 use crate::secret::Secret;
 
 /// Proof that an operator asks.
@@ -41,9 +41,13 @@ pub(super) async fn identify(keyring: &Keyring, headers: &mut HeaderMap, client:
         }
     };
     permit(&verified, client).map_err(Problem::new)?;
-    keyring.used(&verified, &secret);
+    let agent = headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    keyring.used(&verified, &secret, &Caller { address: client, agent, route: ROUTE, account: None });
     Ok(Operator { key: verified.key().clone() })
 }
+
+/// What is told as the route of whoever asks here.
+const ROUTE: &str = "admin";
 
 /// Client network, then kind; and whoever holds only a superseded secret shall not be able to take the key over.
 fn permit(verified: &Verified, client: IpAddr) -> Result<(), Code> {

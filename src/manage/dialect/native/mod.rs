@@ -6,6 +6,7 @@
 //!
 //! The conversions stand in [`key`], [`directory`] and [`query`]; here is which call takes which.
 
+mod callers;
 mod directory;
 mod key;
 mod query;
@@ -44,6 +45,7 @@ pub(in crate::manage) enum Call {
     ListKeys,
     MintKey,
     ShowKey,
+    ShowCallers,
     ChangeKey,
     RevokeKey,
     RotateKey,
@@ -62,6 +64,7 @@ impl Call {
             | Self::WhoAmI
             | Self::ListKeys
             | Self::ShowKey
+            | Self::ShowCallers
             | Self::RevokeKey
             | Self::CompleteRotation
             | Self::CancelRotation => false,
@@ -136,6 +139,14 @@ impl Native {
                 }
                 Ok(self.key(StatusCode::OK, &key))
             }
+            Call::ShowCallers => {
+                let secrets =
+                    expect(self.operate(Command::ShowCallers(asked.key()?)).await?, |outcome| match outcome {
+                        Outcome::Callers(secrets) => Some(secrets),
+                        _ => None,
+                    })?;
+                Ok(json(StatusCode::OK, &callers::Secrets { secrets: &secrets }))
+            }
             Call::ChangeKey => {
                 let state = asked.body.parse::<key::Change>()?.state();
                 self.changed(Command::SetKeyState(asked.key()?, state, key::seen(asked.headers))).await
@@ -144,7 +155,7 @@ impl Native {
                 self.changed(Command::SetKeyState(asked.key()?, KeyState::Revoked, key::seen(asked.headers))).await
             }
             Call::RotateKey => self.rotate(&asked, prefix).await,
-            Call::CompleteRotation => self.changed(Command::CompleteRotation(asked.key()?)).await,
+            Call::CompleteRotation => self.complete(asked.key()?).await,
             Call::CancelRotation => self.changed(Command::CancelRotation(asked.key()?)).await,
             Call::Directory(call) => {
                 let outcome = self.operate(call.command(&asked)?).await?;
@@ -177,6 +188,16 @@ impl Native {
         let (secret, imprint) = new_secret(prefix)?;
         let key = expect_key(self.operate(Command::RotateKey(before.id, imprint, rotation)).await?)?;
         Ok(self.shown_once(&key, &secret))
+    }
+
+    /// Ends a rotation, and tells who had not left the old secret.
+    async fn complete(&self, id: KeyId) -> Result<Response<Full<Bytes>>, Problem> {
+        let completed = expect(self.operate(Command::CompleteRotation(id)).await?, |outcome| match outcome {
+            Outcome::Completed(completed) => Some(completed),
+            _ => None,
+        })?;
+        let body = callers::Ended::of(&completed, self.clock.now());
+        Ok(with(json(StatusCode::OK, &body), ETAG, &key::tag(&completed.key.seen())))
     }
 
     /// Whether a secret is a living key's. It is an answer either way; only our own trouble is none.
