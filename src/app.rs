@@ -379,6 +379,8 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
     counter("keyward_store_loads", "Look-ups of a key in the store", |stats| stats.loads);
     counter("keyward_store_load_failures", "Look-ups of a key in the store that failed", |stats| stats.failures);
     counter("keyward_key_uses_dropped", "Uses of a key not noted for want of room", |stats| stats.uses_dropped);
+    let help = "Uses of a key whose caller was not noted for want of room";
+    counter("keyward_callers_dropped", help, |stats| stats.callers_dropped);
     let help = "Would-be refusals for which the table of whom had no row left";
     counter("keyward_rehearsal_overflow", help, |stats| stats.rehearsal_overflow);
     let gauge = |name, help, read: fn(&crate::keyring::Stats) -> u64| {

@@ -204,6 +204,7 @@ impl Table<'_> {
             loads,
             waiting,
             usage_flush,
+            callers,
             rehearsal,
         } = old;
         self.at_restart("warm", warm, &mut new.warm);
@@ -215,6 +216,7 @@ impl Table<'_> {
         self.at_restart("loads", loads, &mut new.loads);
         self.at_restart("waiting", waiting, &mut new.waiting);
         self.at_restart("usage_flush", usage_flush, &mut new.usage_flush);
+        self.at_restart("callers", callers, &mut new.callers);
         self.at_restart("rehearsal", rehearsal, &mut new.rehearsal);
     }
 

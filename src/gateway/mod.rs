@@ -46,7 +46,8 @@ pub use self::refuse::REASONS;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Method, Request, Response, Version, request};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Method, Request, Response, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -61,7 +62,7 @@ use self::plan::Plan;
 use self::refuse::{Ours, Stop};
 use crate::clock::Clock;
 use crate::key::Refusal;
-use crate::keyring::Keyring;
+use crate::keyring::{Caller, Keyring};
 use crate::net::newest::Newest;
 use crate::net::{Handler, Peer};
 use crate::telemetry::access::LineBuffer;
@@ -163,7 +164,10 @@ impl Gateway {
         let permit = authorize::permit(route, verified, asked.client.address, account)?;
         // A use is one that was permitted: knocking at another account's door is none.
         if let Some(holder) = permit.holder() {
-            self.keyring.used(&holder.verified, &credential.secret);
+            let agent = asked.head.headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+            let account = holder.grant.account.as_ref();
+            let caller = Caller { address: asked.client.address, agent, route: &route.name, account };
+            self.keyring.used(&holder.verified, &credential.secret, &caller);
             if let Some(why) = permit.rehearsed() {
                 self.keyring.rehearsed(&holder.verified, &route.name, why);
             }

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, request};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Response, StatusCode, request};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
@@ -17,7 +18,7 @@ use super::live::Live;
 use super::refuse::{self, Ours, Stop};
 use super::{Gateway, Record};
 use crate::key::{Ask, Refusal, Verified, grant};
-use crate::keyring::Denied;
+use crate::keyring::{Caller, Denied};
 use crate::secret::Secret;
 
 /// Answers holders of keys. Its parts are its wire forms, each under a name for logs and metrics.
@@ -86,7 +87,10 @@ impl Gateway {
         let client = client.address;
         let (secret, verdict) = match credential::take(&mut head.headers, &generation.plan.carriers) {
             Ok(credential) => {
-                let verdict = self.verdict(live, &credential.secret, client, record).await;
+                let agent = head.headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+                let route = generation.name(generation.plan.routes.len() + part).unwrap_or_default();
+                let caller = Caller { address: client, agent, route, account: None };
+                let verdict = self.verdict(live, &credential.secret, &caller, record).await;
                 (Some(credential.secret), verdict)
             }
             Err(refusal) => (None, Err(refusal.into())),
@@ -101,14 +105,14 @@ impl Gateway {
         &self,
         live: &Live,
         secret: &Secret,
-        client: IpAddr,
+        caller: &Caller<'_>,
         record: &mut Record,
     ) -> Result<Verified, Denied> {
         let verified = self.keyring.verify(secret).await?;
         record.by(verified.key(), verified.standing().kind);
         live.generation().plan.user_keys.judge(&verified)?;
-        grant(&verified, &Ask { client, account: None, permission: None })?;
-        self.keyring.used(&verified, secret);
+        grant(&verified, &Ask { client: caller.address, account: None, permission: None })?;
+        self.keyring.used(&verified, secret, caller);
         Ok(verified)
     }
 }

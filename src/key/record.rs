@@ -305,6 +305,8 @@ pub struct Standing {
     pub state: KeyState,
     /// What the presented secret is to the key.
     pub secret: Presented,
+    /// Which of the key's secrets that is, counted from 1.
+    pub number: i64,
     /// Not accepted before.
     pub not_before: Option<Timestamp>,
     /// Not accepted from then on.

@@ -3,7 +3,7 @@
 //! ```text
 //!  Secret  --verify--> Verified | Denied       from memory while the fence lets it count, else one look-up in the store
 //!  Command --operate-> Outcome  | Problem      commit, apply the log, answer: then it holds for every request that begins
-//!  Verified --used---> last use, written later;  --rehearsed--> whom a rule in report mode would have refused
+//!  Verified --used---> last use and caller, written later;  --rehearsed--> whom a rule in report mode would have refused
 //! ```
 //!
 //! `fence` decides what remembered may still be believed; `follow` drives it; `warm` reads ahead, so that nobody waits for
@@ -11,6 +11,7 @@
 
 mod adopted;
 mod cache;
+mod callers;
 pub mod command;
 pub mod config;
 mod fence;
@@ -37,6 +38,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::adopted::Adopted;
 use self::cache::{Cache, Shelf};
+use self::callers::Callers;
 use self::fence::Fence;
 use self::first_use::FirstUses;
 use self::flight::Flights;
@@ -48,6 +50,7 @@ use crate::key::Digester;
 use crate::store::{Rejected, Store, StoreError};
 use crate::telemetry::chain;
 
+pub use self::callers::Caller;
 pub use self::config::Config;
 pub use self::verify::{Denied, Failure};
 
@@ -75,6 +78,7 @@ struct Shared {
     known: Known,
     adopted: ArcSwap<Adopted>,
     uses: Uses,
+    callers: Callers,
     first_uses: FirstUses,
     rehearsal: Table,
     /// Look-ups in the store at one time.
@@ -110,6 +114,8 @@ pub struct Stats {
     pub uses_waiting: u64,
     /// Uses not noted for want of room.
     pub uses_dropped: u64,
+    /// Uses whose caller was not noted for want of room.
+    pub callers_dropped: u64,
     /// Would-be refusals that found no row in the table of whom.
     pub rehearsal_overflow: u64,
     /// Remembered living keys, about.
@@ -168,6 +174,14 @@ impl Keyring {
         clock: Clock,
         control: Handle,
     ) -> Result<Self, StoreError> {
+        if config.callers == 0
+            && let Err(error) = store.forget_callers().await
+        {
+            tracing::warn!(
+                error = chain(&error),
+                "the callers of before could not be forgotten; the next start tries again"
+            );
+        }
         let shared = Arc::new(Shared {
             store,
             digester,
@@ -178,6 +192,7 @@ impl Keyring {
             known: Known::new(config.known),
             adopted: ArcSwap::from_pointee(Adopted::Unsure),
             uses: Uses::new(),
+            callers: Callers::new(config.callers, workers + 1),
             first_uses: FirstUses::default(),
             rehearsal: Table::new(config.rehearsal),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
@@ -207,7 +222,7 @@ impl Keyring {
     /// How it has fared.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let Shared { counts, cache, uses, rehearsal, .. } = &*self.shared;
+        let Shared { counts, cache, uses, callers, rehearsal, .. } = &*self.shared;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (known, known_whole) = self.shared.known.count();
         Stats {
@@ -221,6 +236,7 @@ impl Keyring {
             change_failures: count(&counts.change_failures),
             uses_waiting: uses.waiting(),
             uses_dropped: uses.dropped(),
+            callers_dropped: callers.dropped(),
             rehearsal_overflow: rehearsal.overflow(),
             live_entries: cache.entries(Shelf::Live),
             refused_entries: cache.entries(Shelf::Refused),
@@ -244,6 +260,9 @@ impl Keyring {
                 keys = self.shared.uses.waiting(),
                 "last uses could not be written, and are lost"
             );
+        }
+        if let Err(error) = self.shared.flush_callers().await {
+            tracing::warn!(error = chain(&error), "who used which secret could not be written, and is lost");
         }
         let shared = Arc::clone(&self.shared);
         // It waits for the store's threads, which no runtime thread may.

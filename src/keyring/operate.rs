@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::adopted::Adopted;
-use super::command::{By, Command, Fate, NewKey, Outcome, Problem, Trial};
+use super::command::{By, Command, Fate, NewKey, Outcome, Problem, SecretUse, Trial};
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
-use crate::key::{Digester, Imprint, Kind};
+use crate::key::{Digester, Imprint, KeyId, Kind};
 use crate::store::{Changed, Draft, Rejected, SecretDraft, StoreError};
 use crate::telemetry::chain;
 
@@ -66,12 +66,17 @@ impl Keyring {
                 Some(found) => key(found),
                 None => return Err(Problem::NotFound { what: "key".into(), id: id.to_string() }),
             },
+            Command::ShowCallers(id) => Outcome::Callers(shared.shown_callers(id, now).await?),
             Command::RotateKey(id, imprint, rotation) => {
                 check_rotation(rotation)?;
                 let secret = secret(imprint, &shared.digester);
                 key(shared.settle(store.rotate(id, secret, rotation, now).await).await?)
             }
-            Command::CompleteRotation(id) => key(shared.settle(store.complete(id, now).await).await?),
+            Command::CompleteRotation(id) => {
+                shared.write_callers().await;
+                let completed = store.complete(id, shared.callers.most(), now).await;
+                Outcome::Completed(Box::new(shared.settle(completed).await?))
+            }
             Command::CancelRotation(id) => {
                 // What was accepted before this began is seen by it.
                 let _no_first_use = shared.first_uses.written().await;
@@ -120,6 +125,13 @@ impl Shared {
         let mut told = tried.fates.into_iter();
         let fates = faults.into_iter().filter_map(|fault| fault.map(Fate::Refused).or_else(|| told.next())).collect();
         Ok(Trial { fates, ..tried })
+    }
+
+    /// Who uses which secret, until now as far as that could be written.
+    async fn shown_callers(&self, id: KeyId, now: Timestamp) -> Result<Vec<SecretUse>, Problem> {
+        self.write_callers().await;
+        let shown = self.store.callers(id.clone(), self.callers.most(), now).await?;
+        shown.ok_or_else(|| Problem::NotFound { what: "key".into(), id: id.to_string() })
     }
 
     /// Makes a committed change hold here before it is answered.

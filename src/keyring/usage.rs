@@ -115,6 +115,7 @@ pub(super) async fn flush(shared: Arc<Shared>, interval: Duration, end: Cancella
             let keys = shared.uses.waiting();
             tracing::warn!(error = chain(&error), keys, "last uses could not be written; kept for later");
         }
+        shared.write_callers().await;
     }
 }
 

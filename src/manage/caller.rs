@@ -6,14 +6,14 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
 
 use super::holder::Holder;
 use super::problem::{Code, Problem};
 use crate::key::scheme::{self, Scheme};
 use crate::key::{KeyId, Kind, Refusal, Verified};
-use crate::keyring::{Denied, Keyring};
+use crate::keyring::{self, Denied, Keyring};
 use crate::secret::Secret;
 
 /// Who asks, and may.
@@ -56,9 +56,14 @@ pub(super) async fn identify(keyring: &Keyring, headers: &mut HeaderMap, client:
         }
     };
     permit(&verified, client).map_err(Problem::new)?;
-    keyring.used(&verified, &secret);
+    let agent = headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    let caller = keyring::Caller { address: client, agent, route: ROUTE, account: None };
+    keyring.used(&verified, &secret, &caller);
     Ok(Operator { key: verified.key().clone() })
 }
+
+/// What is told as the route of whoever asks here.
+const ROUTE: &str = "admin";
 
 /// Client network, then kind; and whoever holds only a superseded secret shall not be able to take the key over.
 fn permit(verified: &Verified, client: IpAddr) -> Result<(), Code> {

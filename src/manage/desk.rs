@@ -12,7 +12,7 @@ use crate::key::rotation::Rotation;
 use crate::key::token::{self, Prefix};
 use crate::key::{Imprint, Key, KeyId, KeyState, Kind, Permissions, Seen};
 use crate::keyring::Keyring;
-use crate::keyring::command::{By, Command, KeyFilter, NewKey, Outcome, Problem as NotDone};
+use crate::keyring::command::{By, Command, Completed, KeyFilter, NewKey, Outcome, Problem as NotDone, SecretUse};
 use crate::secret::Secret;
 
 /// What carries commands out.
@@ -129,12 +129,35 @@ impl Desk<'_> {
         self.one(Command::SetKeyState(id, state, seen)).await
     }
 
-    /// Carries out a command about a key, where the caller may see that.
-    pub(super) async fn about(&self, id: KeyId, command: impl FnOnce(KeyId) -> Command) -> Result<Key, Problem> {
+    /// Who uses which secret of a key.
+    pub(super) async fn callers(&self, id: KeyId) -> Result<Vec<SecretUse>, Problem> {
+        self.must_see(&id).await?;
+        match self.carry_out(Command::ShowCallers(id)).await? {
+            Outcome::Callers(secrets) => Ok(secrets),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Ends a rotation, and tells who had not left the old secret.
+    pub(super) async fn complete(&self, id: KeyId) -> Result<Completed, Problem> {
+        self.must_see(&id).await?;
+        match self.carry_out(Command::CompleteRotation(id)).await? {
+            Outcome::Completed(completed) => Ok(*completed),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Takes a rotation back.
+    pub(super) async fn cancel(&self, id: KeyId) -> Result<Key, Problem> {
+        self.must_see(&id).await?;
+        self.one(Command::CancelRotation(id)).await
+    }
+
+    async fn must_see(&self, id: &KeyId) -> Result<(), Problem> {
         if let Caller::Holder(_) = self.caller {
             self.key(id.clone()).await?;
         }
-        self.one(command(id)).await
+        Ok(())
     }
 
     /// What another user may in the account of a personal key to be made for them.

@@ -71,6 +71,7 @@ pub(super) const ROUTES: &[Route] = {
                 (Method::DELETE, Native(Call::RevokeKey)),
             ],
         ),
+        operators("/v1/keys/{key}/callers", &[(Method::GET, Native(Call::ShowCallers))]),
         operators("/v1/keys/{key}/rotate", &[(Method::POST, Native(Call::RotateKey))]),
         operators("/v1/keys/{key}/rotation/complete", &[(Method::POST, Native(Call::CompleteRotation))]),
         operators("/v1/keys/{key}/rotation/cancel", &[(Method::POST, Native(Call::CancelRotation))]),

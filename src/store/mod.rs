@@ -5,6 +5,7 @@
 //! change also appends to the [`log`], which is how caches learn of it, whoever made it.
 
 pub mod audit;
+mod caller;
 pub mod config;
 mod draft;
 mod error;
@@ -22,6 +23,7 @@ use crate::key::rotation::Rotation;
 use crate::key::token::Prefix;
 use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, Seen, User, UserId};
 
+pub use self::caller::{Caller, Completed, SecretUse, Tally, Trace, What};
 pub use self::config::Config;
 pub use self::draft::{
     Access, Changed, Chunk, Draft, Fate, Imported, KeyFilter, Loaded, Place, SecretDraft, Trial, Which,
@@ -29,7 +31,7 @@ pub use self::draft::{
 pub use self::error::{Clash, Rejected, StoreError};
 pub use self::log::Tail;
 pub use self::sqlite::words::Words;
-use self::sqlite::{Sqlite, ahead, bulk, change, list, load, rotate, usage};
+use self::sqlite::{Sqlite, ahead, bulk, callers, change, list, load, rotate, usage};
 
 /// An open store. Dropping it waits for what is running, then releases it to others.
 ///
@@ -329,13 +331,13 @@ impl Store {
         }
     }
 
-    /// Ends a running rotation: the new secret is the only one.
+    /// Ends a running rotation: the new secret is the only one. Tells at most `most` callers of the old one.
     ///
     /// # Errors
     /// There is no such key, it is revoked, no rotation of it runs, or the store could not write.
-    pub async fn complete(&self, id: KeyId, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+    pub async fn complete(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Changed<Completed>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::complete(db, &id, now)).await,
+            Backend::Sqlite(db) => db.write(move |db| rotate::complete(db, &id, most, now)).await,
         }
     }
 
@@ -405,6 +407,42 @@ impl Store {
             match &self.backend {
                 Backend::Sqlite(db) => db.write(move |db| Ok(usage::record_uses(db, &chunk)?)).await?,
             };
+        }
+        Ok(())
+    }
+
+    /// Notes who used which secret, at most `most` of each; all of it or nothing.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn record_callers(&self, seen: Vec<(Trace, Tally)>, most: usize) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| Ok(callers::record(db, &seen, most)?)).await?,
+        };
+        Ok(())
+    }
+
+    /// The secrets of a key that authenticate at `now`, and at most `most` callers of each; none where there is no such key.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn callers(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<Vec<SecretUse>>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| callers::of_key(db, &id, most, now)).await,
+        }
+    }
+
+    /// Forgets who used what.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn forget_callers(&self) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                if db.read(callers::any).await? {
+                    db.write(|db| Ok(callers::forget(db)?)).await?;
+                }
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Every rule of the keyring, without a socket.
 
 mod ahead;
+mod callers;
 mod invented;
 mod operate;
 mod rotation;
@@ -49,6 +50,7 @@ pub(crate) fn small() -> Config {
         loads: 8,
         waiting: 200,
         usage_flush: second,
+        callers: 4,
         rehearsal: 10,
     }
 }
@@ -68,6 +70,11 @@ async fn ring_with(clock: Clock, change: impl FnOnce(&mut Config, &mut crate::st
         ring.operate(Command::AddMember(member(account))).await;
     }
     ring
+}
+
+/// A caller of whom nothing is told.
+fn nobody() -> Caller<'static> {
+    Caller { address: [192, 0, 2, 7].into(), agent: b"", route: "any", account: None }
 }
 
 impl Ring {

@@ -23,7 +23,7 @@ impl Ring {
         }
     }
 
-    async fn rotated(&self, key: &Key, mode: Mode) -> (Secret, Key) {
+    pub(super) async fn rotated(&self, key: &Key, mode: Mode) -> (Secret, Key) {
         self.rotate(key, Rotation { mode, ..Rotation::IMMEDIATE }).await.unwrap()
     }
 
@@ -40,7 +40,7 @@ impl Ring {
 
     /// Uses a secret, as a permitted request does.
     async fn uses(&self, secret: &Secret) {
-        self.keyring.used(&self.verify(secret).await.unwrap(), secret);
+        self.keyring.used(&self.verify(secret).await.unwrap(), secret, &nobody());
     }
 
     async fn presented(&self, secret: &Secret) -> Presented {

@@ -10,6 +10,7 @@
 
 pub(super) mod ahead;
 pub(super) mod bulk;
+pub(super) mod callers;
 pub(super) mod change;
 mod files;
 pub(super) mod list;

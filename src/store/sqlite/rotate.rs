@@ -4,11 +4,11 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::change::{insert_secret, must_be_new, must_have_key};
-use super::{Stop, row};
+use super::{Stop, callers, row};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
 use crate::key::{Digest, Key, KeyId, KeyState, SecretState};
-use crate::store::{Clash, Rejected, SecretDraft};
+use crate::store::{Clash, Completed, Rejected, SecretDraft};
 
 /// Gives a key another secret.
 pub(in crate::store) fn rotate(
@@ -42,7 +42,7 @@ pub(in crate::store) fn rotate(
         Mode::Grace(span) => supersede_current(db, &key, now.plus(span))?,
         Mode::FirstUse { .. } => {}
     }
-    insert_secret(db, key.serial, secret, now)?;
+    insert_secret(db, key.serial, key.generation + 1, secret, now)?;
     match mode {
         Mode::Immediate => {}
         Mode::Grace(_) => await_use(db, &secret.digest)?,
@@ -92,8 +92,10 @@ pub(in crate::store) fn first_used(db: &Connection, digest: &Digest, now: Timest
 }
 
 /// Ends a running rotation now: the new secret is the only one.
-pub(in crate::store) fn complete(db: &Connection, id: &KeyId, now: Timestamp) -> Result<Key, Stop> {
+pub(in crate::store) fn complete(db: &Connection, id: &KeyId, most: usize, now: Timestamp) -> Result<Completed, Stop> {
     let key = living(db, id)?;
+    // Before they go with their secret.
+    let (left, more) = callers::left(db, &key, most, now)?;
     match key.rotation_at(now).map(|rotation| rotation.state) {
         Some(SecretState::Pending) => {
             retire_current(db, key.serial)?;
@@ -105,7 +107,7 @@ pub(in crate::store) fn complete(db: &Connection, id: &KeyId, now: Timestamp) ->
         Some(_) => retire_second(db, key.serial)?,
         None => return Err(none_runs(&key)),
     }
-    must_have_key(db, id)
+    Ok(Completed { key: must_have_key(db, id)?, left, more })
 }
 
 /// Takes a running rotation back, while nobody has used the new secret: the old one is the only one again.

@@ -1,6 +1,7 @@
 //! The request path, over real sockets.
 
 mod bodies;
+mod callers;
 mod canonical;
 mod carriers;
 mod headers;

@@ -6,6 +6,7 @@
 //!
 //! The conversions stand in [`key`], [`directory`] and [`query`]; here is which call takes which.
 
+mod callers;
 mod directory;
 mod key;
 mod query;
@@ -44,6 +45,7 @@ pub(in crate::manage) enum Call {
     ListKeys,
     MintKey,
     ShowKey,
+    ShowCallers,
     ChangeKey,
     RevokeKey,
     RotateKey,
@@ -64,6 +66,7 @@ impl Call {
             | Self::WhoAmI
             | Self::ListKeys
             | Self::ShowKey
+            | Self::ShowCallers
             | Self::RevokeKey
             | Self::CompleteRotation
             | Self::CancelRotation
@@ -130,14 +133,19 @@ pub(in crate::manage) async fn call(
             }
             Ok(shown(&key, desk.now()))
         }
+        Call::ShowCallers => Ok(json(StatusCode::OK, &callers::Secrets { secrets: &desk.callers(id()?).await? })),
         Call::ChangeKey => {
             let state = asked.body.parse::<key::Change>()?.state();
             changed(desk, desk.set_state(id()?, state, key::seen(asked.headers)).await)
         }
         Call::RevokeKey => changed(desk, desk.set_state(id()?, KeyState::Revoked, key::seen(asked.headers)).await),
         Call::RotateKey => rotate(desk, asked, prefix).await,
-        Call::CompleteRotation => changed(desk, desk.about(id()?, Command::CompleteRotation).await),
-        Call::CancelRotation => changed(desk, desk.about(id()?, Command::CancelRotation).await),
+        Call::CompleteRotation => {
+            let completed = desk.complete(id()?).await?;
+            let body = callers::Ended::of(&completed, desk.now());
+            Ok(with(json(StatusCode::OK, &body), ETAG, &key::tag(&completed.key.seen())))
+        }
+        Call::CancelRotation => changed(desk, desk.cancel(id()?).await),
         // From here on operators' alone: no other table has such a row.
         Call::ShowRehearsal | Call::ForgetRehearsal | Call::Directory(_)
             if matches!(desk.caller, Caller::Holder(_)) =>

@@ -312,6 +312,13 @@ async fn every_answer_is_as_it_is_described() {
     check(Method::GET, "/v1/keys?limit=1", &[], none.clone(), 200).await;
     check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
     check(Method::GET, "/v1/keys/{key}", &[("{key}", "key_none")], none.clone(), 404).await;
+    check(Method::GET, "/v1/keys/{key}/callers", &key, none.clone(), 200).await;
+    check(Method::GET, "/v1/keys/{key}/callers", &[("{key}", "key_none")], none.clone(), 404).await;
+    // Who asks all this is a caller.
+    let own = desk.ask(Method::GET, "/v1/whoami", Value::Null).await.json()["key"]["id"].as_str().unwrap().to_owned();
+    let used = check(Method::GET, "/v1/keys/{key}/callers", &[("{key}", &own)], none.clone(), 200).await.json();
+    let caller = &used["secrets"][0]["callers"][0];
+    assert_eq!((&caller["address"], &caller["route"]), (&json!("192.0.2.7"), &json!("admin")), "{used}");
     check(Method::PATCH, "/v1/keys/{key}", &key, json!({"status": "disabled"}), 200).await;
     check(Method::PATCH, "/v1/keys/{key}", &key, json!({"status": "active"}), 200).await;
     let rotate = "/v1/keys/{key}/rotate";
