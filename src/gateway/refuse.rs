@@ -6,13 +6,14 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 
 use super::body::Outgoing;
 use super::canon::Malformed;
 use super::challenge::{Challenge, Challenges};
 use super::config::Mismatch;
+use super::filter::Unfilterable;
 use super::origin::OriginError;
 use super::plan::Plan;
 use crate::key::{Invalid, Refusal};
@@ -39,8 +40,14 @@ pub(super) enum Stop {
     Stalled,
     /// Its body came too slowly.
     TooSlow,
+    /// Its body has to be looked into, and is no plain JSON.
+    UnsupportedBody,
+    /// Its route is there no longer; what is told of what takes its place.
+    Gone(HeaderMap),
     /// The origin's matter.
     Origin(OriginError),
+    /// The origin's matter too: its answer cannot be narrowed to what the key may see.
+    Unfilterable(Unfilterable),
 }
 
 impl From<Malformed> for Stop {
@@ -77,7 +84,10 @@ impl Stop {
             Self::TooLarge => "body_too_large",
             Self::Stalled => "body_stalled",
             Self::TooSlow => "body_too_slow",
+            Self::UnsupportedBody => "body_unsupported",
+            Self::Gone(_) => "route_gone",
             Self::Origin(error) => error.reason(),
+            Self::Unfilterable(_) => "answer_unfilterable",
         }
     }
 }
@@ -96,6 +106,7 @@ pub const REASONS: &[&str] = &[
     "body_too_large",
     "body_stalled",
     "body_too_slow",
+    "body_unsupported",
     "credential_ambiguous",
     "key_required",
     "key_malformed",
@@ -113,6 +124,7 @@ pub const REASONS: &[&str] = &[
     "account_mismatch",
     "scope_insufficient",
     "route_not_found",
+    "route_gone",
     "store_unavailable",
     "store_timeout",
     "store_overloaded",
@@ -126,6 +138,7 @@ pub const REASONS: &[&str] = &[
     "origin_unasked",
     "origin_ambiguous",
     "origin_head_too_large",
+    "answer_unfilterable",
 ];
 
 /// What a cause looks like from outside.
@@ -161,6 +174,17 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
         Stop::TooLarge => face(S::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The request body is too large."),
         Stop::Stalled => face(S::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The request body stopped coming."),
         Stop::TooSlow => face(S::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The request body came too slowly."),
+        Stop::UnsupportedBody => face(
+            S::UNSUPPORTED_MEDIA_TYPE,
+            "UNSUPPORTED_MEDIA_TYPE",
+            "The request body is of a type that is not accepted here.",
+        ),
+        Stop::Gone(_) => face(S::GONE, "ROUTE_GONE", "What was served at this path is gone."),
+        Stop::Unfilterable(_) => face(
+            S::BAD_GATEWAY,
+            "UPSTREAM_UNFILTERABLE",
+            "The service behind gave an answer of which the key's own part cannot be told.",
+        ),
         Stop::Overloaded => {
             face(S::SERVICE_UNAVAILABLE, "OVERLOADED", "More requests than can be served are on their way.")
         }
@@ -234,6 +258,9 @@ pub(super) fn answer(stop: &Stop, plan: &Plan, challenges: &Challenges, request_
     }
     let mut answer = Response::new(Outgoing::whole(body(stop, &face, plan.verbose_refusals, request_id)));
     *answer.status_mut() = face.status;
+    if let Stop::Gone(told) = stop {
+        headers.extend(told.clone());
+    }
     *answer.headers_mut() = headers;
     answer
 }
@@ -295,6 +322,9 @@ const fn advice(stop: &Stop) -> &'static str {
         Stop::TooLarge => "Send less.",
         Stop::Stalled => "Send the body without a long pause.",
         Stop::TooSlow => "Send the body faster.",
+        Stop::UnsupportedBody => "Send application/json in UTF-8, without a Content-Encoding.",
+        Stop::Gone(_) => "The Link header names what takes its place, where there is something.",
+        Stop::Unfilterable(_) => "The key was accepted; tell whoever runs this service.",
         Stop::Overloaded => "Nothing was done about this request; try again in a moment.",
         Stop::Failed(_) => "Nothing is wrong with the key as far as is known; try again.",
         Stop::Origin(OriginError::Busy | OriginError::QueueFull) => "Try again in a moment.",
@@ -345,6 +375,9 @@ mod tests {
             Stop::TooLarge,
             Stop::Stalled,
             Stop::TooSlow,
+            Stop::UnsupportedBody,
+            Stop::Gone(HeaderMap::new()),
+            Stop::Unfilterable(Unfilterable::TooLarge),
             Stop::Overloaded,
             Stop::Origin(OriginError::Busy),
             Stop::Origin(OriginError::QueueFull),
