@@ -20,6 +20,7 @@ mod load_test;
 mod memory;
 mod readme;
 mod reload;
+mod scoping_page;
 mod settings;
 mod shutdown;
 mod slow;
