@@ -42,8 +42,8 @@ pub(super) enum Stop {
     TooSlow,
     /// Its body has to be looked into, and is no plain JSON.
     UnsupportedBody,
-    /// Its route is there no longer; what is told of what takes its place.
-    Gone(HeaderMap),
+    /// Its route is there no longer; what is told of what takes its place. Boxed, for it is large, and rare.
+    Gone(Box<HeaderMap>),
     /// The origin's matter.
     Origin(OriginError),
     /// The origin's matter too: its answer cannot be narrowed to what the key may see.
@@ -259,7 +259,7 @@ pub(super) fn answer(stop: &Stop, plan: &Plan, challenges: &Challenges, request_
     let mut answer = Response::new(Outgoing::whole(body(stop, &face, plan.verbose_refusals, request_id)));
     *answer.status_mut() = face.status;
     if let Stop::Gone(told) = stop {
-        headers.extend(told.clone());
+        headers.extend((**told).clone());
     }
     *answer.headers_mut() = headers;
     answer
@@ -376,7 +376,7 @@ mod tests {
             Stop::Stalled,
             Stop::TooSlow,
             Stop::UnsupportedBody,
-            Stop::Gone(HeaderMap::new()),
+            Stop::Gone(Box::default()),
             Stop::Unfilterable(Unfilterable::TooLarge),
             Stop::Overloaded,
             Stop::Origin(OriginError::Busy),
