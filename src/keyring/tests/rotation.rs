@@ -159,7 +159,7 @@ async fn rule_3_a_running_rotation_is_a_conflict_unless_it_is_superseded() {
         let (second, _) = ring.rotated(&key, running).await;
         assert!(ring.conflicts(&key, next).await, "{running:?} {next:?}");
         assert_eq!((ring.refusal(&first).await, ring.refusal(&second).await), (None, None));
-        let superseding = Rotation { mode: next, supersede: true, generation: None };
+        let superseding = Rotation { mode: next, supersede: true, ..Rotation::IMMEDIATE };
         let (third, _) = ring.rotate(&key, superseding).await.unwrap();
         let mut refused = 0;
         for secret in [&first, &second] {
@@ -193,7 +193,7 @@ async fn rule_7_of_two_who_rotate_what_both_have_seen_one_finds_out() {
     let ring = ring().await;
     let (_, key) = ring.remembered().await;
     let seen = Rotation { generation: Some(key.generation), ..Rotation::IMMEDIATE };
-    let both = tokio::join!(ring.rotate(&key, seen), ring.rotate(&key, seen));
+    let both = tokio::join!(ring.rotate(&key, seen.clone()), ring.rotate(&key, seen));
     let (won, lost) = match both {
         (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
         other => panic!("{other:?}"),

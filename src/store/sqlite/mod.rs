@@ -11,7 +11,9 @@
 pub(super) mod ahead;
 pub(super) mod bulk;
 pub(super) mod change;
+pub(super) mod edit;
 mod files;
+mod holder;
 pub(super) mod list;
 pub(super) mod load;
 pub(super) mod rotate;

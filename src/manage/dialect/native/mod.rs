@@ -53,6 +53,15 @@ pub(in crate::manage) enum Call {
 }
 
 impl Call {
+    /// Whether it has parameters.
+    const fn takes_query(self) -> bool {
+        match self {
+            Self::ListKeys => true,
+            Self::Directory(call) => call.is_list(),
+            _ => false,
+        }
+    }
+
     /// Whether it reads a body.
     pub(in crate::manage) const fn takes_body(self) -> bool {
         match self {
@@ -106,7 +115,7 @@ impl Native {
         asked: Asked<'_>,
         prefix: &Prefix,
     ) -> Result<Response<Full<Bytes>>, Problem> {
-        if call != Call::ListKeys {
+        if !call.takes_query() {
             // No other has parameters.
             Query::read(asked.query)?.end()?;
         }
@@ -128,7 +137,7 @@ impl Native {
             Call::MintKey => self.mint(&asked, prefix).await,
             Call::ShowKey => {
                 let key = self.show(asked.key()?).await?;
-                let tag = key::tag(&key.seen());
+                let tag = key::tag(&key.seen_at(self.clock.now()));
                 if asked.headers.get_all(IF_NONE_MATCH).iter().any(|line| key::names(line, &tag)) {
                     let mut response = Response::new(Full::default());
                     *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -137,8 +146,8 @@ impl Native {
                 Ok(self.key(StatusCode::OK, &key))
             }
             Call::ChangeKey => {
-                let state = asked.body.parse::<key::Change>()?.state();
-                self.changed(Command::SetKeyState(asked.key()?, state, key::seen(asked.headers))).await
+                let change = asked.body.parse::<key::Change>()?.change(self.clock.now())?;
+                self.changed(Command::ChangeKey(asked.key()?, Box::new(change), key::seen(asked.headers))).await
             }
             Call::RevokeKey => {
                 self.changed(Command::SetKeyState(asked.key()?, KeyState::Revoked, key::seen(asked.headers))).await
@@ -147,8 +156,8 @@ impl Native {
             Call::CompleteRotation => self.changed(Command::CompleteRotation(asked.key()?)).await,
             Call::CancelRotation => self.changed(Command::CancelRotation(asked.key()?)).await,
             Call::Directory(call) => {
-                let outcome = self.operate(call.command(&asked)?).await?;
-                directory::encode(call, outcome)
+                let (command, limit) = call.command(&asked)?;
+                directory::encode(call, self.operate(command).await?, limit)
             }
         }
     }
@@ -169,10 +178,11 @@ impl Native {
     async fn rotate(&self, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
         let wanted = asked.body.parse::<key::Rotate>()?;
         let before = self.show(asked.key()?).await?;
-        if key::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen())) {
+        let now = self.clock.now();
+        if key::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen_at(now))) {
             return Err(Problem::new(Code::PreconditionFailed));
         }
-        let rotation = wanted.rotation(before.generation)?;
+        let rotation = wanted.rotation(before.generation, now)?;
         let prefix = wanted.prefix.as_ref().or(before.prefix.as_ref()).unwrap_or(usual);
         let (secret, imprint) = new_secret(prefix)?;
         let key = expect_key(self.operate(Command::RotateKey(before.id, imprint, rotation)).await?)?;
@@ -211,14 +221,15 @@ impl Native {
     }
 
     fn key(&self, status: StatusCode, key: &Key) -> Response<Full<Bytes>> {
-        let body = key::Shown { key: key::Body::of(key, self.clock.now()) };
-        with(json(status, &body), ETAG, &key::tag(&key.seen()))
+        let now = self.clock.now();
+        let body = key::Shown { key: key::Body::of(key, now) };
+        with(json(status, &body), ETAG, &key::tag(&key.seen_at(now)))
     }
 
     fn shown_once(&self, key: &Key, secret: &Secret) -> Response<Full<Bytes>> {
         let now: Timestamp = self.clock.now();
         let body = key::Made { key: key::Body::of(key, now), secret: secret.expose_str().unwrap_or_default() };
-        with(json(StatusCode::CREATED, &body), ETAG, &key::tag(&key.seen()))
+        with(json(StatusCode::CREATED, &body), ETAG, &key::tag(&key.seen_at(now)))
     }
 }
 
