@@ -41,7 +41,31 @@ impl Policy {
         if within || !Self::binds(kind) {
             return Ok(());
         }
-        let span = humantime::format_duration(most);
-        Err(Rejected::ExpiryTooLong(format!("a {kind} key expires within {span}"), most.as_secs()))
+        Err(Rejected::ExpiryTooLong(format!("a {kind} key expires within {}", said(most)), most.as_secs()))
+    }
+}
+
+/// In days where it comes to whole ones, since that is how such a time is set.
+fn said(span: Duration) -> String {
+    match span.as_secs() {
+        seconds if seconds.is_multiple_of(DAY) && span.subsec_nanos() == 0 => format!("{} days", seconds / DAY),
+        _ => humantime::format_duration(span).to_string(),
+    }
+}
+
+const DAY: u64 = 24 * 60 * 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_told_as_it_was_set() {
+        let now = Timestamp::from_millis(0);
+        for (text, told) in [("90d", "90 days"), ("36h", "1day 12h"), ("1500ms", "1s 500ms")] {
+            let policy = Policy { expiry_max: humantime::parse_duration(text).unwrap(), ..Policy::default() };
+            let refused = policy.check_expiry(Kind::User, None, now).unwrap_err();
+            assert_eq!(refused.to_string(), format!("a user key expires within {told}"));
+        }
     }
 }
