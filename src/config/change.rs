@@ -221,9 +221,13 @@ impl Table<'_> {
     }
 
     fn keys(&mut self, old: &KeysConfig, new: &mut KeysConfig) {
-        let KeysConfig { prefix, pepper_file } = old;
+        let KeysConfig { prefix, pepper_file, developer_licences, per_holder, expiry_max } = old;
         self.at_once("prefix", prefix, &new.prefix);
         self.at_restart("pepper_file", pepper_file, &mut new.pepper_file);
+        // The store judges by these, and what was read under them is remembered.
+        self.at_restart("developer_licences", developer_licences, &mut new.developer_licences);
+        self.at_restart("per_holder", per_holder, &mut new.per_holder);
+        self.at_restart("expiry_max", expiry_max, &mut new.expiry_max);
     }
 
     fn gateway(&mut self, old: &gateway::config::Config, new: &gateway::config::Config) {

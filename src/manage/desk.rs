@@ -12,7 +12,9 @@ use crate::key::rotation::Rotation;
 use crate::key::token::{self, Prefix};
 use crate::key::{Imprint, Key, KeyId, KeyState, Kind, Permissions, Seen};
 use crate::keyring::Keyring;
-use crate::keyring::command::{By, Command, Completed, KeyFilter, NewKey, Outcome, Problem as NotDone, SecretUse};
+use crate::keyring::command::{
+    By, Command, Completed, KeyChange, KeyFilter, MemberFilter, NewKey, Outcome, Problem as NotDone, SecretUse,
+};
 use crate::secret::Secret;
 
 /// What carries commands out.
@@ -113,20 +115,24 @@ impl Desk<'_> {
     ) -> Result<(Key, Secret), Problem> {
         if let Caller::Holder(holder) = self.caller {
             holder.may_become(key)?;
+            holder.may_last(key, &rotation.expires_at)?;
         }
         let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
         Ok((self.one(Command::RotateKey(key.id.clone(), imprint, rotation)).await?, secret))
     }
 
-    /// Suspends, resumes or revokes a key, where it is still one of these.
-    pub(super) async fn set_state(&self, id: KeyId, state: KeyState, seen: Option<Vec<Seen>>) -> Result<Key, Problem> {
+    /// Changes a key, where it is still one of these.
+    pub(super) async fn change(&self, id: KeyId, change: KeyChange, seen: Option<Vec<Seen>>) -> Result<Key, Problem> {
         if let Caller::Holder(holder) = self.caller {
-            let key = self.key(id.clone()).await?;
-            if state == KeyState::Active {
-                holder.may_become(&key)?;
-            }
+            holder.may_change(&self.key(id.clone()).await?, &change)?;
         }
-        self.one(Command::SetKeyState(id, state, seen)).await
+        self.one(Command::ChangeKey(id, Box::new(change), seen)).await
+    }
+
+    /// Ends a key for good, where it is still one of these.
+    pub(super) async fn revoke(&self, id: KeyId, seen: Option<Vec<Seen>>) -> Result<Key, Problem> {
+        self.must_see(&id).await?;
+        self.one(Command::SetKeyState(id, KeyState::Revoked, seen)).await
     }
 
     /// Who uses which secret of a key.
@@ -166,12 +172,13 @@ impl Desk<'_> {
         if holder.user() == Some(user) {
             return Ok(None);
         }
-        let members = match self.carry_out(Command::ListMembers(Some(account.clone()))).await {
-            Ok(Outcome::Members(members)) => members,
-            Ok(_) | Err(NotDone::NotFound { .. }) => Vec::new(),
+        let filter =
+            MemberFilter { account: Some(account.clone()), user: Some(user.clone()), ..MemberFilter::default() };
+        let member = match self.carry_out(Command::ListMembers(filter)).await {
+            Ok(Outcome::Members(members)) => members.into_iter().next(),
+            Ok(_) | Err(NotDone::NotFound { .. }) => None,
             Err(problem) => return Err(problem.into()),
         };
-        let member = members.into_iter().find(|member| member.user == *user);
         Ok(Some(member.map(|member| member.permissions).unwrap_or_default()))
     }
 

@@ -157,17 +157,22 @@ fn permissions(names: &[&str]) -> Permissions {
 }
 
 fn member(account: &str, user: &str, names: &[&str]) -> Membership {
-    Membership { account: account.parse().unwrap(), user: user.parse().unwrap(), permissions: permissions(names) }
+    Membership {
+        account: account.parse().unwrap(),
+        user: user.parse().unwrap(),
+        permissions: permissions(names),
+        licence: None,
+    }
 }
 
 /// Accounts 101 and 102; paul, a member of both.
 async fn furnish(store: &Store) {
     for account in ["101", "102"] {
-        store.create_account(account.parse().unwrap(), NOW).await.unwrap();
+        store.create_account(account.parse().unwrap(), None, NOW).await.unwrap();
     }
-    store.create_user("paul".parse().unwrap(), NOW).await.unwrap();
-    store.put_member(member("101", "paul", &["jobs:run"])).await.unwrap();
-    store.put_member(member("102", "paul", &["*"])).await.unwrap();
+    store.create_user("paul".parse().unwrap(), Default::default(), NOW).await.unwrap();
+    store.put_member(member("101", "paul", &["jobs:run"]).into()).await.unwrap();
+    store.put_member(member("102", "paul", &["*"]).into()).await.unwrap();
 }
 
 async fn standing(store: &Store, text: &str) -> Option<Standing> {
