@@ -338,6 +338,53 @@ pub(super) async fn a_change_asked_for_what_was_seen_is_made_to_nothing_else(sto
     assert!(store.set_key_state(key.id, KeyState::Active, seen(&suspended), NOW).await.is_ok());
 }
 
+pub(super) async fn accounts_and_users_have_numbers_and_what_is_said_of_them(store: &Store) {
+    furnish(store).await;
+    let line = |text: &str| text.parse::<Line>().unwrap();
+    let id = |text: &str| text.parse::<AccountId>().unwrap();
+    let acme = store.create_account(id("acme"), Some(line("Acme, Inc.")), NOW).await.unwrap().record;
+    assert_eq!((acme.serial, &acme.name, acme.state), (3, &Some(line("Acme, Inc.")), AccountState::Active));
+    assert_eq!(store.account(id("acme")).await.unwrap(), Some(acme.clone()));
+    let suspended = store.set_account_state(id("acme"), AccountState::Suspended).await.unwrap().record;
+    assert_eq!(suspended, Account { state: AccountState::Suspended, ..acme.clone() });
+    let at = head(store).await;
+    let unnamed = AccountChange { name: Edit::Clear, state: None };
+    let changed = store.change_account(id("acme"), unnamed.clone()).await.unwrap().record;
+    assert_eq!(changed, Account { name: None, ..suspended });
+    assert!(matches!(store.change_account(id("999"), unnamed).await, Err(Rejected::Missing { .. })));
+
+    let mary = "mary".parse::<UserId>().unwrap();
+    let said = UserChange { name: Edit::Set(line("Mary")), email: Edit::Set(line("mary@example.com")) };
+    let made = store.create_user(mary.clone(), said, NOW).await.unwrap().record;
+    assert_eq!((made.serial, &made.name, &made.email), (2, &Some(line("Mary")), &Some(line("mary@example.com"))));
+    let moved = UserChange { email: Edit::Set(line("mary@example.org")), ..UserChange::default() };
+    let changed = store.change_user(mary.clone(), moved.clone()).await.unwrap().record;
+    assert_eq!(changed, User { email: Some(line("mary@example.org")), ..made });
+    assert_eq!(store.user(mary).await.unwrap(), Some(changed));
+    assert!(matches!(store.change_user("nobody".parse().unwrap(), moved).await, Err(Rejected::Missing { .. })));
+    assert_eq!(head(store).await, at, "no look-up reads what was said");
+}
+
+pub(super) async fn the_directory_comes_by_pages(store: &Store) {
+    furnish(store).await;
+    let ids = ["a", "b", "c"].map(|id| id.parse::<UserId>().unwrap());
+    for id in &ids {
+        store.create_user(id.clone(), UserChange::default(), NOW).await.unwrap();
+        store.put_member(member("101", id.as_str(), &[]).into()).await.unwrap();
+    }
+    let (after, most) = (Some(ids[0].clone()), Some(2));
+    let users = store.users(Slice { after: after.clone(), most }).await.unwrap();
+    assert_eq!(users.iter().map(|user| &user.id).collect::<Vec<_>>(), [&ids[1], &ids[2]]);
+    let filter = MemberFilter { account: Some("101".parse().unwrap()), after, most, user: None };
+    let members = store.members(filter).await.unwrap();
+    assert_eq!(members.iter().map(|member| &member.user).collect::<Vec<_>>(), [&ids[1], &ids[2]]);
+    let of_paul = MemberFilter { user: Some("paul".parse().unwrap()), ..MemberFilter::default() };
+    let places = store.members(of_paul).await.unwrap();
+    assert_eq!(places, [member("101", "paul", &["jobs:run"]), member("102", "paul", &["*"])]);
+    let last = store.accounts(Slice { after: Some("101".parse().unwrap()), most: Some(5) }).await.unwrap();
+    assert_eq!(last.iter().map(|account| account.id.as_str()).collect::<Vec<_>>(), ["102"]);
+}
+
 pub(super) async fn a_lost_operator_key_is_replaced(store: &Store) {
     assert!(!store.has_operator().await.unwrap());
     store.mint(operator("op_1", ONE), NOW).await.unwrap();
