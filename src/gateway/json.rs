@@ -406,6 +406,25 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever comes, valid texts with a byte exchanged included.
+        #[test]
+        fn what_is_read_is_what_serde_reads(
+            value in any_json(),
+            at: prop::sample::Index,
+            with in "[\\[\\]{}:,\"\\\\a0.eE+\\- \\n\u{e4}]{0,3}",
+            alone: bool,
+        ) {
+            let mut text = if alone { String::new() } else { value.to_string() };
+            let ends: Vec<usize> = (0..=text.len()).filter(|at| text.is_char_boundary(*at)).collect();
+            let from = at.index(ends.len());
+            text.replace_range(ends[from]..ends[(from + 1).min(ends.len() - 1)], &with);
+            if let Ok(again) = written(&text) {
+                let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+                prop_assert!(read(&text).is_some());
+                prop_assert_eq!(read(&again), read(&text));
+            }
+        }
+
         #[test]
         fn it_reads_as_serde_reads(value in any_json(), pretty: bool) {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
