@@ -14,6 +14,7 @@ use crate::gateway::Generation;
 use crate::gateway::echo::Echo;
 use crate::gateway::plan::Plan;
 use crate::gateway::rehearsal;
+use crate::keyring::Keyring;
 use crate::manage::{self, Manner};
 use crate::measure::Span;
 use crate::net::config::{CertificateFiles, Terms};
@@ -81,6 +82,7 @@ pub(super) struct Running {
     pub(super) metrics: Arc<Metrics>,
     pub(super) tally: Arc<Tally>,
     pub(super) echo: BuiltIn,
+    pub(super) keyring: Arc<Keyring>,
 }
 
 impl Running {
@@ -113,6 +115,7 @@ impl Running {
         self.admin_manner.offer(manner(&settings)).await;
         self.echo.renew(&settings).await;
         self.newest.offer(generation(&settings, plan, &self.metrics)).await;
+        self.keyring.name_routes(settings.named_routes());
         self.settings = settings;
         Ok(())
     }

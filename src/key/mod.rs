@@ -29,4 +29,4 @@ pub use record::{
     Status, UnknownWord, User,
 };
 pub use refusal::{Invalid, Refusal};
-pub use scope::{Ask, Grant, grant};
+pub use scope::{Ask, Grant, bounded, grant};

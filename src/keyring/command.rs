@@ -9,8 +9,11 @@ use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
 use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, Seen, User, UserId};
 
+pub use super::migration::{Advice, Legacy, Seen as Used, SeenRoute};
 use crate::store::Draft;
-pub use crate::store::{Caller, Clash, Completed, Fate, Imported, KeyFilter, SecretUse, Tally, Trial};
+pub use crate::store::{
+    Caller, Clash, Completed, Fate, Imported, KeyFilter, Old, Replaced, Replacement, SecretUse, Tally, Trial,
+};
 use crate::telemetry::label::Rehearsed;
 
 /// One thing to do or to show.
@@ -54,6 +57,11 @@ pub enum Command {
     Import(Vec<NewKey>),
     /// Says what would become of every row of such an import, and changes nothing.
     TryImport(Vec<NewKey>),
+    /// Shows the keys of users that can still be used, and what should take their place: those with serials above the first
+    /// number, and at most as many as the second.
+    ShowMigration(i64, u32),
+    /// Mints what takes the place of a user's key, and ends that one as is asked for.
+    ReplaceKey(Box<Replacement<Imprint>>),
     /// Revokes every operator key and makes this one, for who lost theirs.
     ResetOperator(Box<NewKey>),
     /// Shows whom rules in report mode would have refused.
@@ -89,6 +97,10 @@ pub enum Outcome {
     Callers(Vec<SecretUse>),
     /// The key whose rotation was completed, and who had not left the old secret.
     Completed(Box<Completed>),
+    /// Keys of users, oldest first.
+    Migration(Vec<Legacy>),
+    /// A user's key, and what took its place.
+    Replaced(Box<Replaced>),
     /// What an import made.
     Imported(Imported),
     /// What an import would make.

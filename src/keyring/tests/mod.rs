@@ -3,6 +3,7 @@
 mod ahead;
 mod callers;
 mod invented;
+mod migration;
 mod operate;
 mod quiet;
 mod rotation;

@@ -13,6 +13,7 @@ pub(super) mod bulk;
 pub(super) mod callers;
 pub(super) mod change;
 mod files;
+pub(super) mod legacy;
 pub(super) mod list;
 pub(super) mod load;
 pub(super) mod rotate;

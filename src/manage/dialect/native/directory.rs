@@ -98,6 +98,8 @@ pub(super) fn encode(call: Directory, outcome: Outcome) -> Result<Response<Full<
         | Outcome::Keys(_)
         | Outcome::Callers(_)
         | Outcome::Completed(_)
+        | Outcome::Migration(_)
+        | Outcome::Replaced(_)
         | Outcome::Imported(_)
         | Outcome::Tried(_)
         | Outcome::Rehearsal(_) => {

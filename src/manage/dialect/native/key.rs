@@ -156,18 +156,24 @@ impl<'a> Page<'a> {
 /// Which keys a query asks for, and how many: one more is looked for than is shown.
 pub(super) fn filter(query: Option<&str>) -> Result<(KeyFilter, u32), Problem> {
     let mut query = Query::read(query)?;
-    let limit = query.take_by("limit", |text| text.parse().ok().filter(|limit| LIMITS.contains(limit)), LIMITS_SAID);
-    let limit = limit.unwrap_or(USUAL_LIMIT);
+    let (after, limit) = limits(&mut query);
     let filter = KeyFilter {
         account: query.take("account"),
         user: query.take("user"),
         kind: query.take("kind"),
         status: query.take("status"),
-        after: query.take_by("cursor", serial, "give the next_cursor of the page before"),
+        after,
         most: Some(limit + 1),
     };
     query.end()?;
     Ok((filter, limit))
+}
+
+/// Where a page begins, and how long it is.
+pub(super) fn limits(query: &mut Query) -> (Option<i64>, u32) {
+    let limit = query.take_by("limit", |text| text.parse().ok().filter(|limit| LIMITS.contains(limit)), LIMITS_SAID);
+    let after = query.take_by("cursor", serial, "give the next_cursor of the page before");
+    (after, limit.unwrap_or(USUAL_LIMIT))
 }
 
 const LIMITS: std::ops::RangeInclusive<u32> = 1..=100;
@@ -175,7 +181,7 @@ const LIMITS_SAID: &str = "give a number from 1 to 100";
 const USUAL_LIMIT: u32 = 50;
 
 /// Where a page ends, as a text that means nothing to others.
-fn cursor(serial: i64) -> String {
+pub(super) fn cursor(serial: i64) -> String {
     URL_SAFE_NO_PAD.encode(serial.to_be_bytes())
 }
 

@@ -9,6 +9,7 @@
 mod callers;
 mod directory;
 mod key;
+mod migration;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,8 @@ pub(in crate::manage) enum Call {
     RotateKey,
     CompleteRotation,
     CancelRotation,
+    ShowMigration,
+    ReplaceKey,
     Directory(Directory),
 }
 
@@ -58,7 +61,7 @@ impl Call {
     /// Whether it reads a body.
     pub(in crate::manage) const fn takes_body(self) -> bool {
         match self {
-            Self::Verify | Self::MintKey | Self::ChangeKey | Self::RotateKey => true,
+            Self::Verify | Self::MintKey | Self::ChangeKey | Self::RotateKey | Self::ReplaceKey => true,
             Self::Directory(call) => call.takes_body(),
             Self::Describe
             | Self::WhoAmI
@@ -67,7 +70,8 @@ impl Call {
             | Self::ShowCallers
             | Self::RevokeKey
             | Self::CompleteRotation
-            | Self::CancelRotation => false,
+            | Self::CancelRotation
+            | Self::ShowMigration => false,
         }
     }
 }
@@ -109,7 +113,7 @@ impl Native {
         asked: Asked<'_>,
         prefix: &Prefix,
     ) -> Result<Response<Full<Bytes>>, Problem> {
-        if call != Call::ListKeys {
+        if call != Call::ListKeys && call != Call::ShowMigration {
             // No other has parameters.
             Query::read(asked.query)?.end()?;
         }
@@ -157,6 +161,16 @@ impl Native {
             Call::RotateKey => self.rotate(&asked, prefix).await,
             Call::CompleteRotation => self.complete(asked.key()?).await,
             Call::CancelRotation => self.changed(Command::CancelRotation(asked.key()?)).await,
+            Call::ShowMigration => {
+                let (after, limit) = migration::page(asked.query)?;
+                let shown = self.operate(Command::ShowMigration(after, limit + 1)).await?;
+                let keys = expect(shown, |outcome| match outcome {
+                    Outcome::Migration(keys) => Some(keys),
+                    _ => None,
+                })?;
+                Ok(json(StatusCode::OK, &migration::Page::of(&keys, limit, self.clock.now())))
+            }
+            Call::ReplaceKey => self.replace(&asked, prefix).await,
             Call::Directory(call) => {
                 let outcome = self.operate(call.command(&asked)?).await?;
                 directory::encode(call, outcome)
@@ -167,8 +181,7 @@ impl Native {
     async fn mint(&self, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
         let wanted = asked.body.parse::<key::Mint>()?;
         let (secret, imprint) = new_secret(wanted.prefix.as_ref().unwrap_or(usual))?;
-        let id = token::random_id("key_", 16, getrandom::fill).map_err(|_| no_entropy())?;
-        let id = id.parse().map_err(|_| no_entropy())?;
+        let id = new_id()?;
         let command = Command::MintKey(Box::new(wanted.draft(id, imprint, self.clock.now())?));
         let made = self.carry_out(command).await.map_err(key::not_minted)?;
         let key = expect_key(made)?;
@@ -188,6 +201,25 @@ impl Native {
         let (secret, imprint) = new_secret(prefix)?;
         let key = expect_key(self.operate(Command::RotateKey(before.id, imprint, rotation)).await?)?;
         Ok(self.shown_once(&key, &secret))
+    }
+
+    /// Makes what takes the place of a user's key.
+    async fn replace(&self, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
+        let wanted = asked.body.parse::<migration::Wanted>()?;
+        let (mut keys, mut secrets) = (Vec::new(), Vec::new());
+        for account in &wanted.account_ids {
+            let (secret, imprint) = new_secret(wanted.prefix.as_ref().unwrap_or(usual))?;
+            keys.push((account.clone(), new_id()?, imprint));
+            secrets.push(secret);
+        }
+        let replacement = wanted.replacement(asked.key()?, keys, self.clock.now())?;
+        let done = self.carry_out(Command::ReplaceKey(Box::new(replacement))).await;
+        let done = done.map_err(migration::not_replaced)?;
+        let replaced = expect(done, |outcome| match outcome {
+            Outcome::Replaced(replaced) => Some(replaced),
+            _ => None,
+        })?;
+        Ok(json(StatusCode::CREATED, &migration::Done::of(&replaced, &secrets, self.clock.now())))
     }
 
     /// Ends a rotation, and tells who had not left the old secret.
@@ -248,6 +280,11 @@ const OPENAPI: &str = include_str!("openapi.json");
 
 fn new_secret(prefix: &Prefix) -> Result<(Secret, Imprint), Problem> {
     token::mint(prefix, getrandom::fill).map_err(|_| no_entropy())
+}
+
+fn new_id() -> Result<KeyId, Problem> {
+    let id = token::random_id("key_", 16, getrandom::fill).map_err(|_| no_entropy())?;
+    id.parse().map_err(|_| no_entropy())
 }
 
 fn no_entropy() -> Problem {
