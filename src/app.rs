@@ -117,6 +117,7 @@ impl App {
         let admin_listeners = Listeners::bind(&[admin_wanted], 1, stall)?;
         let admin_bound = admin_listeners.bound()[0];
         let keyring = open_keyring(settings, workers, &clock).await?;
+        keyring.name_routes(settings.named_routes());
         let commands = socket::Listener::bind(&socket::path_beside(keyring.store().path()))
             .map_err(|error| AppError::System("the command socket beside the store cannot be made", error))?;
 

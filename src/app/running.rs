@@ -119,6 +119,7 @@ impl Running {
         self.admin_manner.offer(manner(&settings)).await;
         self.echo.renew(&settings).await;
         self.newest.offer(generation(&settings, plan, &self.metrics, &self.hand)).await;
+        self.hand.keyring.name_routes(settings.named_routes());
         self.settings = settings;
         Ok(())
     }

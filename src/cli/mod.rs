@@ -18,6 +18,7 @@ mod import;
 mod key;
 mod load;
 mod member;
+mod migrate;
 mod operator;
 mod output;
 mod rehearsal;
@@ -79,6 +80,8 @@ enum Verb {
     Export(export::Arguments),
     /// Fill a store with keys, for load tests.
     Load(load::Arguments),
+    /// Leave the keys of users, which cross accounts: what each is used for, and what takes its place.
+    Migrate(migrate::Arguments),
     /// Show whom rules in report mode would have refused since the server started.
     Rehearsal(rehearsal::Arguments),
     /// The keys that run keyward itself.
@@ -98,6 +101,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Import(arguments) => return block_on(import::run(arguments)),
         Verb::Export(arguments) => block_on(export::run(arguments))?,
         Verb::Load(arguments) => block_on(load::run(arguments))?,
+        Verb::Migrate(arguments) => block_on(migrate::run(arguments))?,
         Verb::Rehearsal(arguments) => block_on(rehearsal::run(arguments))?,
         Verb::Operator(arguments) => block_on(operator::run(arguments))?,
     }
@@ -178,6 +182,9 @@ mod tests {
             "export",
             "export --what members --format jsonl",
             "load --keys 100000 --accounts 1000 --out keys.csv",
+            "migrate report --json",
+            "migrate replace key_1 --with personal --account 101 --account 102 --old-expires-in 7d",
+            "migrate replace key_1 --with service --account 101 --permission jobs:run --revoke-old --json",
             "rehearsal --json",
             "rehearsal --forget",
             "operator reset",

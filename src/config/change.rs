@@ -242,6 +242,7 @@ impl Table<'_> {
             escaped_slashes,
             underscore_headers,
             verbose_refusals,
+            expiry_notice,
             identity,
             user_keys,
         } = old;
@@ -255,6 +256,7 @@ impl Table<'_> {
         self.at_once("escaped_slashes", escaped_slashes, &new.escaped_slashes);
         self.at_once("underscore_headers", underscore_headers, &new.underscore_headers);
         self.at_once("verbose_refusals", verbose_refusals, &new.verbose_refusals);
+        self.at_once("expiry_notice", expiry_notice, &new.expiry_notice);
         let IdentityNames { account, user, key, kind, permissions } = identity;
         self.at_once("identity.account", account, &new.identity.account);
         self.at_once("identity.user", user, &new.identity.user);

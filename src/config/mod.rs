@@ -37,6 +37,7 @@ pub use self::read::{Read, Said, read};
 pub use self::redact::redact;
 pub use self::source::{Prints, ReloadConfig, Source, Taken};
 use crate::gateway::config::{OriginConfig, RouteConfig, ServiceConfig};
+use crate::keyring::NamedRoute;
 use crate::keyring::config::KeysConfig;
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
@@ -75,4 +76,17 @@ pub struct Settings {
     pub access_log: AccessLogConfig,
     /// What keyward tells about itself.
     pub log: LogConfig,
+}
+
+impl Settings {
+    /// The routes that somebody wrote, by the names they have in logs; the one that is implied where there is none is not among them.
+    #[must_use]
+    pub fn named_routes(&self) -> Vec<NamedRoute> {
+        let written = self.routes.iter().filter(|route| !read::is_implied(route));
+        let named = |route: &RouteConfig| {
+            let name = route.name.clone().or_else(|| route.path.clone())?;
+            Some(NamedRoute { name, permission: route.permission.clone() })
+        };
+        written.filter_map(named).collect()
+    }
 }

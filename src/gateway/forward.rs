@@ -58,7 +58,7 @@ pub(super) async fn forward(
                 answer = Box::pin(filter.narrowed(answer, holder, &method)).await?;
             }
             if let Some(holder) = permit.holder() {
-                tell_holder(answer.headers_mut(), &holder.verified, outbound.user_keys);
+                tell_holder(answer.headers_mut(), &holder.verified, outbound);
             }
             if let Some(retirement) = &permit.route().retirement {
                 retirement.tell(answer.headers_mut(), permit.account());
@@ -119,6 +119,8 @@ pub(super) struct Outbound<'a> {
     pub(super) clock: &'a Clock,
     /// When it goes on.
     pub(super) at: BootTime,
+    /// How long before its key expires a holder is told so.
+    pub(super) expiry_notice: std::time::Duration,
     /// What holders of legacy keys are told.
     pub(super) user_keys: &'a UserKeys,
 }
@@ -226,13 +228,19 @@ fn keep_private(headers: &mut HeaderMap, carrier: &HeaderName) {
 }
 
 /// Tells who holds the key that it, or its secret, is on its way out.
-fn tell_holder(headers: &mut HeaderMap, verified: &Verified, user_keys: &UserKeys) {
+fn tell_holder(headers: &mut HeaderMap, verified: &Verified, outbound: &Outbound<'_>) {
     if let Some(until) = verified.superseded_until()
         && let Ok(status) = HeaderValue::try_from(format!("superseded; valid_until=\"{until}\""))
     {
         headers.append(KEY_STATUS, status);
     }
-    for (name, value) in user_keys.notices(verified) {
+    if let Some(end) = verified.standing().expires_at
+        && end <= verified.at().plus(outbound.expiry_notice)
+        && let Ok(status) = HeaderValue::try_from(format!("expiring; expires_at=\"{end}\""))
+    {
+        headers.append(KEY_STATUS, status);
+    }
+    for (name, value) in outbound.user_keys.notices(verified) {
         headers.append(name, value.clone());
     }
 }

@@ -136,6 +136,7 @@ impl Gateway {
             body_idle: generation.body_idle,
             body_rate: generation.body_rate,
             clock: &live.ledger.clock,
+            expiry_notice: plan.expiry_notice,
             user_keys: &plan.user_keys,
             at,
         };

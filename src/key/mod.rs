@@ -31,4 +31,4 @@ pub use record::{
     Status, UnknownWord, User,
 };
 pub use refusal::{Invalid, Refusal};
-pub use scope::{Ask, Grant, grant};
+pub use scope::{Ask, Grant, bounded, grant};

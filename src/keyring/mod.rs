@@ -19,6 +19,7 @@ mod first_use;
 mod flight;
 mod follow;
 mod known;
+mod migration;
 mod operate;
 mod quiet;
 mod rehearsal;
@@ -44,6 +45,7 @@ use self::fence::Fence;
 use self::first_use::FirstUses;
 use self::flight::Flights;
 use self::known::Known;
+use self::migration::Named;
 use self::rehearsal::Table;
 use self::usage::Uses;
 use crate::clock::Clock;
@@ -53,6 +55,7 @@ use crate::telemetry::chain;
 
 pub use self::callers::Caller;
 pub use self::config::Config;
+pub use self::migration::NamedRoute;
 pub use self::verify::{Denied, Failure};
 
 /// Verifies secrets, carries out commands, and gathers last uses. Share it by `Arc`; any runtime may call it.
@@ -80,6 +83,7 @@ struct Shared {
     adopted: ArcSwap<Adopted>,
     uses: Uses,
     callers: Callers,
+    named: Named,
     first_uses: FirstUses,
     rehearsal: Table,
     /// Look-ups in the store at one time.
@@ -202,6 +206,7 @@ impl Keyring {
             adopted: ArcSwap::from_pointee(Adopted::Unsure),
             uses: Uses::new(),
             callers: Callers::new(config.callers, workers + 1, now),
+            named: Named::new(Arc::default()),
             first_uses: FirstUses::default(),
             rehearsal: Table::new(config.rehearsal),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::adopted::Adopted;
-use super::command::{By, Command, Fate, NewKey, Outcome, Problem, SecretUse, Trial};
+use super::command::{By, Command, Fate, NewKey, Old, Outcome, Problem, Replacement, SecretUse, Trial};
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
@@ -116,6 +116,11 @@ impl Keyring {
                 Outcome::Imported(shared.settle(store.import(drafts, now).await).await?)
             }
             Command::TryImport(rows) => Outcome::Tried(shared.try_import(rows, now).await?),
+            Command::ShowMigration(after, many) => Outcome::Migration(shared.migration(after, many, now).await?),
+            Command::ReplaceKey(replacement) => {
+                check_replacement(&replacement, now)?;
+                Outcome::Replaced(Box::new(shared.replace(*replacement, now).await?))
+            }
             Command::ResetOperator(new) => {
                 if new.kind != Kind::Operator {
                     return Err(Problem::Invalid("only an operator key can take the place of a lost one".into()));
@@ -202,6 +207,28 @@ fn check_owner(new: &NewKey) -> Result<(), Problem> {
     Err(Problem::Invalid(fault.into()))
 }
 
+/// What takes a user's key's place is held to an account, and there is one of it in each.
+fn check_replacement(new: &Replacement<Imprint>, now: Timestamp) -> Result<(), Problem> {
+    let invalid = |why: String| Err(Problem::Invalid(why));
+    if !matches!(new.kind, Kind::Personal | Kind::Service) {
+        return invalid("a user's key is replaced with personal or service keys".into());
+    }
+    let mut accounts: Vec<_> = new.keys.iter().map(|(account, ..)| account).collect();
+    accounts.sort();
+    if accounts.windows(2).any(|two| two[0] == two[1]) || !(1..=MOST_AT_ONCE).contains(&accounts.len()) {
+        return invalid(format!("name each account once, and from 1 to {MOST_AT_ONCE} of them"));
+    }
+    for end in [new.expires_at, if let Old::Expires(end) = new.old { Some(end) } else { None }].into_iter().flatten() {
+        if end <= now {
+            return invalid(format!("a key would have expired at {end} already"));
+        }
+    }
+    new.name.as_deref().map_or(Ok(()), check_name)
+}
+
+/// A user's key in more accounts is replaced in several steps.
+const MOST_AT_ONCE: usize = 16;
+
 /// A name is shown in tables and logs.
 fn check_name(name: &str) -> Result<(), Problem> {
     if name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
@@ -279,7 +306,7 @@ fn draft(new: NewKey, digester: &Digester) -> Draft {
     new.knowing(|imprint| secret(imprint, digester))
 }
 
-fn secret(imprint: Imprint, digester: &Digester) -> SecretDraft {
+pub(super) fn secret(imprint: Imprint, digester: &Digester) -> SecretDraft {
     SecretDraft {
         digest: digester.seal(&imprint.sha256),
         prefix: imprint.prefix,

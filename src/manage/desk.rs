@@ -93,9 +93,8 @@ impl Desk<'_> {
         prefix: &Prefix,
         draft: impl FnOnce(KeyId, Imprint) -> Result<NewKey, Problem>,
     ) -> Result<(Key, Secret), Problem> {
-        let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
-        let id = token::random_id("key_", 16, getrandom::fill).map_err(no_entropy)?;
-        let mut new = draft(id.parse().map_err(no_entropy)?, imprint)?;
+        let (id, secret, imprint) = fresh(prefix)?;
+        let mut new = draft(id, imprint)?;
         if let Caller::Holder(holder) = self.caller {
             let of_user = self.of_user(&new, holder).await?;
             holder.narrow(&mut new, of_user.as_ref())?;
@@ -206,6 +205,13 @@ fn a_key(outcome: Outcome) -> Result<Key, Problem> {
         Outcome::Key(key) => Ok(*key),
         _ => Err(unexpected()),
     }
+}
+
+/// An id and a secret that nobody has had, the secret beginning with `prefix`.
+pub(super) fn fresh(prefix: &Prefix) -> Result<(KeyId, Secret, Imprint), Problem> {
+    let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
+    let id = token::random_id("key_", 16, getrandom::fill).map_err(no_entropy)?;
+    Ok((id.parse().map_err(no_entropy)?, secret, imprint))
 }
 
 /// A command has one kind of outcome.

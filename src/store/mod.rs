@@ -24,10 +24,10 @@ use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
 use crate::key::token::Prefix;
 use crate::key::{
-    Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Line, Membership, Seen, User, UserId,
+    Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Line, Membership, Permission, Seen, User, UserId,
 };
 
-pub use self::caller::{Caller, Completed, SecretUse, Tally, Trace, What};
+pub use self::caller::{Caller, Completed, LegacyUse, Old, Replaced, Replacement, SecretUse, Tally, Trace, What};
 pub use self::config::Config;
 pub use self::draft::{
     Access, AccountChange, Changed, Chunk, Draft, Fate, Imported, KeyChange, KeyFilter, Loaded, MemberChange,
@@ -37,7 +37,7 @@ pub use self::error::{Clash, Rejected, StoreError};
 pub use self::log::Tail;
 pub use self::policy::Policy;
 pub use self::sqlite::words::Words;
-use self::sqlite::{Sqlite, ahead, bulk, callers, change, edit, list, load, rotate, usage};
+use self::sqlite::{Sqlite, ahead, bulk, callers, change, edit, legacy, list, load, rotate, usage};
 
 /// An open store. Dropping it waits for what is running, then releases it to others.
 ///
@@ -532,6 +532,53 @@ impl Store {
     pub async fn callers(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<Vec<SecretUse>>, StoreError> {
         match &self.backend {
             Backend::Sqlite(db) => db.read(move |db| callers::of_key(db, &id, most, now)).await,
+        }
+    }
+
+    /// What was seen of the keys of users that can still be used, with serials above `after`; at most `many`, oldest first, and
+    /// at most `most` callers of a secret.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn legacy_uses(
+        &self,
+        after: i64,
+        many: u32,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Vec<LegacyUse>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| legacy::uses(db, after, many, most, now)).await,
+        }
+    }
+
+    /// What was seen of one key; none where there is no such key.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn legacy_use(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<LegacyUse>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| legacy::use_of(db, &id, most, now)).await,
+        }
+    }
+
+    /// Mints what takes the place of a user's key, and ends that one as is asked for, all or nothing. `asked` is what the routes
+    /// that it was seen on ask for, where that is known.
+    ///
+    /// # Errors
+    /// There is no such key, it is no user's, it is revoked, it may do less, its user is no member of an account, or the store
+    /// could not write.
+    pub async fn replace(
+        &self,
+        replacement: Replacement,
+        asked: Option<Vec<Permission>>,
+        now: Timestamp,
+    ) -> Result<Changed<Replaced>, Rejected> {
+        let policy = Arc::clone(&self.policy);
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.write(move |db| legacy::replace(db, &policy, replacement, asked.as_deref(), now)).await
+            }
         }
     }
 

@@ -5,6 +5,7 @@ mod callers;
 mod change;
 mod holder;
 mod invented;
+mod migration;
 mod operate;
 mod quiet;
 mod rotation;

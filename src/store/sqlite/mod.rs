@@ -15,6 +15,7 @@ pub(super) mod change;
 pub(super) mod edit;
 mod files;
 mod holder;
+pub(super) mod legacy;
 pub(super) mod list;
 pub(super) mod load;
 pub(super) mod rotate;

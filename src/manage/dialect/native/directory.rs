@@ -187,6 +187,8 @@ pub(super) fn encode(call: Directory, outcome: Outcome, limit: u32) -> Result<Re
         | Outcome::Keys(_)
         | Outcome::Callers(_)
         | Outcome::Completed(_)
+        | Outcome::Migration(_)
+        | Outcome::Replaced(_)
         | Outcome::Imported(_)
         | Outcome::Tried(_)
         | Outcome::Rehearsal(_) => {

@@ -9,6 +9,7 @@
 mod callers;
 mod directory;
 mod key;
+mod migration;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ use crate::keyring::Denied;
 use crate::keyring::command::{Command, Outcome};
 use crate::manage::body::Document;
 use crate::manage::caller::Caller;
-use crate::manage::desk::{Desk, unexpected};
+use crate::manage::desk::{Desk, fresh, unexpected};
 use crate::manage::problem::{Code, Problem};
 use crate::manage::{JSON, answer};
 use crate::secret::Secret;
@@ -53,6 +54,8 @@ pub(in crate::manage) enum Call {
     CancelRotation,
     ShowRehearsal,
     ForgetRehearsal,
+    ShowMigration,
+    ReplaceKey,
     Directory(Directory),
 }
 
@@ -60,7 +63,7 @@ impl Call {
     /// Whether it has parameters.
     const fn takes_query(self) -> bool {
         match self {
-            Self::ListKeys => true,
+            Self::ListKeys | Self::ShowMigration => true,
             Self::Directory(call) => call.is_list(),
             _ => false,
         }
@@ -69,7 +72,7 @@ impl Call {
     /// Whether it reads a body.
     pub(in crate::manage) const fn takes_body(self) -> bool {
         match self {
-            Self::Verify | Self::MintKey | Self::ChangeKey | Self::RotateKey => true,
+            Self::Verify | Self::MintKey | Self::ChangeKey | Self::RotateKey | Self::ReplaceKey => true,
             Self::Directory(call) => call.takes_body(),
             Self::Describe
             | Self::WhoAmI
@@ -80,7 +83,8 @@ impl Call {
             | Self::CompleteRotation
             | Self::CancelRotation
             | Self::ShowRehearsal
-            | Self::ForgetRehearsal => false,
+            | Self::ForgetRehearsal
+            | Self::ShowMigration => false,
         }
     }
 }
@@ -156,13 +160,21 @@ pub(in crate::manage) async fn call(
         }
         Call::CancelRotation => changed(desk, desk.cancel(id()?).await),
         // From here on operators' alone: no other table has such a row.
-        Call::ShowRehearsal | Call::ForgetRehearsal | Call::Directory(_)
+        Call::ShowRehearsal | Call::ForgetRehearsal | Call::ShowMigration | Call::ReplaceKey | Call::Directory(_)
             if matches!(desk.caller, Caller::Holder(_)) =>
         {
             Err(Problem::new(Code::ScopeInsufficient))
         }
         Call::ShowRehearsal => rehearsal(desk, Command::ShowRehearsal).await,
         Call::ForgetRehearsal => rehearsal(desk, Command::ForgetRehearsal).await,
+        Call::ShowMigration => {
+            let (after, limit) = migration::page(asked.query)?;
+            match desk.carry_out(Command::ShowMigration(after, limit + 1)).await? {
+                Outcome::Migration(keys) => Ok(json(StatusCode::OK, &migration::Page::of(&keys, limit, desk.now()))),
+                _ => Err(unexpected()),
+            }
+        }
+        Call::ReplaceKey => replace(desk, asked, prefix).await,
         Call::Directory(call) => {
             let (command, limit) = call.command(asked)?;
             directory::encode(call, desk.carry_out(command).await?, limit)
@@ -202,6 +214,25 @@ async fn verify(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<Byte
         Err(Denied::Failed(_)) => return Err(Problem::new(Code::AuthUnavailable)),
     };
     Ok(json(StatusCode::OK, &key::Verdict::of(code)))
+}
+
+/// Makes what takes the place of a user's key.
+async fn replace(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
+    let wanted = asked.body.parse::<migration::Wanted>()?;
+    let (mut keys, mut secrets) = (Vec::new(), Vec::new());
+    for account in &wanted.account_ids {
+        let (id, secret, imprint) = fresh(wanted.prefix.as_ref().unwrap_or(usual))?;
+        keys.push((account.clone(), id, imprint));
+        secrets.push(secret);
+    }
+    let replacement = wanted.replacement(asked.key(desk.caller)?, keys, desk.now())?;
+    let done = desk.carry_out(Command::ReplaceKey(Box::new(replacement))).await;
+    match done.map_err(migration::not_replaced)? {
+        Outcome::Replaced(replaced) => {
+            Ok(json(StatusCode::CREATED, &migration::Done::of(&replaced, &secrets, desk.now())))
+        }
+        _ => Err(unexpected()),
+    }
 }
 
 async fn rehearsal(desk: &Desk<'_>, command: Command) -> Result<Response<Full<Bytes>>, Problem> {

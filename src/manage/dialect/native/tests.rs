@@ -353,6 +353,24 @@ async fn every_answer_is_as_it_is_described() {
     check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
     check(Method::POST, "/v1/keys/{key}/rotation/complete", &key, none.clone(), 200).await;
     check(Method::DELETE, "/v1/keys/{key}", &key, none.clone(), 200).await;
+    check(Method::PUT, member, &place, json!({"permissions": ["jobs:run"]}), 200).await;
+    let made = check(Method::POST, "/v1/keys", &[], json!({"kind": "user", "user_id": "paul"}), 201).await.json();
+    let legacy = [("{key}", made["key"]["id"].as_str().unwrap())];
+    let report = check(Method::GET, "/v1/migration?limit=1", &[], none.clone(), 200).await.json();
+    assert_eq!(report["keys"][0]["advice"]["with"], none, "{report}");
+    let replace = "/v1/keys/{key}/replace";
+    check(Method::POST, replace, &legacy, json!({"with": "service", "account_ids": []}), 422).await;
+    check(Method::POST, replace, &legacy, json!({"with": "user", "account_ids": ["101"]}), 422).await;
+    check(Method::POST, replace, &[("{key}", "key_none")], json!({"with": "service", "account_ids": ["101"]}), 404)
+        .await;
+    check(Method::POST, replace, &key, json!({"with": "service", "account_ids": ["101"]}), 409).await;
+    check(Method::POST, replace, &legacy, json!({"with": "service", "account_ids": ["999"]}), 422).await;
+    let wanted = json!({"with": "personal", "account_ids": ["101"], "revoke_old": true});
+    let replaced = check(Method::POST, replace, &legacy, wanted, 201).await.json();
+    assert_eq!(
+        (&replaced["keys"][0]["key"]["kind"], &replaced["old"]["status"]),
+        (&json!("personal"), &json!("revoked"))
+    );
     asked.sort();
     asked.dedup();
     let rows: usize = ROUTES.iter().filter(|route| route.right == Right::Operator).map(|route| route.rows.len()).sum();
