@@ -14,6 +14,7 @@ use crate::gateway::Generation;
 use crate::gateway::echo::Echo;
 use crate::gateway::plan::Plan;
 use crate::gateway::rehearsal;
+use crate::keyring::{Keyring, Policy};
 use crate::manage::{self, Manner};
 use crate::measure::Span;
 use crate::net::config::{CertificateFiles, Terms};
@@ -72,6 +73,7 @@ pub(super) fn tell_of_certificates(metrics: &Metrics, tls: Option<ServerTls>, ad
 /// The parts that are reached.
 pub(super) struct Running {
     pub(super) settings: Settings,
+    pub(super) keyring: Arc<Keyring>,
     pub(super) newest: Newest<Generation>,
     pub(super) terms: Newest<Terms>,
     pub(super) admin_terms: Newest<Terms>,
@@ -111,6 +113,7 @@ impl Running {
         self.terms.offer(terms(&settings)).await;
         self.admin_terms.offer(manage::terms(&terms(&settings))).await;
         self.admin_manner.offer(manner(&settings)).await;
+        self.keyring.heed(policy(&settings));
         self.echo.renew(&settings).await;
         self.newest.offer(generation(&settings, plan, &self.metrics)).await;
         self.settings = settings;
@@ -131,6 +134,11 @@ fn not_counted(trusted: &[IpNet]) -> Arc<[IpNet]> {
     let own =
         [IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8), IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128)];
     trusted.iter().copied().chain(own).collect()
+}
+
+/// How the keyring watches over keys.
+pub(super) fn policy(settings: &Settings) -> Policy {
+    Policy { on_reuse: settings.keys.on_reuse, audit_keep: settings.audit.keep }
 }
 
 /// What the management face says as these settings have it.

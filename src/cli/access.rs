@@ -116,6 +116,7 @@ pub(super) fn unexpected(outcome: &Outcome) -> anyhow::Error {
         Outcome::Key(_) => "a key",
         Outcome::Keys(_) => "keys",
         Outcome::Imported(_) => "an import",
+        Outcome::Audit(_) => "an audit log",
         Outcome::Rehearsal(_) => "a rehearsal",
         Outcome::Tried(_) => "what an import would do",
     };

@@ -29,13 +29,27 @@ impl Settings {
     #[must_use]
     pub fn renewed(&self, mut new: Self) -> (Self, Changes) {
         let mut changes = Changes::default();
-        let Self { server, admin, store, keyring, keys, gateway, origin, services, routes, reload, access_log, log } =
-            self;
+        let Self {
+            server,
+            admin,
+            store,
+            keyring,
+            keys,
+            audit,
+            gateway,
+            origin,
+            services,
+            routes,
+            reload,
+            access_log,
+            log,
+        } = self;
         changes.table("server").server(server, &mut new.server);
         changes.table("admin").admin(admin, &mut new.admin);
         changes.table("store").store(store, &mut new.store);
         changes.table("keyring").keyring(keyring, &mut new.keyring);
         changes.table("keys").keys(keys, &mut new.keys);
+        changes.table("audit").at_once("keep", &audit.keep, &new.audit.keep);
         changes.table("gateway").gateway(gateway, &new.gateway);
         changes.table("origin").origin(origin, &new.origin);
         let names = services.keys().chain(new.services.keys().filter(|name| !services.contains_key(*name)));
@@ -196,8 +210,9 @@ impl Table<'_> {
     }
 
     fn keys(&mut self, old: &KeysConfig, new: &mut KeysConfig) {
-        let KeysConfig { prefix, pepper_file } = old;
+        let KeysConfig { prefix, pepper_file, on_reuse } = old;
         self.at_once("prefix", prefix, &new.prefix);
+        self.at_once("on_reuse", on_reuse, &new.on_reuse);
         self.at_restart("pepper_file", pepper_file, &mut new.pepper_file);
     }
 

@@ -37,7 +37,7 @@ pub use self::read::{Read, Said, read};
 pub use self::redact::redact;
 pub use self::source::{Prints, ReloadConfig, Source, Taken};
 use crate::gateway::config::{OriginConfig, RouteConfig, ServiceConfig};
-use crate::keyring::config::KeysConfig;
+use crate::keyring::config::{AuditConfig, KeysConfig};
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
 
@@ -55,6 +55,8 @@ pub struct Settings {
     pub keyring: keyring::config::Config,
     /// The keys that are made.
     pub keys: KeysConfig,
+    /// Who did what.
+    pub audit: AuditConfig,
     /// How requests are judged and forwarded.
     pub gateway: gateway::config::Config,
     /// What holds for every service that does not say otherwise.

@@ -24,6 +24,7 @@ pub mod token;
 pub use digest::{Digest, Digester};
 pub use id::{AccountId, BadId, KeyId, Permission, Permissions, UserId};
 pub use judge::{Verified, judge};
+pub(crate) use record::words;
 pub use record::{
     Account, AccountState, Imprint, Key, KeyState, Kind, Membership, Presented, Rotating, SecretState, Seen, Standing,
     Status, UnknownWord, User,

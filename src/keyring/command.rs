@@ -10,7 +10,7 @@ use crate::key::rotation::Rotation;
 use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, Seen, User, UserId};
 
 use crate::store::Draft;
-pub use crate::store::audit::{By, Who};
+pub use crate::store::audit::{AuditFilter, By, Entry, Who};
 pub use crate::store::{Clash, Fate, Imported, KeyFilter, Trial};
 use crate::telemetry::label::Rehearsed;
 
@@ -55,6 +55,8 @@ pub enum Command {
     TryImport(Vec<NewKey>),
     /// Revokes every operator key and makes this one, for who lost theirs.
     ResetOperator(Box<NewKey>),
+    /// Shows who did what, the latest first.
+    ListAudit(Box<AuditFilter>),
     /// Shows whom rules in report mode would have refused.
     ShowRehearsal,
     /// Shows it, and begins anew.
@@ -88,6 +90,8 @@ pub enum Outcome {
     Imported(Imported),
     /// What an import would make.
     Tried(Trial),
+    /// Who did what, the latest first.
+    Audit(Vec<Entry>),
     /// Whom rules in report mode would have refused.
     Rehearsal(Rehearsal),
 }

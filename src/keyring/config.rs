@@ -1,6 +1,7 @@
 //! The settings of the keyring, and of the keys it makes.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,4 +42,42 @@ pub struct KeysConfig {
     pub prefix: Prefix,
     /// A file with the pepper that digests are made under.
     pub pepper_file: Option<PathBuf>,
+    /// What becomes of it that a dead secret is presented.
+    pub on_reuse: OnReuse,
+}
+
+/// What becomes of it that a secret is presented that was rotated away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnReuse {
+    /// It is counted.
+    Ignore,
+    /// It is warned of, and noted in the audit log.
+    #[default]
+    Alert,
+    /// That too; and where it was presented to rotate or manage keys, its key is revoked.
+    RevokeFamily,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// How long entries are kept.
+    pub keep: Span,
+}
+
+/// What a reload may change of how the keyring watches over keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// What becomes of it that a dead secret is presented.
+    pub on_reuse: OnReuse,
+    /// How long entries of the audit log are kept.
+    pub audit_keep: Span,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { on_reuse: OnReuse::Alert, audit_keep: Span(Duration::from_secs(400 * 24 * 60 * 60)) }
+    }
 }

@@ -10,6 +10,7 @@
 //! the store where memory could have known; everything else may be late.
 
 mod adopted;
+mod audit;
 mod cache;
 pub mod command;
 pub mod config;
@@ -18,8 +19,10 @@ mod first_use;
 mod flight;
 mod follow;
 mod known;
+pub mod once;
 mod operate;
 mod rehearsal;
+mod reuse;
 #[cfg(test)]
 pub(crate) mod tests;
 mod usage;
@@ -41,14 +44,16 @@ use self::fence::Fence;
 use self::first_use::FirstUses;
 use self::flight::Flights;
 use self::known::Known;
+use self::once::Runs;
 use self::rehearsal::Table;
+use self::reuse::Reuses;
 use self::usage::Uses;
 use crate::clock::Clock;
 use crate::key::Digester;
 use crate::store::{Rejected, Store, StoreError};
 use crate::telemetry::chain;
 
-pub use self::config::Config;
+pub use self::config::{Config, Policy};
 pub use self::verify::{Denied, Failure};
 
 /// Verifies secrets, carries out commands, and gathers last uses. Share it by `Arc`; any runtime may call it.
@@ -77,6 +82,9 @@ struct Shared {
     uses: Uses,
     first_uses: FirstUses,
     rehearsal: Table,
+    reuses: Reuses,
+    runs: Runs,
+    policy: ArcSwap<Policy>,
     /// Look-ups in the store at one time.
     loads: Semaphore,
     /// Requests that wait for one.
@@ -110,6 +118,10 @@ pub struct Stats {
     pub uses_waiting: u64,
     /// Uses not noted for want of room.
     pub uses_dropped: u64,
+    /// Secrets presented that were rotated away.
+    pub reuses: u64,
+    /// Of these, those of which nothing else was noted for want of room.
+    pub reuses_dropped: u64,
     /// Would-be refusals that found no row in the table of whom.
     pub rehearsal_overflow: u64,
     /// Remembered living keys, about.
@@ -180,6 +192,9 @@ impl Keyring {
             uses: Uses::new(),
             first_uses: FirstUses::default(),
             rehearsal: Table::new(config.rehearsal),
+            reuses: Reuses::default(),
+            runs: Runs::default(),
+            policy: ArcSwap::default(),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
             counts: Counts::default(),
@@ -194,6 +209,7 @@ impl Keyring {
             control.spawn(warm::warm(Arc::clone(&shared), room, end.clone())),
             control.spawn(follow::follow(Arc::clone(&shared), end.clone())),
             control.spawn(usage::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
+            control.spawn(reuse::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
         ];
         Ok(Self { shared, tasks: Mutex::new(tasks), end: end.drop_guard() })
     }
@@ -204,10 +220,15 @@ impl Keyring {
         &self.shared.store
     }
 
+    /// Watches over keys as this says, from now on.
+    pub fn heed(&self, policy: Policy) {
+        self.shared.policy.store(Arc::new(policy));
+    }
+
     /// How it has fared.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let Shared { counts, cache, uses, rehearsal, .. } = &*self.shared;
+        let Shared { counts, cache, uses, reuses, rehearsal, .. } = &*self.shared;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (known, known_whole) = self.shared.known.count();
         Stats {
@@ -221,6 +242,8 @@ impl Keyring {
             change_failures: count(&counts.change_failures),
             uses_waiting: uses.waiting(),
             uses_dropped: uses.dropped(),
+            reuses: reuses.seen(),
+            reuses_dropped: reuses.dropped(),
             rehearsal_overflow: rehearsal.overflow(),
             live_entries: cache.entries(Shelf::Live),
             refused_entries: cache.entries(Shelf::Refused),
@@ -244,6 +267,9 @@ impl Keyring {
                 keys = self.shared.uses.waiting(),
                 "last uses could not be written, and are lost"
             );
+        }
+        if let Err(error) = self.shared.flush_reuses().await {
+            tracing::warn!(error = chain(&error), "uses of dead secrets could not be written, and are lost");
         }
         let shared = Arc::clone(&self.shared);
         // It waits for the store's threads, which no runtime thread may.

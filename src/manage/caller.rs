@@ -17,6 +17,8 @@ use crate::secret::Secret;
 #[derive(Clone, Debug)]
 pub(super) struct Operator {
     key: KeyId,
+    /// What they presented: a retry is theirs only under the same.
+    secret: Secret,
 }
 
 impl Operator {
@@ -24,16 +26,32 @@ impl Operator {
     pub(super) const fn key(&self) -> &KeyId {
         &self.key
     }
+
+    /// The secret they presented.
+    pub(super) const fn secret(&self) -> &Secret {
+        &self.secret
+    }
 }
 
 /// Takes the credential out of `headers` and finds out whose it is.
 ///
 /// # Errors
 /// The first of the catalogue's reasons, or that we could not tell.
-pub(super) async fn identify(keyring: &Keyring, headers: &mut HeaderMap, client: IpAddr) -> Result<Operator, Problem> {
+pub(super) async fn identify(
+    keyring: &Keyring,
+    headers: &mut HeaderMap,
+    client: IpAddr,
+    request_id: &str,
+) -> Result<Operator, Problem> {
     let secret = take(headers).map_err(|refusal| Problem::new(Code::of(&refusal)))?;
     let verified = match keyring.verify(&secret).await {
         Ok(verified) => verified,
+        Err(denied) if denied.is_reuse() => {
+            if let Err(problem) = keyring.reused_to_manage(&secret, client, request_id).await {
+                tracing::warn!(error = %problem, "the key of a dead secret could not be revoked");
+            }
+            return Err(Problem::new(Code::KeyInvalid));
+        }
         Err(Denied::Refused(refusal)) => return Err(Problem::new(Code::of(&refusal))),
         Err(Denied::Failed(failure)) => {
             tracing::warn!(reason = failure.reason(), "an operator's key could not be checked");
@@ -42,7 +60,7 @@ pub(super) async fn identify(keyring: &Keyring, headers: &mut HeaderMap, client:
     };
     permit(&verified, client).map_err(Problem::new)?;
     keyring.used(&verified, &secret);
-    Ok(Operator { key: verified.key().clone() })
+    Ok(Operator { key: verified.key().clone(), secret })
 }
 
 /// Client network, then kind; and whoever holds only a superseded secret shall not be able to take the key over.

@@ -119,7 +119,9 @@ impl Admin {
         // Before anything else is told, be it that there is no such path.
         let caller = match right {
             Right::Anyone => None,
-            Right::Operator => Some(caller::identify(&self.native.keyring, &mut head.headers, client).await?),
+            Right::Operator => {
+                Some(caller::identify(&self.native.keyring, &mut head.headers, client, request_id).await?)
+            }
         };
         let (route, row, names) = match to? {
             To::Options(methods) => return Ok(options(&methods)),
@@ -136,7 +138,8 @@ impl Admin {
         let body = if call.takes_body() { Document::read(&head.headers, body).await? } else { Document::default() };
         let who = Who::Operator { key: caller.key().clone() };
         let by = By { who, address: Some(client), request_id: Some(request_id.into()) };
-        let asked = Asked { caller: &caller, by, names, query: head.uri.query(), headers: &head.headers, body };
+        let (path, query) = (head.uri.path(), head.uri.query());
+        let asked = Asked { caller: &caller, by, path, names, query, headers: &head.headers, body };
         let done = self.native.call(call, asked, &manner.prefix).await;
         if head.method != Method::GET && head.method != Method::HEAD {
             let status = done.as_ref().map_or_else(|problem| problem.code.status(), Response::status);

@@ -171,6 +171,10 @@ pub enum Clash {
     Seen,
     /// Whose the secret is.
     Owner,
+    /// Another request that came under the same `Idempotency-Key`.
+    Reused,
+    /// The same request, which is still being carried out.
+    Running,
 }
 
 /// Why a change was not made; in every case nothing was changed, except that with [`StoreError::Unsure`] that is not known.

@@ -14,6 +14,7 @@ mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,28 +23,31 @@ use crate::key::rotation::Rotation;
 use crate::key::token::Prefix;
 use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, Seen, User, UserId};
 
+use self::audit::{AuditFilter, Entry, Note};
 pub use self::config::Config;
 pub use self::draft::{
-    Access, Changed, Chunk, Draft, Fate, Imported, KeyFilter, Loaded, Place, SecretDraft, Trial, Which,
+    Access, Along, Changed, Chunk, Draft, Fate, Imported, Kept, KeyFilter, Loaded, Place, Reuse, SecretDraft, Trial,
+    Which,
 };
 pub use self::error::{Clash, Rejected, StoreError};
 pub use self::log::Tail;
 pub use self::sqlite::words::Words;
-use self::sqlite::{Sqlite, ahead, bulk, change, list, load, rotate, usage};
+use self::sqlite::{Sqlite, ahead, answer, bulk, change, list, load, note, rotate, usage};
 
-/// An open store. Dropping it waits for what is running, then releases it to others.
+/// An open store. Dropping the last of its clones waits for what is running, then releases it to others.
 ///
 /// Look-ups answer within `load_timeout` or fail, and need a runtime with a timer for that. A change waits its turn behind
 /// other changes; whoever stops waiting for one does not know whether it happened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     backend: Backend,
     load_timeout: Duration,
+    along: Along,
     #[cfg(test)]
-    gate: tests::Gate,
+    gate: std::sync::Arc<tests::Gate>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Backend {
     Sqlite(Sqlite),
 }
@@ -57,9 +61,16 @@ impl Store {
         Ok(Self {
             backend: Backend::Sqlite(Sqlite::open(config, mark, access)?),
             load_timeout: config.load_timeout.0,
+            along: Along::default(),
             #[cfg(test)]
-            gate: tests::Gate::default(),
+            gate: std::sync::Arc::default(),
         })
+    }
+
+    /// The same store, whose changes take this along: it is written in the transaction of the change, or not at all.
+    #[must_use]
+    pub fn along(&self, along: Along) -> Self {
+        Self { along, ..self.clone() }
     }
 
     /// The file it is kept in.
@@ -248,7 +259,7 @@ impl Store {
     /// It exists, or the store could not write.
     pub async fn create_account(&self, id: AccountId, now: Timestamp) -> Result<Changed<Account>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::create_account(db, id, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| change::create_account(db, id, now)).await,
         }
     }
 
@@ -258,7 +269,9 @@ impl Store {
     /// There is none, or the store could not write.
     pub async fn set_account_state(&self, id: AccountId, state: AccountState) -> Result<Changed<Account>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::set_account_state(db, id, state)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::set_account_state(db, id, state)).await
+            }
         }
     }
 
@@ -268,7 +281,7 @@ impl Store {
     /// They exist, or the store could not write.
     pub async fn create_user(&self, id: UserId, now: Timestamp) -> Result<Changed<User>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::create_user(db, id, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| change::create_user(db, id, now)).await,
         }
     }
 
@@ -278,7 +291,7 @@ impl Store {
     /// There is no such account or user, or the store could not write.
     pub async fn put_member(&self, member: Membership) -> Result<Changed<Membership>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::put_member(db, member)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| change::put_member(db, member)).await,
         }
     }
 
@@ -288,7 +301,9 @@ impl Store {
     /// There is none, or the store could not write.
     pub async fn remove_member(&self, account: AccountId, user: UserId) -> Result<Changed<Membership>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::remove_member(db, account, user)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::remove_member(db, account, user)).await
+            }
         }
     }
 
@@ -298,7 +313,7 @@ impl Store {
     /// Its id or secret is taken, its account, user or membership is missing, or the store could not write.
     pub async fn mint(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::mint(db, &draft, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| change::mint(db, &draft, now)).await,
         }
     }
 
@@ -315,7 +330,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::rotate(db, &id, &secret, rotation, now)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| rotate::rotate(db, &id, &secret, rotation, now)).await
+            }
         }
     }
 
@@ -325,7 +342,7 @@ impl Store {
     /// The store could not write.
     pub async fn first_used(&self, digest: Digest, now: Timestamp) -> Result<Changed<()>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::first_used(db, &digest, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::first_used(db, &digest, now)).await,
         }
     }
 
@@ -335,7 +352,7 @@ impl Store {
     /// There is no such key, it is revoked, no rotation of it runs, or the store could not write.
     pub async fn complete(&self, id: KeyId, now: Timestamp) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::complete(db, &id, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::complete(db, &id, now)).await,
         }
     }
 
@@ -345,7 +362,7 @@ impl Store {
     /// There is no such key, it is revoked, no rotation of it runs, its new secret was used, or the store could not write.
     pub async fn cancel(&self, id: KeyId, now: Timestamp) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::cancel(db, &id, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::cancel(db, &id, now)).await,
         }
     }
 
@@ -360,7 +377,9 @@ impl Store {
         seen: Option<Vec<Seen>>,
     ) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::set_key_state(db, &id, state, seen.as_deref())).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::set_key_state(db, &id, state, seen.as_deref())).await
+            }
         }
     }
 
@@ -370,7 +389,9 @@ impl Store {
     /// Its id or secret is taken, or the store could not write.
     pub async fn reset_operator(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::reset_operator(db, &draft, now)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::reset_operator(db, &draft, now)).await
+            }
         }
     }
 
@@ -380,7 +401,9 @@ impl Store {
     /// A row's secret is another owner's already (rows count from 1), or the store could not write.
     pub async fn import(&self, drafts: Vec<Draft>, now: Timestamp) -> Result<Changed<Imported>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| bulk::import(db, &drafts, now)).await,
+            Backend::Sqlite(db) => {
+                db.change_telling(self.along.clone(), Imported::details, move |db| bulk::import(db, &drafts, now)).await
+            }
         }
     }
 
@@ -409,6 +432,62 @@ impl Store {
         Ok(())
     }
 
+    /// Notes a change that was refused.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn note_refused(&self, note: Note) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| Ok(note::refused(db, &note)?)).await.map(|_| ()),
+        }
+    }
+
+    /// Notes that dead secrets were presented; of which keys that is the first time for an hour, and from where.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn note_reuses(&self, reuses: Vec<Reuse>) -> Result<Vec<(KeyId, Option<IpAddr>)>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.write(move |db| Ok(note::reused(db, &reuses)?)).await.map(|changed| changed.record)
+            }
+        }
+    }
+
+    /// Entries of the audit log, the latest first.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn audit(&self, filter: AuditFilter) -> Result<Vec<Entry>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| note::entries(db, &filter)).await,
+        }
+    }
+
+    /// The answer kept under a name, where its time is not over.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn kept(&self, name: [u8; 32], now: Timestamp) -> Result<Option<Kept>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| answer::kept(db, &name, now)).await,
+        }
+    }
+
+    /// Trims the audit log of what ended before `until`, and forgets answers whose time is over; how many entries went.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn trim_audit(&self, until: Timestamp, now: Timestamp) -> Result<usize, Rejected> {
+        let trim = move |db: &_| {
+            answer::forget(db, now)?;
+            Ok(note::trim(db, until)?)
+        };
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(trim).await.map(|changed| changed.record),
+        }
+    }
+
     /// Trims the log's old end; how many entries went.
     ///
     /// # Errors
@@ -421,7 +500,7 @@ impl Store {
 
     /// Where a test holds look-ups back.
     #[cfg(test)]
-    pub(crate) const fn gate(&self) -> &tests::Gate {
+    pub(crate) fn gate(&self) -> &tests::Gate {
         &self.gate
     }
 

@@ -1,8 +1,11 @@
 //! Every rule of the keyring, without a socket.
 
 mod ahead;
+mod audit;
 mod invented;
+mod once;
 mod operate;
+mod reuse;
 mod rotation;
 mod upkeep;
 mod verify;

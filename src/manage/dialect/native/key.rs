@@ -167,16 +167,16 @@ pub(super) fn filter(query: Option<&str>) -> Result<(KeyFilter, u32), Problem> {
     Ok((filter, limit))
 }
 
-const LIMITS: std::ops::RangeInclusive<u32> = 1..=100;
-const LIMITS_SAID: &str = "give a number from 1 to 100";
-const USUAL_LIMIT: u32 = 50;
+pub(super) const LIMITS: std::ops::RangeInclusive<u32> = 1..=100;
+pub(super) const LIMITS_SAID: &str = "give a number from 1 to 100";
+pub(super) const USUAL_LIMIT: u32 = 50;
 
 /// Where a page ends, as a text that means nothing to others.
-fn cursor(serial: i64) -> String {
+pub(super) fn cursor(serial: i64) -> String {
     URL_SAFE_NO_PAD.encode(serial.to_be_bytes())
 }
 
-fn serial(cursor: &str) -> Option<i64> {
+pub(super) fn serial(cursor: &str) -> Option<i64> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
     Some(i64::from_be_bytes(bytes.try_into().ok()?)).filter(|serial| *serial >= 0)
 }

@@ -4,10 +4,12 @@
 //!  path, query, body --decode--> Command --keyring::operate--> Outcome | Problem --encode--> answer
 //! ```
 //!
-//! The conversions stand in [`key`], [`directory`] and [`query`]; here is which call takes which.
+//! The conversions stand in [`key`], [`directory`], [`audit`], [`once`] and [`query`]; here is which call takes which.
 
+mod audit;
 mod directory;
 mod key;
+mod once;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::key::token::{self, Prefix};
 use crate::key::{Imprint, Key, KeyId, KeyState};
 use crate::keyring::command::{By, Command, Outcome, Problem as NotDone};
+use crate::keyring::once::{Made, Running, Turn};
 use crate::keyring::{Denied, Keyring};
 use crate::manage::body::Document;
 use crate::manage::caller::Operator;
@@ -49,6 +52,7 @@ pub(in crate::manage) enum Call {
     RotateKey,
     CompleteRotation,
     CancelRotation,
+    ListAudit,
     Directory(Directory),
 }
 
@@ -64,7 +68,8 @@ impl Call {
             | Self::ShowKey
             | Self::RevokeKey
             | Self::CompleteRotation
-            | Self::CancelRotation => false,
+            | Self::CancelRotation
+            | Self::ListAudit => false,
         }
     }
 }
@@ -74,6 +79,7 @@ pub(in crate::manage) struct Asked<'a> {
     pub(in crate::manage) caller: &'a Operator,
     /// The caller, as the keyring is told of them.
     pub(in crate::manage) by: By,
+    pub(in crate::manage) path: &'a str,
     /// What stands in the path, decoded once.
     pub(in crate::manage) names: Vec<String>,
     pub(in crate::manage) query: Option<&'a str>,
@@ -108,7 +114,7 @@ impl Native {
         asked: Asked<'_>,
         prefix: &Prefix,
     ) -> Result<Response<Full<Bytes>>, Problem> {
-        if call != Call::ListKeys {
+        if !matches!(call, Call::ListKeys | Call::ListAudit) {
             // No other has parameters.
             Query::read(asked.query)?.end()?;
         }
@@ -147,8 +153,20 @@ impl Native {
                 self.changed(&asked, Command::SetKeyState(asked.key()?, KeyState::Revoked, seen)).await
             }
             Call::RotateKey => self.rotate(&asked, prefix).await,
-            Call::CompleteRotation => self.changed(&asked, Command::CompleteRotation(asked.key()?)).await,
-            Call::CancelRotation => self.changed(&asked, Command::CancelRotation(asked.key()?)).await,
+            Call::CompleteRotation => self.changed_once(&asked, Command::CompleteRotation).await,
+            Call::CancelRotation => self.changed_once(&asked, Command::CancelRotation).await,
+            Call::ListAudit => {
+                let (filter, limit) = audit::filter(asked.query)?;
+                let entries =
+                    expect(
+                        self.operate(&asked, Command::ListAudit(Box::new(filter))).await?,
+                        |outcome| match outcome {
+                            Outcome::Audit(entries) => Some(entries),
+                            _ => None,
+                        },
+                    )?;
+                Ok(json(StatusCode::OK, &audit::Page::of(&entries, limit)))
+            }
             Call::Directory(call) => {
                 let outcome = self.operate(&asked, call.command(&asked)?).await?;
                 directory::encode(call, outcome)
@@ -158,19 +176,28 @@ impl Native {
 
     async fn mint(&self, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
         let wanted = asked.body.parse::<key::Mint>()?;
+        let turn = match self.turn(asked).await? {
+            Begun::Again(made) => return self.made_again(asked, made).await,
+            Begun::Anew(turn) => turn,
+        };
         let (secret, imprint) = new_secret(wanted.prefix.as_ref().unwrap_or(usual))?;
         let id = token::random_id("key_", 16, getrandom::fill).map_err(|_| no_entropy())?;
-        let id = id.parse().map_err(|_| no_entropy())?;
+        let id: KeyId = id.parse().map_err(|_| no_entropy())?;
+        let made = Made { key: id.clone(), secret: Some(secret.clone()) };
         let command = Command::MintKey(Box::new(wanted.draft(id, imprint, self.clock.now())?));
-        let made = self.carry_out(asked, command).await.map_err(key::not_minted)?;
-        let key = expect_key(made)?;
-        let place = format!("/v1/keys/{}", key.id);
-        Ok(with(self.shown_once(&key, &secret), LOCATION, &place))
+        let outcome = self.carry_out(asked, command, turn.map(|turn| (turn, made))).await;
+        let key = expect_key(outcome.map_err(key::not_minted)?)?;
+        Ok(with_place(self.shown_once(&key, &secret), &key))
     }
 
     /// Of two who rotate what both have seen, one is told that it was overtaken.
     async fn rotate(&self, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
         let wanted = asked.body.parse::<key::Rotate>()?;
+        // Before what was seen is looked at: who asks again has seen what was there before.
+        let turn = match self.turn(asked).await? {
+            Begun::Again(made) => return self.made_again(asked, made).await,
+            Begun::Anew(turn) => turn,
+        };
         let before = self.show(asked, asked.key()?).await?;
         if key::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen())) {
             return Err(Problem::new(Code::PreconditionFailed));
@@ -178,7 +205,9 @@ impl Native {
         let rotation = wanted.rotation(before.generation)?;
         let prefix = wanted.prefix.as_ref().or(before.prefix.as_ref()).unwrap_or(usual);
         let (secret, imprint) = new_secret(prefix)?;
-        let key = expect_key(self.operate(asked, Command::RotateKey(before.id, imprint, rotation)).await?)?;
+        let made = Made { key: before.id.clone(), secret: Some(secret.clone()) };
+        let command = Command::RotateKey(before.id, imprint, rotation);
+        let key = expect_key(self.carry_out(asked, command, turn.map(|turn| (turn, made))).await?)?;
         Ok(self.shown_once(&key, &secret))
     }
 
@@ -203,13 +232,58 @@ impl Native {
     }
 
     async fn operate(&self, asked: &Asked<'_>, command: Command) -> Result<Outcome, Problem> {
-        Ok(self.carry_out(asked, command).await?)
+        Ok(self.carry_out(asked, command, None).await?)
+    }
+
+    /// As [`Self::changed`], for what may come again.
+    async fn changed_once(
+        &self,
+        asked: &Asked<'_>,
+        command: impl FnOnce(KeyId) -> Command,
+    ) -> Result<Response<Full<Bytes>>, Problem> {
+        let id = asked.key()?;
+        let turn = match self.turn(asked).await? {
+            Begun::Again(made) => return self.made_again(asked, made).await,
+            Begun::Anew(turn) => turn,
+        };
+        let made = Made { key: id.clone(), secret: None };
+        let key = expect_key(self.carry_out(asked, command(id), turn.map(|turn| (turn, made))).await?)?;
+        Ok(self.key(StatusCode::OK, &key))
+    }
+
+    /// Whether the request was carried out before.
+    async fn turn(&self, asked: &Asked<'_>) -> Result<Begun, Problem> {
+        let Some(once) = once::of(asked)? else { return Ok(Begun::Anew(None)) };
+        Ok(match self.keyring.begin(once).await? {
+            Turn::First(running) => Begun::Anew(Some(running)),
+            Turn::Again(made) => Begun::Again(made),
+        })
+    }
+
+    /// The answer once more: the same secret, and the key as it is now.
+    async fn made_again(&self, asked: &Asked<'_>, made: Made) -> Result<Response<Full<Bytes>>, Problem> {
+        let key = self.show(asked, made.key).await?;
+        Ok(match made.secret {
+            Some(secret) if asked.names.is_empty() => with_place(self.shown_once(&key, &secret), &key),
+            Some(secret) => self.shown_once(&key, &secret),
+            None => self.key(StatusCode::OK, &key),
+        })
     }
 
     /// In a task of its own, for a client that leaves ends what answers it, and not what it began.
-    async fn carry_out(&self, asked: &Asked<'_>, command: Command) -> Result<Outcome, NotDone> {
+    async fn carry_out(
+        &self,
+        asked: &Asked<'_>,
+        command: Command,
+        turn: Option<(Running, Made)>,
+    ) -> Result<Outcome, NotDone> {
         let (keyring, by) = (Arc::clone(&self.keyring), asked.by.clone());
-        let task = self.control.spawn(async move { keyring.operate(&by, command).await });
+        let task = self.control.spawn(async move {
+            match turn {
+                Some((running, made)) => keyring.operate_once(&by, command, running, &made).await,
+                None => keyring.operate(&by, command).await,
+            }
+        });
         task.await.unwrap_or_else(|_| Err(NotDone::Unavailable("keyward is stopping".to_owned())))
     }
 
@@ -223,6 +297,12 @@ impl Native {
         let body = key::Made { key: key::Body::of(key, now), secret: secret.expose_str().unwrap_or_default() };
         with(json(StatusCode::CREATED, &body), ETAG, &key::tag(&key.seen()))
     }
+}
+
+/// Whether a request comes for the first time, and under a name.
+enum Begun {
+    Anew(Option<Running>),
+    Again(Made),
 }
 
 /// The description, by hand; a test holds it to the routes and the catalogue.
@@ -256,6 +336,11 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
     // What is written is ours, and a vector takes all of it.
     let _ = serde_json::to_writer(&mut *text, body);
     answer(status, JSON, Bytes::from_owner(text))
+}
+
+/// Where a key that was made is.
+fn with_place(response: Response<Full<Bytes>>, key: &Key) -> Response<Full<Bytes>> {
+    with(response, LOCATION, &format!("/v1/keys/{}", key.id))
 }
 
 fn with(mut response: Response<Full<Bytes>>, name: http::HeaderName, value: &str) -> Response<Full<Bytes>> {
