@@ -29,7 +29,7 @@ use crate::key::{Digester, Imprint, Kind};
 use crate::keyring::Keyring;
 use crate::keyring::command::{By, Command, NewKey, Outcome, Problem};
 use crate::manage::health::Health;
-use crate::manage::{self, Admin, socket};
+use crate::manage::{self, Admin, Hand, socket};
 use crate::measure::Span;
 use crate::net::config::Timeouts;
 use crate::net::drain::{Drain, Stage};
@@ -41,6 +41,7 @@ use crate::store::{Access, Store, StoreError};
 use crate::telemetry::access::{AccessLog, Sink};
 use crate::telemetry::metrics::{Metrics, Names};
 
+mod counter;
 mod reload;
 mod running;
 mod watch;
@@ -143,7 +144,8 @@ impl App {
         let mut echo = BuiltIn::new(setup("keyward-echo", None, &unread));
         echo.renew(settings).await;
         echo.serve(&mut plan)?;
-        let newest = Newest::new(generation(settings, plan, &metrics));
+        let hand = Hand { keyring: Arc::clone(&keyring), clock: clock.clone(), control: Handle::current() };
+        let newest = Newest::new(generation(settings, plan, &metrics, &hand));
         let parts = gateway::Parts {
             newest: newest.clone(),
             keyring: Arc::clone(&keyring),
@@ -162,9 +164,7 @@ impl App {
             health: Arc::new(health(&keyring, &serving.drain)),
             metrics: Arc::clone(&metrics),
             manner: admin_manner.clone(),
-            keyring: Arc::clone(&keyring),
-            clock: clock.clone(),
-            control: Handle::current(),
+            hand: hand.clone(),
         });
         let admin = Workers::start(&admin_setup, admin_listeners, move |_| face.clone())?;
         let tally = Tally::new(clock.clone(), &metrics);
@@ -178,6 +178,7 @@ impl App {
             tls,
             admin_tls,
             metrics,
+            hand,
             tally,
             echo,
         };
@@ -383,6 +384,8 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
     counter("keyward_key_reuses", "Secrets presented that a rotation has retired", |stats| stats.reuses);
     let help = "Of these, those not noted in the audit log for want of room";
     counter("keyward_key_reuses_dropped", help, |stats| stats.reuses_dropped);
+    let help = "Uses of a key whose caller was not noted for want of room";
+    counter("keyward_callers_dropped", help, |stats| stats.callers_dropped);
     let help = "Would-be refusals for which the table of whom had no row left";
     counter("keyward_rehearsal_overflow", help, |stats| stats.rehearsal_overflow);
     let gauge = |name, help, read: fn(&crate::keyring::Stats) -> u64| {

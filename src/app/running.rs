@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::AppError;
+use super::counter::Counter;
 use super::reload::Tally;
 use crate::config::Settings;
 use crate::flaw::Flaw;
@@ -15,7 +16,7 @@ use crate::gateway::echo::Echo;
 use crate::gateway::plan::Plan;
 use crate::gateway::rehearsal;
 use crate::keyring::{Keyring, Policy};
-use crate::manage::{self, Manner};
+use crate::manage::{self, Hand, Manner};
 use crate::measure::Span;
 use crate::net::config::{CertificateFiles, Terms};
 use crate::net::listen::{Listeners, Protocol, Wanted};
@@ -37,6 +38,10 @@ impl Built {
     /// # Errors
     /// Every flaw.
     pub(super) fn of(settings: &Settings, admin: &manage::config::Config) -> Result<Self, Vec<Flaw>> {
+        let flaws = manage::self_service::check(&settings.self_service, &settings.dialects);
+        if !flaws.is_empty() {
+            return Err(flaws);
+        }
         let plan = Plan::new(&settings.gateway, &settings.origin, &settings.services, &settings.routes);
         match (plan, server_tls(settings).transpose(), admin_tls(admin).transpose()) {
             (Ok(plan), Ok(tls), Ok(admin_tls)) => Ok(Self { plan, tls, admin_tls }),
@@ -81,6 +86,7 @@ pub(super) struct Running {
     pub(super) tls: Option<ServerTls>,
     pub(super) admin_tls: Option<ServerTls>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) hand: Hand,
     pub(super) tally: Arc<Tally>,
     pub(super) echo: BuiltIn,
 }
@@ -115,7 +121,7 @@ impl Running {
         self.admin_manner.offer(manner(&settings)).await;
         self.keyring.heed(policy(&settings));
         self.echo.renew(&settings).await;
-        self.newest.offer(generation(&settings, plan, &self.metrics)).await;
+        self.newest.offer(generation(&settings, plan, &self.metrics, &self.hand)).await;
         self.settings = settings;
         Ok(())
     }
@@ -147,12 +153,16 @@ pub(super) fn manner(settings: &Settings) -> Manner {
 }
 
 /// What all workers use of these settings. Tells of what protects nothing in them.
-pub(super) fn generation(settings: &Settings, plan: Plan, metrics: &Metrics) -> Generation {
+pub(super) fn generation(settings: &Settings, plan: Plan, metrics: &Metrics, hand: &Hand) -> Generation {
     for Flaw { key, message } in rehearsal::warnings(&settings.routes) {
         tracing::warn!(key, "{message}");
     }
+    let self_service = Counter::open(settings, hand);
+    // What keyward answers itself stands after the routes.
+    let mut names = plan.route_names();
+    names.extend(self_service.iter().flat_map(|counter| counter.parts()).map(str::to_owned));
     Generation {
-        routes: metrics.routes(&plan.route_names()),
+        routes: metrics.routes(&names),
         services: metrics.services(&plan.service_names()),
         plan,
         trusted: settings.server.trusted_proxies.clone(),
@@ -161,6 +171,7 @@ pub(super) fn generation(settings: &Settings, plan: Plan, metrics: &Metrics) -> 
         body_idle: settings.server.timeouts.body_idle.0,
         body_rate: settings.server.limits.body_rate.0,
         requests: settings.server.limits.requests,
+        self_service,
         access_log: settings.access_log.clone(),
     }
 }

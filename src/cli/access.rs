@@ -115,6 +115,8 @@ pub(super) fn unexpected(outcome: &Outcome) -> anyhow::Error {
         Outcome::Members(_) => "memberships",
         Outcome::Key(_) => "a key",
         Outcome::Keys(_) => "keys",
+        Outcome::Callers(_) => "callers",
+        Outcome::Completed(_) => "a completed rotation",
         Outcome::Imported(_) => "an import",
         Outcome::Audit(_) => "an audit log",
         Outcome::Rehearsal(_) => "a rehearsal",

@@ -6,6 +6,7 @@
 use super::{ReloadConfig, Settings};
 use crate::gateway::config::{IdentityNames, OriginConfig, UserKeysConfig};
 use crate::keyring::config::KeysConfig;
+use crate::manage::config::{DialectsConfig, SelfServiceConfig};
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
 
@@ -32,6 +33,8 @@ impl Settings {
         let Self {
             server,
             admin,
+            self_service,
+            dialects,
             store,
             keyring,
             keys,
@@ -46,6 +49,8 @@ impl Settings {
         } = self;
         changes.table("server").server(server, &mut new.server);
         changes.table("admin").admin(admin, &mut new.admin);
+        changes.table("self_service").self_service(self_service, &new.self_service);
+        let DialectsConfig {} = dialects;
         changes.table("store").store(store, &mut new.store);
         changes.table("keyring").keyring(keyring, &mut new.keyring);
         changes.table("keys").keys(keys, &mut new.keys);
@@ -81,6 +86,12 @@ impl Table<'_> {
             self.changes.at_restart.push(dotted(self.name, key));
             new.clone_from(old);
         }
+    }
+
+    fn self_service(&mut self, old: &SelfServiceConfig, new: &SelfServiceConfig) {
+        let SelfServiceConfig { path, hosts } = old;
+        self.at_once("path", path, &new.path);
+        self.at_once("hosts", hosts, &new.hosts);
     }
 
     fn server(&mut self, old: &net::config::Config, new: &mut net::config::Config) {
@@ -195,6 +206,7 @@ impl Table<'_> {
             loads,
             waiting,
             usage_flush,
+            callers,
             rehearsal,
         } = old;
         self.at_restart("warm", warm, &mut new.warm);
@@ -206,6 +218,7 @@ impl Table<'_> {
         self.at_restart("loads", loads, &mut new.loads);
         self.at_restart("waiting", waiting, &mut new.waiting);
         self.at_restart("usage_flush", usage_flush, &mut new.usage_flush);
+        self.at_restart("callers", callers, &mut new.callers);
         self.at_restart("rehearsal", rehearsal, &mut new.rehearsal);
     }
 
@@ -221,6 +234,8 @@ impl Table<'_> {
             account_mismatch,
             realm,
             body_limit,
+            json_body_limit,
+            filter_limit,
             empty_segments,
             semicolons,
             escaped_slashes,
@@ -232,6 +247,8 @@ impl Table<'_> {
         self.at_once("account_mismatch", account_mismatch, &new.account_mismatch);
         self.at_once("realm", realm, &new.realm);
         self.at_once("body_limit", body_limit, &new.body_limit);
+        self.at_once("json_body_limit", json_body_limit, &new.json_body_limit);
+        self.at_once("filter_limit", filter_limit, &new.filter_limit);
         self.at_once("empty_segments", empty_segments, &new.empty_segments);
         self.at_once("semicolons", semicolons, &new.semicolons);
         self.at_once("escaped_slashes", escaped_slashes, &new.escaped_slashes);

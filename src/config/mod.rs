@@ -49,6 +49,10 @@ pub struct Settings {
     pub server: net::config::Config,
     /// The listener operators connect to.
     pub admin: manage::config::Config,
+    /// What holders of keys are answered about what is theirs.
+    pub self_service: manage::config::SelfServiceConfig,
+    /// The same in the forms of vendors.
+    pub dialects: manage::config::DialectsConfig,
     /// Where keys are kept.
     pub store: store::config::Config,
     /// The live view of keys.

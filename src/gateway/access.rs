@@ -17,6 +17,7 @@ use super::in_flight::InFlight;
 use super::refuse::Stop;
 use crate::clock::{BootTime, Clock};
 use crate::key::{AccountId, KeyId, Kind};
+use crate::keyring::Denied;
 use crate::telemetry::access::LineBuffer;
 use crate::telemetry::chain;
 use crate::telemetry::label::{Decision, Rehearsed};
@@ -143,6 +144,15 @@ impl Record {
         *self.forwarded.insert(self.ledger.clock.boot())
     }
 
+    /// keyward itself answers it; what became of its key is in `denied`.
+    pub(super) fn answered_here(&mut self, denied: Option<&Denied>) {
+        (self.decision, self.reason) = match denied {
+            None => (Decision::Allowed, "self_service"),
+            Some(Denied::Refused(refusal)) => (Decision::Refused, refusal.reason()),
+            Some(Denied::Failed(failure)) => (Decision::Failed, failure.reason()),
+        };
+    }
+
     /// The head of the origin's answer is there.
     pub(super) fn answered(&mut self) {
         self.answered = Some(self.ledger.clock.boot());
@@ -154,10 +164,18 @@ impl Record {
         self.decision = match stop {
             Stop::Failed(_) | Stop::Overloaded => Decision::Failed,
             // The verdict was given before; what went wrong after it is the reason.
-            Stop::Origin(_) | Stop::TooLarge | Stop::Stalled | Stop::TooSlow => self.decision,
+            Stop::Origin(_) | Stop::Unfilterable(_) | Stop::TooLarge | Stop::Stalled | Stop::TooSlow => self.decision,
             Stop::Malformed(_) if self.forwarded.is_some() => self.decision,
-            Stop::Malformed(_) | Stop::HeadTooLarge | Stop::Misdirected | Stop::Refused(_) => Decision::Refused,
+            Stop::Malformed(_)
+            | Stop::HeadTooLarge
+            | Stop::Misdirected
+            | Stop::UnsupportedBody
+            | Stop::Gone(_)
+            | Stop::Refused(_) => Decision::Refused,
         };
+        if let Stop::Unfilterable(error) = stop {
+            tracing::warn!(request.id = self.id.as_str(), error = chain(error), "an answer cannot be filtered");
+        }
         if let Stop::Origin(error) = stop {
             tracing::warn!(request.id = self.id.as_str(), error = chain(error), "the origin gave no answer");
         }
@@ -236,9 +254,10 @@ impl Record {
             line.number(name, u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
         }
         let plan = &self.ledger.generation.plan;
-        let route = self.route.map(|at| &plan.routes[at]);
-        line.optional("route", route.map(|route| &*route.name));
-        line.optional("service", route.map(|route| plan.services[route.service].name.as_str()));
+        let route = self.route.and_then(|at| plan.routes.get(at));
+        line.optional("route", self.route.and_then(|at| self.ledger.generation.name(at)));
+        let forwarding = route.filter(|route| !route.is_gone());
+        line.optional("service", forwarding.map(|route| plan.services[route.service].name.as_str()));
         line.optional("key", told.key.as_ref().map(|(id, _)| id.as_str()));
         line.optional("kind", told.key.as_ref().map(|(_, kind)| kind.as_str()));
         line.optional("account", told.account.as_ref().map(AccountId::as_str));

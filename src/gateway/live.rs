@@ -21,6 +21,7 @@ use super::headers::Identity;
 use super::in_flight::InFlight;
 use super::origin::Pool;
 use super::plan::Plan;
+use super::self_service::SelfService;
 use super::service::Service;
 use crate::clock::Clock;
 use crate::net::config::ClientHeader;
@@ -50,8 +51,19 @@ pub struct Generation {
     pub body_rate: u64,
     /// Requests in flight, of all workers; above it 503.
     pub requests: usize,
+    /// Who answers where keyward itself is asked.
+    pub self_service: Option<Arc<dyn SelfService>>,
     /// Whether each request has a line in the access log, and what is in it.
     pub access_log: AccessLogConfig,
+}
+
+impl Generation {
+    /// The name of a rule, or of the part of self-service at this place after all rules.
+    pub(super) fn name(&self, at: usize) -> Option<&str> {
+        let routes = &self.plan.routes;
+        let part = || self.self_service.as_ref()?.parts().get(at.checked_sub(routes.len())?).copied();
+        routes.get(at).map(|route| &*route.name).or_else(part)
+    }
 }
 
 /// One generation on one worker, with the worker's own connections to origins.
@@ -158,6 +170,7 @@ mod tests {
             body_idle,
             body_rate: 0,
             requests: 1,
+            self_service: None,
             access_log: AccessLogConfig { enabled: false, query: false },
         })
     }

@@ -220,6 +220,8 @@ pub struct Rotating {
     pub hint: String,
     /// From then on it no longer authenticates.
     pub valid_until: Timestamp,
+    /// The old one ends sooner, once nobody has used it for so many seconds.
+    pub until_quiet_seconds: Option<u64>,
 }
 
 impl Key {
@@ -306,6 +308,8 @@ pub struct Standing {
     pub state: KeyState,
     /// What the presented secret is to the key.
     pub secret: Presented,
+    /// Which of the key's secrets that is, counted from 1.
+    pub number: i64,
     /// Not accepted before.
     pub not_before: Option<Timestamp>,
     /// Not accepted from then on.

@@ -50,6 +50,7 @@ pub(super) fn note(by: &By, now: Timestamp, command: &Command) -> Option<Note> {
         | Command::ListMembers(_)
         | Command::ListKeys(_)
         | Command::ShowKey(_)
+        | Command::ShowCallers(_)
         | Command::TryImport(_)
         | Command::ListAudit(_)
         | Command::ShowRehearsal
@@ -87,6 +88,10 @@ fn rotated(note: Note, rotation: Rotation) -> Note {
             .saying("mode", "first_use")
             .saying("within_seconds", within.as_secs())
             .saying("grace_seconds", grace.as_secs()),
+    };
+    let note = match rotation.until_quiet {
+        Some(span) => note.saying("until_quiet_seconds", span.as_secs()),
+        None => note,
     };
     if rotation.supersede { note.saying("supersede", true) } else { note }
 }

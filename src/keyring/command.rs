@@ -11,7 +11,7 @@ use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState
 
 use crate::store::Draft;
 pub use crate::store::audit::{AuditFilter, By, Entry, Who};
-pub use crate::store::{Clash, Fate, Imported, KeyFilter, Trial};
+pub use crate::store::{Caller, Clash, Completed, Fate, Imported, KeyFilter, SecretUse, Tally, Trial};
 use crate::telemetry::label::Rehearsed;
 
 /// One thing to do or to show.
@@ -40,6 +40,8 @@ pub enum Command {
     ListKeys(KeyFilter),
     /// Shows one key.
     ShowKey(KeyId),
+    /// Shows who uses which secret of a key.
+    ShowCallers(KeyId),
     /// Gives a key another secret; what becomes of the one it had is in the rotation.
     RotateKey(KeyId, Imprint, Rotation),
     /// Ends a running rotation: the new secret is the only one from now on.
@@ -86,6 +88,10 @@ pub enum Outcome {
     Key(Box<Key>),
     /// Keys, oldest first.
     Keys(Vec<Key>),
+    /// The secrets of a key that authenticate, the newest first, and who uses them.
+    Callers(Vec<SecretUse>),
+    /// The key whose rotation was completed, and who had not left the old secret.
+    Completed(Box<Completed>),
     /// What an import made.
     Imported(Imported),
     /// What an import would make.

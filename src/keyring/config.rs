@@ -30,6 +30,8 @@ pub struct Config {
     pub waiting: usize,
     /// How often last uses are written.
     pub usage_flush: Span,
+    /// Most callers of a secret that are told apart; none where zero, and what was kept is forgotten.
+    pub callers: usize,
     /// Most rows of whom rules in report mode would have refused.
     pub rehearsal: usize,
 }

@@ -235,6 +235,7 @@ mod tests {
             kind: Kind::User,
             state: KeyState::Active,
             secret: Presented::Current,
+            number: 1,
             not_before: None,
             expires_at: None,
             account: None,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foldhash::quality::RandomState;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
 
-use super::{Keyring, Shared};
+use super::{Caller, Keyring, Shared};
 use crate::key::{Digest, KeyId, Verified};
 use crate::secret::Secret;
 use crate::store::Along;
@@ -49,9 +49,10 @@ impl FirstUses {
 const MOST: usize = 1024;
 
 impl Keyring {
-    /// Notes that a key was used when it was judged, with this secret. Cheap, and never waits.
-    pub fn used(&self, verified: &Verified, secret: &Secret) {
+    /// Notes that a key was used when it was judged, with this secret and by whom. Cheap, and never waits.
+    pub fn used(&self, verified: &Verified, secret: &Secret, caller: &Caller<'_>) {
         self.shared.uses.note(verified.standing().serial, verified.at());
+        self.shared.callers.note(verified, caller);
         if verified.standing().secret.awaits_use() {
             self.shared.first_used(verified.key().clone(), self.shared.digester.digest(secret));
         }

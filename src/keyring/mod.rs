@@ -3,7 +3,7 @@
 //! ```text
 //!  Secret  --verify--> Verified | Denied       from memory while the fence lets it count, else one look-up in the store
 //!  Command --operate-> Outcome  | Problem      commit, apply the log, answer: then it holds for every request that begins
-//!  Verified --used---> last use, written later;  --rehearsed--> whom a rule in report mode would have refused
+//!  Verified --used---> last use and caller, written later;  --rehearsed--> whom a rule in report mode would have refused
 //! ```
 //!
 //! `fence` decides what remembered may still be believed; `follow` drives it; `warm` reads ahead, so that nobody waits for
@@ -12,6 +12,7 @@
 mod adopted;
 mod audit;
 mod cache;
+mod callers;
 pub mod command;
 pub mod config;
 mod fence;
@@ -21,6 +22,7 @@ mod follow;
 mod known;
 pub mod once;
 mod operate;
+mod quiet;
 mod rehearsal;
 mod reuse;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::adopted::Adopted;
 use self::cache::{Cache, Shelf};
+use self::callers::Callers;
 use self::fence::Fence;
 use self::first_use::FirstUses;
 use self::flight::Flights;
@@ -53,6 +56,7 @@ use crate::key::Digester;
 use crate::store::{Rejected, Store, StoreError};
 use crate::telemetry::chain;
 
+pub use self::callers::Caller;
 pub use self::config::{Config, Policy};
 pub use self::verify::{Denied, Failure};
 
@@ -80,6 +84,7 @@ struct Shared {
     known: Known,
     adopted: ArcSwap<Adopted>,
     uses: Uses,
+    callers: Callers,
     first_uses: FirstUses,
     rehearsal: Table,
     reuses: Reuses,
@@ -122,6 +127,8 @@ pub struct Stats {
     pub reuses: u64,
     /// Of these, those of which nothing else was noted for want of room.
     pub reuses_dropped: u64,
+    /// Uses whose caller was not noted for want of room.
+    pub callers_dropped: u64,
     /// Would-be refusals that found no row in the table of whom.
     pub rehearsal_overflow: u64,
     /// Remembered living keys, about.
@@ -180,6 +187,15 @@ impl Keyring {
         clock: Clock,
         control: Handle,
     ) -> Result<Self, StoreError> {
+        if config.callers == 0
+            && let Err(error) = store.forget_callers().await
+        {
+            tracing::warn!(
+                error = chain(&error),
+                "the callers of before could not be forgotten; the next start tries again"
+            );
+        }
+        let now = clock.now();
         let shared = Arc::new(Shared {
             store,
             digester,
@@ -190,6 +206,7 @@ impl Keyring {
             known: Known::new(config.known),
             adopted: ArcSwap::from_pointee(Adopted::Unsure),
             uses: Uses::new(),
+            callers: Callers::new(config.callers, workers + 1, now),
             first_uses: FirstUses::default(),
             rehearsal: Table::new(config.rehearsal),
             reuses: Reuses::default(),
@@ -228,7 +245,7 @@ impl Keyring {
     /// How it has fared.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let Shared { counts, cache, uses, reuses, rehearsal, .. } = &*self.shared;
+        let Shared { counts, cache, uses, reuses, callers, rehearsal, .. } = &*self.shared;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (known, known_whole) = self.shared.known.count();
         Stats {
@@ -244,6 +261,7 @@ impl Keyring {
             uses_dropped: uses.dropped(),
             reuses: reuses.seen(),
             reuses_dropped: reuses.dropped(),
+            callers_dropped: callers.dropped(),
             rehearsal_overflow: rehearsal.overflow(),
             live_entries: cache.entries(Shelf::Live),
             refused_entries: cache.entries(Shelf::Refused),
@@ -270,6 +288,9 @@ impl Keyring {
         }
         if let Err(error) = self.shared.flush_reuses().await {
             tracing::warn!(error = chain(&error), "uses of dead secrets could not be written, and are lost");
+        }
+        if let Err(error) = self.shared.flush_callers().await {
+            tracing::warn!(error = chain(&error), "who used which secret could not be written, and is lost");
         }
         let shared = Arc::clone(&self.shared);
         // It waits for the store's threads, which no runtime thread may.

@@ -12,6 +12,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -166,12 +167,15 @@ impl Keyring {
     ///
     /// # Errors
     /// The key came with another request, or the store could not tell.
-    pub async fn rotated_by(&self, secret: &Secret, once: &Once) -> Result<Option<Made>, Problem> {
+    pub async fn rotated_by(&self, secret: &Secret, once: &Once, client: IpAddr) -> Result<Option<Made>, Problem> {
         let shared = &self.shared;
         let Some(made) = shared.answered(once).await? else { return Ok(None) };
         let presented = shared.store.load(shared.digester.digest(secret)).await?.standing;
-        // Of that very key, and while it lives: what is revoked stays so to everybody.
-        let own = presented.is_some_and(|standing| standing.id == made.key && standing.state != KeyState::Revoked);
+        // Of that very key, from where it may be used, and while it lives: what is revoked stays so to everybody.
+        let own = presented.is_some_and(|key| {
+            let from_there = key.allowed_ips.is_empty() || key.allowed_ips.iter().any(|net| net.contains(&client));
+            key.id == made.key && key.state != KeyState::Revoked && from_there
+        });
         Ok(Some(made).filter(|made| own && made.secret.is_some()))
     }
 }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::adopted::Adopted;
-use super::command::{By, Command, Fate, NewKey, Outcome, Problem, Trial};
+use super::command::{By, Command, Fate, NewKey, Outcome, Problem, SecretUse, Trial};
 use super::{Keyring, Shared, audit};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
-use crate::key::{Digester, Imprint, Kind};
+use crate::key::{Digester, Imprint, KeyId, Kind};
 use crate::store::{Along, Changed, Draft, Kept, Rejected, SecretDraft, StoreError};
 use crate::telemetry::chain;
 
@@ -79,12 +79,17 @@ impl Keyring {
                 Some(found) => key(found),
                 None => return Err(Problem::NotFound { what: "key".into(), id: id.to_string() }),
             },
+            Command::ShowCallers(id) => Outcome::Callers(shared.shown_callers(id, now).await?),
             Command::RotateKey(id, imprint, rotation) => {
                 check_rotation(rotation)?;
                 let secret = secret(imprint, &shared.digester);
                 key(shared.settle(store.rotate(id, secret, rotation, now).await).await?)
             }
-            Command::CompleteRotation(id) => key(shared.settle(store.complete(id, now).await).await?),
+            Command::CompleteRotation(id) => {
+                shared.write_callers().await;
+                let completed = store.complete(id, shared.callers.most(), now).await;
+                Outcome::Completed(Box::new(shared.settle(completed).await?))
+            }
             Command::CancelRotation(id) => {
                 // What was accepted before this began is seen by it.
                 let _no_first_use = shared.first_uses.written().await;
@@ -134,6 +139,13 @@ impl Shared {
         let mut told = tried.fates.into_iter();
         let fates = faults.into_iter().filter_map(|fault| fault.map(Fate::Refused).or_else(|| told.next())).collect();
         Ok(Trial { fates, ..tried })
+    }
+
+    /// Who uses which secret, until now as far as that could be written.
+    async fn shown_callers(&self, id: KeyId, now: Timestamp) -> Result<Vec<SecretUse>, Problem> {
+        self.write_callers().await;
+        let shown = self.store.callers(id.clone(), self.callers.most(), now).await?;
+        shown.ok_or_else(|| Problem::NotFound { what: "key".into(), id: id.to_string() })
     }
 
     /// Makes a committed change hold here before it is answered.
@@ -200,6 +212,21 @@ fn check_times(new: &NewKey, now: Timestamp) -> Result<(), Problem> {
 
 /// A second secret that is good for no time, or for ever, is no rotation.
 fn check_rotation(rotation: Rotation) -> Result<(), Problem> {
+    if let Some(quiet) = rotation.until_quiet {
+        let grace = match rotation.mode {
+            Mode::Immediate => Duration::ZERO,
+            Mode::Grace(grace) | Mode::FirstUse { grace, .. } => grace,
+        };
+        if grace.is_zero() {
+            return Err(Problem::Invalid(
+                "an old secret without a grace cannot end when it was quiet; give it one".into(),
+            ));
+        }
+        if quiet < SHORTEST_QUIET || quiet >= grace {
+            let what = "the time without a use that ends the old secret is at least a minute, and less than its grace";
+            return Err(Problem::Invalid(what.into()));
+        }
+    }
     let (span, what) = match rotation.mode {
         Mode::Immediate => return Ok(()),
         Mode::Grace(span) => (span, "the grace of the old secret"),
@@ -214,6 +241,9 @@ fn check_rotation(rotation: Rotation) -> Result<(), Problem> {
     }
     Ok(())
 }
+
+/// Uses are seen in intervals: of less nothing could be told.
+const SHORTEST_QUIET: Duration = Duration::from_secs(60);
 
 /// Two secrets of one key are twice as easy to lose; whoever needs them for longer makes a second key.
 const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);

@@ -1,17 +1,39 @@
-//! Who asks: the holder of an operator key, verified by the keyring as any key is.
+//! Who asks: the holder of an operator key, verified by the keyring as any key is, or of any other key, verified by the
+//! gateway before it comes here.
 //!
-//! [`Operator`] is the proof, and is made here only. Nothing of what was asked is looked at or told before.
+//! [`Operator`] is the proof of the one, and is made here only; [`Holder`] that of the other. Nothing of what was asked is
+//! looked at or told before.
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
 
+use super::holder::Holder;
 use super::problem::{Code, Problem};
 use crate::key::scheme::{self, Scheme};
 use crate::key::{KeyId, Kind, Refusal, Verified};
-use crate::keyring::{Denied, Keyring};
+use crate::keyring::{self, Denied, Keyring};
 use crate::secret::Secret;
+
+/// Who asks, and may.
+#[derive(Clone, Debug)]
+pub(super) enum Caller {
+    /// May do everything.
+    Operator(Operator),
+    /// May do what is said in [`holder`](super::holder).
+    Holder(Holder),
+}
+
+impl Caller {
+    /// The key they asked with.
+    pub(super) fn key(&self) -> &KeyId {
+        match self {
+            Self::Operator(operator) => &operator.key,
+            Self::Holder(holder) => holder.key(),
+        }
+    }
+}
 
 /// Proof that an operator asks.
 #[derive(Clone, Debug)]
@@ -22,11 +44,6 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    /// The operator's key.
-    pub(super) const fn key(&self) -> &KeyId {
-        &self.key
-    }
-
     /// The secret they presented.
     pub(super) const fn secret(&self) -> &Secret {
         &self.secret
@@ -47,9 +64,7 @@ pub(super) async fn identify(
     let verified = match keyring.verify(&secret).await {
         Ok(verified) => verified,
         Err(denied) if denied.is_reuse() => {
-            if let Err(problem) = keyring.reused_to_manage(&secret, client, request_id).await {
-                tracing::warn!(error = %problem, "the key of a dead secret could not be revoked");
-            }
+            reused(keyring, &secret, client, request_id).await;
             return Err(Problem::new(Code::KeyInvalid));
         }
         Err(Denied::Refused(refusal)) => return Err(Problem::new(Code::of(&refusal))),
@@ -59,9 +74,21 @@ pub(super) async fn identify(
         }
     };
     permit(&verified, client).map_err(Problem::new)?;
-    keyring.used(&verified, &secret);
+    let agent = headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    let caller = keyring::Caller { address: client, agent, route: ROUTE, account: None };
+    keyring.used(&verified, &secret, &caller);
     Ok(Operator { key: verified.key().clone(), secret })
 }
+
+/// Tells the keyring of a dead secret that was presented to manage keys.
+pub(super) async fn reused(keyring: &Keyring, secret: &Secret, client: IpAddr, request_id: &str) {
+    if let Err(problem) = keyring.reused_to_manage(secret, client, request_id).await {
+        tracing::warn!(error = %problem, "the key of a dead secret could not be revoked");
+    }
+}
+
+/// What is told as the route of whoever asks here.
+const ROUTE: &str = "admin";
 
 /// Client network, then kind; and whoever holds only a superseded secret shall not be able to take the key over.
 fn permit(verified: &Verified, client: IpAddr) -> Result<(), Code> {

@@ -1,4 +1,4 @@
-//! The settings of the management listener.
+//! The settings of the management face: of its listener, and of what it answers on the clients' own.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,3 +26,18 @@ impl Config {
         self.chain_file.is_some() || self.key_file.is_some()
     }
 }
+
+/// `[self_service]`: where holders of keys ask about what is theirs, on the clients' listeners.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelfServiceConfig {
+    /// What stands before the native API's paths; none where empty.
+    pub path: String,
+    /// At these hosts alone; at any where empty.
+    pub hosts: Vec<String>,
+}
+
+/// `[dialects]`: the forms of vendors' key APIs that are answered on the clients' listeners.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DialectsConfig {}

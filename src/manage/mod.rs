@@ -13,9 +13,12 @@ pub mod socket;
 
 mod body;
 mod caller;
+mod desk;
 mod dialect;
+mod holder;
 mod problem;
 mod routes;
+pub mod self_service;
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -28,16 +31,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::runtime::Handle;
 
 use self::body::Document;
-use self::dialect::native::{Asked, Native};
+use self::caller::Caller;
+use self::desk::Desk;
+pub use self::desk::Hand;
+use self::dialect::native::{self, Asked};
 use self::health::Health;
 use self::problem::{Code, Problem};
 use self::routes::{Found, Right, Row, To};
-use crate::clock::Clock;
 use crate::key::token::{self, Prefix};
-use crate::keyring::Keyring;
 use crate::keyring::command::{By, Who};
 use crate::measure::{Size, Span};
 use crate::net::config::{Limits, Terms, Timeouts};
@@ -52,7 +55,7 @@ pub struct Admin {
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     manner: Newest<Manner>,
-    native: Native,
+    hand: Hand,
 }
 
 /// What an [`Admin`] is made of.
@@ -64,12 +67,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What settings say of it now.
     pub manner: Newest<Manner>,
-    /// Verifies callers and carries out what they ask.
-    pub keyring: Arc<Keyring>,
-    /// What time it is.
-    pub clock: Clock,
-    /// Where commands run, whoever still listens.
-    pub control: Handle,
+    /// What carries out what is asked.
+    pub hand: Hand,
 }
 
 /// What settings say of it, and may say otherwise while it runs.
@@ -85,8 +84,8 @@ impl Admin {
     /// A face that tells and does these.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { health, metrics, manner, keyring, clock, control } = parts;
-        Self { health, metrics, manner, native: Native { keyring, clock, control } }
+        let Parts { health, metrics, manner, hand } = parts;
+        Self { health, metrics, manner, hand }
     }
 
     async fn answer<B>(&self, client: IpAddr, request: Request<B>) -> Response<Full<Bytes>>
@@ -98,7 +97,7 @@ impl Admin {
         let is_head = head.method == Method::HEAD;
         let request_id = request_id(&head.headers);
         let answer = self.judged(client, &request_id, head, body, &manner).await;
-        let mut response = answer.unwrap_or_else(|problem| problem.into_response(&manner.realm));
+        let mut response = answer.unwrap_or_else(|problem| problem.into_response(&manner.realm, &request_id));
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response.headers_mut().extend(HeaderValue::try_from(request_id).ok().map(|id| (X_REQUEST_ID, id)));
         if is_head { without_body(response) } else { response }
@@ -119,13 +118,12 @@ impl Admin {
         // Before anything else is told, be it that there is no such path.
         let caller = match right {
             Right::Anyone => None,
-            Right::Operator => {
-                Some(caller::identify(&self.native.keyring, &mut head.headers, client, request_id).await?)
-            }
+            Right::Operator => Some(caller::identify(&self.hand.keyring, &mut head.headers, client, request_id).await?),
+            Right::Holder => return Err(Problem::new(Code::RouteNotFound)),
         };
-        let (route, row, names) = match to? {
+        let (path, row, names) = match to? {
             To::Options(methods) => return Ok(options(&methods)),
-            To::Row { route, row, names } => (route, row, names),
+            To::Row { path, row, names } => (path, row, names),
         };
         let call = match row {
             Row::Live => return Ok(answer(StatusCode::OK, TEXT, "alive\n")),
@@ -136,18 +134,21 @@ impl Admin {
         // The table's rows of this kind all name the right; one that did not would still answer nobody.
         let caller = caller.ok_or_else(|| Problem::new(Code::KeyRequired))?;
         let body = if call.takes_body() { Document::read(&head.headers, body).await? } else { Document::default() };
+        let secret = Some(caller.secret().clone());
+        let caller = Caller::Operator(caller);
         let who = Who::Operator { key: caller.key().clone() };
         let by = By { who, address: Some(client), request_id: Some(request_id.into()) };
-        let (path, query) = (head.uri.path(), head.uri.query());
-        let asked = Asked { caller: &caller, by, path, names, query, headers: &head.headers, body };
-        let done = self.native.call(call, asked, &manner.prefix).await;
+        let desk = Desk::new(&self.hand, &caller, by, secret);
+        let (whole, query) = (head.uri.path(), head.uri.query());
+        let asked = Asked { base: "", path: whole, names, query, headers: &head.headers, body };
+        let done = native::call(call, &desk, &asked, &manner.prefix).await;
         if head.method != Method::GET && head.method != Method::HEAD {
             let status = done.as_ref().map_or_else(|problem| problem.code.status(), Response::status);
             tracing::info!(
                 operator.key = %caller.key(),
                 request.id = request_id,
                 method = %head.method,
-                route = route.path,
+                route = path,
                 status = status.as_u16(),
                 "an operator asked for a change"
             );

@@ -43,14 +43,15 @@ macro_rules! codes {
 codes! {
     Unparsable = "VALIDATION_FAILED", BAD_REQUEST, "The body is no JSON object.";
     CredentialAmbiguous = "CREDENTIAL_AMBIGUOUS", BAD_REQUEST, "The request carries more than one credential.";
-    KeyRequired = "API_KEY_REQUIRED", UNAUTHORIZED, "An operator's API key is required.";
+    KeyRequired = "API_KEY_REQUIRED", UNAUTHORIZED, "An API key is required.";
     KeyInvalid = "API_KEY_INVALID", UNAUTHORIZED, "The API key is not valid.";
     KeyNotYetValid = "API_KEY_NOT_YET_VALID", UNAUTHORIZED, "The API key is not valid yet.";
     KeyExpired = "API_KEY_EXPIRED", UNAUTHORIZED, "The API key has expired.";
     KeyDisabled = "API_KEY_DISABLED", FORBIDDEN, "The API key is switched off.";
     AccountSuspended = "ACCOUNT_SUSPENDED", FORBIDDEN, "The account is suspended.";
     IpNotAllowed = "IP_NOT_ALLOWED", FORBIDDEN, "The API key may not be used from this address.";
-    ScopeInsufficient = "SCOPE_INSUFFICIENT", FORBIDDEN, "The API key is no operator's.";
+    ScopeInsufficient = "SCOPE_INSUFFICIENT", FORBIDDEN, "The API key lacks the permission this needs.";
+    ScopeEscalation = "SCOPE_ESCALATION", FORBIDDEN, "The key asked for could do more than the one that asks.";
     KeySuperseded = "API_KEY_SUPERSEDED", FORBIDDEN, "The secret was rotated away; use the new one.";
     RouteNotFound = "ROUTE_NOT_FOUND", NOT_FOUND, "Nothing is served at this path.";
     KeyNotFound = "API_KEY_NOT_FOUND", NOT_FOUND, "There is no such key.";
@@ -99,7 +100,9 @@ impl Code {
             Self::KeyRequired => Some(""),
             Self::KeyInvalid | Self::KeyNotYetValid | Self::KeyExpired => Some(", error=\"invalid_token\""),
             Self::CredentialAmbiguous => Some(", error=\"invalid_request\""),
-            Self::ScopeInsufficient | Self::KeySuperseded => Some(", error=\"insufficient_scope\""),
+            Self::ScopeInsufficient | Self::ScopeEscalation | Self::KeySuperseded => {
+                Some(", error=\"insufficient_scope\"")
+            }
             _ => None,
         }
     }
@@ -160,14 +163,16 @@ impl Problem {
         Self::faults(vec![Fault { part: Part::Pointer(pointer.to_owned()), detail: detail.into() }])
     }
 
-    pub(super) fn into_response(self, realm: &str) -> Response<Full<Bytes>> {
+    pub(super) fn into_response(self, realm: &str, request_id: &str) -> Response<Full<Bytes>> {
         let status = self.code.status();
         let wire = Wire {
             kind: format_args!("urn:keyward:problem:{}", self.code.as_str()),
             title: self.code.title(),
             status: status.as_u16(),
             detail: self.detail.as_deref(),
+            instance: format_args!("urn:keyward:request:{request_id}"),
             code: self.code.as_str(),
+            request_id,
             errors: &self.faults,
             max_seconds: self.most_seconds,
         };
@@ -235,7 +240,9 @@ struct Wire<'a> {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
+    instance: std::fmt::Arguments<'a>,
     code: &'a str,
+    request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
     #[serde(skip_serializing_if = "Option::is_none")]

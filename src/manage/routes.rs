@@ -1,5 +1,5 @@
 //! What the management face answers, as data: read by the router, by the 405 answer, by the rights check, and by the tests
-//! and the OpenAPI document that are held to it.
+//! and the OpenAPI document that are held to it. The admin listener's table is here; each dialect has its own.
 
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -27,14 +27,16 @@ pub(super) enum Right {
     Anyone,
     /// Who has an operator key.
     Operator,
+    /// Who has any other key, about what is theirs.
+    Holder,
 }
 
 /// One path, who may ask, and what each method does there. HEAD goes with GET, and OPTIONS with all.
 #[derive(Debug)]
-pub(super) struct Route {
+pub(super) struct Route<C: 'static = Row> {
     pub(super) path: &'static str,
     pub(super) right: Right,
-    pub(super) rows: &'static [(Method, Row)],
+    pub(super) rows: &'static [(Method, C)],
 }
 
 const fn open(path: &'static str, rows: &'static [(Method, Row)]) -> Route {
@@ -43,6 +45,11 @@ const fn open(path: &'static str, rows: &'static [(Method, Row)]) -> Route {
 
 const fn operators(path: &'static str, rows: &'static [(Method, Row)]) -> Route {
     Route { path, right: Right::Operator, rows }
+}
+
+/// A path for holders of keys.
+pub(super) const fn holders<C>(path: &'static str, rows: &'static [(Method, C)]) -> Route<C> {
+    Route { path, right: Right::Holder, rows }
 }
 
 /// The table.
@@ -64,9 +71,14 @@ pub(super) const ROUTES: &[Route] = {
                 (Method::DELETE, Native(Call::RevokeKey)),
             ],
         ),
+        operators("/v1/keys/{key}/callers", &[(Method::GET, Native(Call::ShowCallers))]),
         operators("/v1/keys/{key}/rotate", &[(Method::POST, Native(Call::RotateKey))]),
         operators("/v1/keys/{key}/rotation/complete", &[(Method::POST, Native(Call::CompleteRotation))]),
         operators("/v1/keys/{key}/rotation/cancel", &[(Method::POST, Native(Call::CancelRotation))]),
+        operators(
+            "/v1/rehearsal",
+            &[(Method::GET, Native(Call::ShowRehearsal)), (Method::DELETE, Native(Call::ForgetRehearsal))],
+        ),
         operators(
             "/v1/accounts",
             &[
@@ -94,39 +106,51 @@ pub(super) const ROUTES: &[Route] = {
     ]
 };
 
-/// Where a request goes.
+/// Where a request to the admin listener goes.
 #[derive(Debug)]
 pub(super) struct Found {
     /// Who may be told anything of it, also that it is no route.
     pub(super) right: Right,
-    pub(super) to: Result<To, Problem>,
+    pub(super) to: Result<To<Row>, Problem>,
 }
 
 /// A row and what the path says, or what may be asked here.
 #[derive(Debug)]
-pub(super) enum To {
-    Row { route: &'static Route, row: Row, names: Vec<String> },
+pub(super) enum To<C: 'static> {
+    Row { path: &'static str, row: C, names: Vec<String> },
     Options(String),
 }
 
-/// The row for a request.
+/// The row for a request to the admin listener.
 pub(super) fn find(path: &str, method: &Method) -> Found {
-    let Some((route, names)) = ROUTES.iter().find_map(|route| Some((route, matched(route.path, path)?))) else {
-        let native = path == "/v1" || path.starts_with("/v1/");
-        let right = if native { Right::Operator } else { Right::Anyone };
-        return Found { right, to: Err(Problem::new(Code::RouteNotFound)) };
-    };
+    match find_in(ROUTES, path, method) {
+        Some((right, to)) => Found { right, to },
+        None => {
+            let native = path == "/v1" || path.starts_with("/v1/");
+            let right = if native { Right::Operator } else { Right::Anyone };
+            Found { right, to: Err(Problem::new(Code::RouteNotFound)) }
+        }
+    }
+}
+
+/// The row of a table for a request, or that the path takes other methods; none where it has no such path.
+pub(super) fn find_in<C: Copy>(
+    table: &'static [Route<C>],
+    path: &str,
+    method: &Method,
+) -> Option<(Right, Result<To<C>, Problem>)> {
+    let (route, names) = table.iter().find_map(|route| Some((route, matched(route.path, path)?)))?;
     let wanted = if method == Method::HEAD { &Method::GET } else { method };
     let row = route.rows.iter().find(|(known, _)| known == wanted);
     let to = match row {
-        Some((_, row)) => Ok(To::Row { route, row: *row, names }),
+        Some((_, row)) => Ok(To::Row { path: route.path, row: *row, names: names.map(decoded).collect() }),
         None if method == Method::OPTIONS => Ok(To::Options(allowed(route))),
         None => Err(Problem::method_not_allowed(allowed(route))),
     };
-    Found { right: route.right, to }
+    Some((route.right, to))
 }
 
-fn allowed(route: &Route) -> String {
+fn allowed<C>(route: &Route<C>) -> String {
     let mut methods: Vec<_> = route.rows.iter().map(|(method, _)| method.as_str()).collect();
     if methods.contains(&"GET") {
         methods.push("HEAD");
@@ -135,17 +159,16 @@ fn allowed(route: &Route) -> String {
     methods.join(", ")
 }
 
-/// What stands where the template has names, decoded once, where the path is of its form. A name is one whole segment.
-fn matched(template: &str, path: &str) -> Option<Vec<String>> {
-    let (mut names, mut segments) = (Vec::new(), path.split('/'));
-    for expected in template.split('/') {
-        let segment = segments.next()?;
-        if expected.starts_with('{') {
-            // What is no UTF-8 becomes a character that no id has.
-            names.push(percent_decode_str(segment).decode_utf8_lossy().into_owned());
-        } else if expected != segment {
-            return None;
-        }
-    }
-    segments.next().is_none().then_some(names)
+/// What stands where the template has names, where the path is of its form. A name is one whole segment.
+fn matched<'a>(template: &'a str, path: &'a str) -> Option<impl Iterator<Item = &'a str>> {
+    let pairs = || template.split('/').zip(path.split('/'));
+    let is_name = |expected: &str| expected.starts_with('{');
+    let fits = template.split('/').count() == path.split('/').count()
+        && pairs().all(|(expected, segment)| is_name(expected) || expected == segment);
+    fits.then(|| pairs().filter(move |(expected, _)| is_name(expected)).map(|(_, segment)| segment))
+}
+
+/// Decoded once. What is no UTF-8 becomes a character that no id has.
+fn decoded(segment: &str) -> String {
+    percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }

@@ -15,6 +15,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::key::token::mint;
 use crate::key::{Digester, Kind};
+use crate::keyring::Keyring;
 use crate::keyring::command::{By, Command, NewKey};
 use crate::keyring::tests::small;
 use crate::net::config::{Config, Terms};
@@ -25,6 +26,7 @@ use crate::net::worker::{Setup, Workers};
 use crate::secret::Secret;
 use crate::store::{self, Access, Store};
 use crate::telemetry::metrics::Names;
+use tokio::runtime::Handle;
 
 /// A face over a new store, and one check that can be switched.
 pub(super) struct Face {
@@ -47,9 +49,7 @@ pub(super) async fn face() -> Face {
         health: Arc::new(health),
         metrics: Metrics::new(Names::default()),
         manner: Newest::new(Manner { realm: "here".into(), prefix: "kw_test".parse().unwrap() }),
-        keyring: Arc::new(keyring),
-        clock: Clock::System,
-        control,
+        hand: Hand { keyring: Arc::new(keyring), clock: Clock::System, control },
     };
     Face { admin: Admin::new(parts), ready, _folder: folder }
 }
@@ -99,11 +99,11 @@ impl Face {
     }
 
     pub(super) fn keyring(&self) -> &Keyring {
-        &self.admin.native.keyring
+        &self.admin.hand.keyring
     }
 
     pub(super) async fn operate(&self, command: Command) {
-        self.admin.native.keyring.operate(&By::KEYWARD, command).await.unwrap();
+        self.admin.hand.keyring.operate(&By::KEYWARD, command).await.unwrap();
     }
 }
 
@@ -220,7 +220,7 @@ async fn a_request_is_called_as_its_caller_calls_it_or_has_a_name_of_its_own() {
 async fn a_store_that_cannot_tell_is_a_503_that_says_when_to_try_again() {
     let face = face().await;
     let operator = face.key(Kind::Operator, |_| ()).await;
-    face.admin.native.keyring.store().close();
+    face.admin.hand.keyring.store().close();
     let line = format!("Bearer {}", operator.expose_str().unwrap());
     let answer = face.send(Request::get("/v1/whoami").header(AUTHORIZATION, line).body(String::new()).unwrap()).await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "AUTH_UNAVAILABLE"));
@@ -235,7 +235,10 @@ async fn what_is_no_row_is_a_404_in_problem_form() {
         let answer = face.ask(Method::GET, path).await;
         assert_eq!(answer.status, 404, "{path}");
         assert_eq!(answer.headers[CONTENT_TYPE], "application/problem+json");
-        let expected = r#"{"type":"urn:keyward:problem:ROUTE_NOT_FOUND","title":"Nothing is served at this path.","status":404,"code":"ROUTE_NOT_FOUND"}"#;
+        let id = answer.headers["x-request-id"].to_str().unwrap();
+        let expected = format!(
+            r#"{{"type":"urn:keyward:problem:ROUTE_NOT_FOUND","title":"Nothing is served at this path.","status":404,"instance":"urn:keyward:request:{id}","code":"ROUTE_NOT_FOUND","request_id":"{id}"}}"#
+        );
         assert_eq!(answer.body, expected);
     }
 }
@@ -247,7 +250,8 @@ async fn readiness_follows_the_checks_and_tells_why() {
     face.ready.store(false, Ordering::SeqCst);
     let answer = face.ask(Method::GET, "/readyz").await;
     assert_eq!(answer.status, 503);
-    assert!(answer.body.contains(r#""detail":"store: does not answer","code":"NOT_READY""#), "{answer:?}");
+    assert!(answer.body.contains(r#""detail":"store: does not answer","#), "{answer:?}");
+    assert_eq!(answer.code(), "NOT_READY");
     let answer = face.ask(Method::GET, "/readyz?verbose").await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.body, "[+] draining: ok\n[-] store: does not answer\nnot ready\n");

@@ -87,6 +87,8 @@ words! {
         KeyRotate = "key.rotate",
         /// A secret that a rotation made was used for the first time.
         KeyFirstUse = "key.first_use",
+        /// An old secret was retired because nobody had used it for as long as was asked for.
+        KeyRetire = "key.retire",
         /// A rotation was completed.
         RotationComplete = "rotation.complete",
         /// A rotation was taken back.

@@ -5,6 +5,7 @@
 //! change also appends to the [`log`], which is how caches learn of it, whoever made it.
 
 pub mod audit;
+mod caller;
 pub mod config;
 mod draft;
 mod error;
@@ -24,6 +25,7 @@ use crate::key::token::Prefix;
 use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, Seen, User, UserId};
 
 use self::audit::{AuditFilter, Entry, Note};
+pub use self::caller::{Caller, Completed, SecretUse, Tally, Trace, What};
 pub use self::config::Config;
 pub use self::draft::{
     Access, Along, Changed, Chunk, Draft, Fate, Imported, Kept, KeyFilter, Loaded, Place, Reuse, SecretDraft, Trial,
@@ -32,7 +34,7 @@ pub use self::draft::{
 pub use self::error::{Clash, Rejected, StoreError};
 pub use self::log::Tail;
 pub use self::sqlite::words::Words;
-use self::sqlite::{Sqlite, ahead, answer, bulk, change, list, load, note, rotate, usage};
+use self::sqlite::{Sqlite, ahead, answer, bulk, callers, change, list, load, note, rotate, usage};
 
 /// An open store. Dropping the last of its clones waits for what is running, then releases it to others.
 ///
@@ -346,13 +348,13 @@ impl Store {
         }
     }
 
-    /// Ends a running rotation: the new secret is the only one.
+    /// Ends a running rotation: the new secret is the only one. Tells at most `most` callers of the old one.
     ///
     /// # Errors
     /// There is no such key, it is revoked, no rotation of it runs, or the store could not write.
-    pub async fn complete(&self, id: KeyId, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+    pub async fn complete(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Changed<Completed>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::complete(db, &id, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::complete(db, &id, most, now)).await,
         }
     }
 
@@ -363,6 +365,31 @@ impl Store {
     pub async fn cancel(&self, id: KeyId, now: Timestamp) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
             Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::cancel(db, &id, now)).await,
+        }
+    }
+
+    /// Retires every superseded secret that was quiet for as long as was asked for, as far as is known: up to `through`, and
+    /// nothing before `known`. Whose secrets these were; none, without a change, where there is no such secret.
+    ///
+    /// # Errors
+    /// The store could not tell or could not write.
+    pub async fn retire_quiet(
+        &self,
+        known: Timestamp,
+        through: Timestamp,
+    ) -> Result<Option<Changed<Vec<KeyId>>>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                if db.read(move |db| rotate::quiet(db, known, through)).await?.is_empty() {
+                    return Ok(None);
+                }
+                let retire = move |db: &_| {
+                    let keys = rotate::retire_quiet(db, known, through)?;
+                    note::retired(db, &keys, through)?;
+                    Ok(keys)
+                };
+                db.write(retire).await.map(Some)
+            }
         }
     }
 
@@ -486,6 +513,42 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(db) => db.write(trim).await.map(|changed| changed.record),
         }
+    }
+
+    /// Notes who used which secret, at most `most` of each; all of it or nothing.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn record_callers(&self, seen: Vec<(Trace, Tally)>, most: usize) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| Ok(callers::record(db, &seen, most)?)).await?,
+        };
+        Ok(())
+    }
+
+    /// The secrets of a key that authenticate at `now`, and at most `most` callers of each; none where there is no such key.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn callers(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<Vec<SecretUse>>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| callers::of_key(db, &id, most, now)).await,
+        }
+    }
+
+    /// Forgets who used what.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn forget_callers(&self) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                if db.read(callers::any).await? {
+                    db.write(|db| Ok(callers::forget(db)?)).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Trims the log's old end; how many entries went.

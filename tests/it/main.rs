@@ -7,6 +7,7 @@ mod api;
 mod clients;
 mod command_line;
 mod crowds;
+mod curl_pages;
 mod demo;
 mod desync;
 
@@ -20,6 +21,7 @@ mod load_test;
 mod memory;
 mod readme;
 mod reload;
+mod self_service;
 mod settings;
 mod shutdown;
 mod slow;

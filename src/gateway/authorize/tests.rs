@@ -28,6 +28,7 @@ fn key(kind: Kind, held: &str, network: &str) -> Verified {
         kind,
         state: KeyState::Active,
         secret: Presented::Current,
+        number: 1,
         not_before: None,
         expires_at: None,
         account: bound.then(|| ("101".parse().unwrap(), AccountState::Active)),

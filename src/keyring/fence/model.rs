@@ -180,6 +180,7 @@ fn standing() -> Standing {
         kind: Kind::Service,
         state: KeyState::Active,
         secret: Presented::Current,
+        number: 1,
         not_before: None,
         expires_at: None,
         account: Some(("101".parse().unwrap(), AccountState::Active)),

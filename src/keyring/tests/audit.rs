@@ -231,7 +231,7 @@ async fn a_first_use_after_a_rotation_is_noted_once_and_as_keywards_own() {
     let mode = crate::key::rotation::Mode::Grace(Duration::from_secs(3600));
     ring.operate(Command::RotateKey(key.id.clone(), imprint, Rotation { mode, ..Rotation::IMMEDIATE })).await;
     ring.until(async || {
-        ring.keyring.used(&ring.verify(&new).await.unwrap(), &new);
+        ring.keyring.used(&ring.verify(&new).await.unwrap(), &new, &nobody());
         !ring.noted(Action::KeyFirstUse).await.is_empty()
     })
     .await;

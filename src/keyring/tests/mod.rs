@@ -2,9 +2,11 @@
 
 mod ahead;
 mod audit;
+mod callers;
 mod invented;
 mod once;
 mod operate;
+mod quiet;
 mod reuse;
 mod rotation;
 mod upkeep;
@@ -52,6 +54,7 @@ pub(crate) fn small() -> Config {
         loads: 8,
         waiting: 200,
         usage_flush: second,
+        callers: 4,
         rehearsal: 10,
     }
 }
@@ -71,6 +74,11 @@ async fn ring_with(clock: Clock, change: impl FnOnce(&mut Config, &mut crate::st
         ring.operate(Command::AddMember(member(account))).await;
     }
     ring
+}
+
+/// A caller of whom nothing is told.
+fn nobody() -> Caller<'static> {
+    Caller { address: [192, 0, 2, 7].into(), agent: b"", route: "any", account: None }
 }
 
 impl Ring {

@@ -5,6 +5,7 @@ use super::*;
 use crate::keyring::command::{AuditFilter, Clash};
 use crate::keyring::once::{Made, Once, Turn};
 
+const ADDRESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 const ROTATE: &[&[u8]] = &[b"/v1/keys/self/rotate", b"{}"];
 
 impl Ring {
@@ -103,24 +104,27 @@ async fn rule_8_a_just_killed_secret_is_accepted_for_the_retry_of_its_own_rotati
     let (ring, clock) = timed().await;
     let (old, key) = ring.remembered().await;
     let once = || Once::of(&old, "a", ROTATE);
-    assert!(ring.keyring.rotated_by(&old, &once()).await.unwrap().is_none(), "nothing was rotated");
+    assert!(ring.keyring.rotated_by(&old, &once(), ADDRESS).await.unwrap().is_none(), "nothing was rotated");
     let made = ring.rotate_once(&key, &old, "a").await.unwrap();
     assert!(ring.verify(&old).await.unwrap_err().is_reuse());
-    let again = ring.keyring.rotated_by(&old, &once()).await.unwrap().unwrap();
+    let again = ring.keyring.rotated_by(&old, &once(), ADDRESS).await.unwrap().unwrap();
     assert_eq!(text(&again), text(&made));
     let elsewhere = Once::of(&old, "a", &[b"/v1/keys", b"{}"]);
-    assert!(ring.keyring.rotated_by(&old, &elsewhere).await.is_err());
-    assert!(ring.keyring.rotated_by(&old, &Once::of(&old, "b", ROTATE)).await.unwrap().is_none());
+    assert!(ring.keyring.rotated_by(&old, &elsewhere, ADDRESS).await.is_err());
+    assert!(ring.keyring.rotated_by(&old, &Once::of(&old, "b", ROTATE), ADDRESS).await.unwrap().is_none());
     let (stranger, _) = fresh();
-    assert!(ring.keyring.rotated_by(&stranger, &Once::of(&stranger, "a", ROTATE)).await.unwrap().is_none());
+    assert!(ring.keyring.rotated_by(&stranger, &Once::of(&stranger, "a", ROTATE), ADDRESS).await.unwrap().is_none());
     // What an operator's secret made of another's key is not its own.
     let (other, _) = ring.remembered().await;
     ring.rotate_once(&key, &other, "c").await.unwrap();
-    assert!(ring.keyring.rotated_by(&other, &Once::of(&other, "c", ROTATE)).await.unwrap().is_none());
+    assert!(ring.keyring.rotated_by(&other, &Once::of(&other, "c", ROTATE), ADDRESS).await.unwrap().is_none());
+    ring.by_hand(&format!("UPDATE key SET allowed_ips = '10.0.0.0/8' WHERE id = '{}'", key.id));
+    assert!(ring.keyring.rotated_by(&old, &once(), ADDRESS).await.unwrap().is_none(), "not from there");
+    assert!(ring.keyring.rotated_by(&old, &once(), [10, 0, 0, 1].into()).await.unwrap().is_some());
     ring.operate(Command::SetKeyState(key.id.clone(), KeyState::Revoked, None)).await;
-    assert!(ring.keyring.rotated_by(&old, &once()).await.unwrap().is_none(), "revoked is revoked");
+    assert!(ring.keyring.rotated_by(&old, &once(), ADDRESS).await.unwrap().is_none(), "revoked is revoked");
     clock.advance(Duration::from_secs(600));
-    assert!(ring.keyring.rotated_by(&old, &once()).await.unwrap().is_none());
+    assert!(ring.keyring.rotated_by(&old, &once(), ADDRESS).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -105,8 +105,8 @@ fn limit(most: usize) -> i64 {
 
 fn membership(row: &Row<'_>, words: &mut Words) -> rusqlite::Result<Option<(AccountId, AccountState, Permissions)>> {
     // Nobody's, nowhere, or in an account deleted by hand.
-    let (Some(account), Some(state)) = (words.account(row, 15)?, row::optional(row, 16)?) else { return Ok(None) };
-    Ok(Some((account, state, words.permissions(row, 17)?)))
+    let (Some(account), Some(state)) = (words.account(row, 16)?, row::optional(row, 17)?) else { return Ok(None) };
+    Ok(Some((account, state, words.permissions(row, 18)?)))
 }
 
 /// CROSS JOIN keeps SQLite to the order it is written in: one table from its back to its front, and the others by index.
@@ -114,7 +114,7 @@ macro_rules! living {
     ($serial:literal of $first:literal where $which:literal) => {
         concat!(
             "SELECT s.digest, s.state, k.serial, k.id, k.kind, k.state, k.account, a.state, k.user, k.permissions,
-                    k.allowed_ips, k.not_before, k.expires_at, s.until, s.used, m.account, ma.state, m.permissions
+                    k.allowed_ips, k.not_before, k.expires_at, s.until, s.used, s.number, m.account, ma.state, m.permissions
                FROM ",
             $first,
             " CROSS JOIN secret s ON s.key = k.serial AND s.state = 'current'

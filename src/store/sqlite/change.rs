@@ -155,16 +155,23 @@ pub(super) fn insert_key(
     if inserted == 0 {
         return Err(Rejected::Exists { what: "key", id: draft.id.to_string() }.into());
     }
-    insert_secret(db, db.last_insert_rowid(), &draft.secret, now)?;
+    insert_secret(db, db.last_insert_rowid(), 1, &draft.secret, now)?;
     Ok(())
 }
 
-pub(super) fn insert_secret(db: &Connection, key: i64, secret: &SecretDraft, now: Timestamp) -> rusqlite::Result<()> {
+/// Writes the `number`th secret of a key.
+pub(super) fn insert_secret(
+    db: &Connection,
+    key: i64,
+    number: i64,
+    secret: &SecretDraft,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     let prefix = secret.prefix.as_ref().map(crate::key::token::Prefix::as_str);
     db.prepare_cached(
-        "INSERT INTO secret (digest, key, prefix, kid, hint, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO secret (digest, key, number, prefix, kid, hint, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
-    .execute(params![secret.digest.as_bytes(), key, prefix, secret.kid, secret.hint, now.as_millis()])?;
+    .execute(params![secret.digest.as_bytes(), key, number, prefix, secret.kid, secret.hint, now.as_millis()])?;
     if secret.foreign_checksum {
         db.prepare_cached("INSERT INTO adopted_prefix (prefix) SELECT ?1 WHERE ?1 IS NOT NULL ON CONFLICT DO NOTHING")?
             .execute([prefix])?;

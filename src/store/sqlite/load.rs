@@ -16,7 +16,7 @@ use crate::store::log::{Entry, MANY, News, Subject, Tail};
 pub(in crate::store) fn load(db: &Connection, digest: &Digest) -> rusqlite::Result<Loaded> {
     let mut find = db.prepare_cached(
         "SELECT h.seq, s.state, k.serial, k.id, k.kind, k.state, k.account, a.state, k.user, k.permissions,
-                k.allowed_ips, k.not_before, k.expires_at, s.until, s.used
+                k.allowed_ips, k.not_before, k.expires_at, s.until, s.used, s.number
            FROM head h LEFT JOIN secret s ON s.digest = ?1 LEFT JOIN key k ON k.serial = s.key
                 LEFT JOIN account a ON a.id = k.account",
     )?;
@@ -73,6 +73,7 @@ pub(super) fn standing(row: &Row<'_>, words: &mut Words) -> rusqlite::Result<Opt
     let state = row::optional(row, 7)?.unwrap_or(AccountState::Suspended);
     Ok(Some(Standing {
         secret: presented(row)?,
+        number: row.get(15)?,
         serial: row.get(2)?,
         id: row::parsed(row, 3)?,
         kind: row::parsed(row, 4)?,

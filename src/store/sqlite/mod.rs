@@ -11,6 +11,7 @@
 pub(super) mod ahead;
 pub(super) mod answer;
 pub(super) mod bulk;
+pub(super) mod callers;
 pub(super) mod change;
 mod files;
 pub(super) mod list;

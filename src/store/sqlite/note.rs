@@ -36,6 +36,14 @@ pub(in crate::store) fn along<T>(
     }
 }
 
+/// Notes that keyward retired the old secrets of these keys, because nobody used them.
+pub(in crate::store) fn retired(db: &Connection, keys: &[KeyId], at: Timestamp) -> rusqlite::Result<()> {
+    keys.iter().try_for_each(|key| {
+        let note = Note { key: Some(key.clone()), ..Note::new(By::KEYWARD, at, Action::KeyRetire) };
+        append(db, &note, Ending::Done)
+    })
+}
+
 /// Notes what was refused. The same again by the same caller within an hour only counts.
 pub(in crate::store) fn refused(db: &Connection, note: &Note) -> rusqlite::Result<()> {
     match again(db, note, Ending::Refused, 1, note.at)? {

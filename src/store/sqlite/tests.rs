@@ -182,7 +182,7 @@ async fn a_commit_that_fails_is_an_error_and_the_next_one_takes_its_place() {
     let refused = db.write(|db| {
         // A key of nobody, which SQLite is told to find out about no sooner than at the commit.
         let orphan =
-            "PRAGMA defer_foreign_keys = ON; INSERT INTO secret VALUES (zeroblob(32), 7, 'current', NULL, NULL, '', 0, NULL, NULL, NULL)";
+            "PRAGMA defer_foreign_keys = ON; INSERT INTO secret VALUES (zeroblob(32), 7, 'current', NULL, NULL, '', 1, 0, NULL, NULL, NULL)";
         Ok(db.execute_batch(orphan)?)
     });
     let refused = refused.await.unwrap_err();

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::keyward::binary;
 use crate::support::origin::value;
 use crate::support::page::blocks;
-use crate::support::{Keyward, Minted, Origin, eventually, keyward};
+use crate::support::{Keyward, Minted, Origin, Wire, eventually, keyward};
 
 /// Three routes: an account that is only reported, a permission that is, and one that enforces everything.
 const ROUTES: &str = "\
@@ -96,6 +96,9 @@ fn a_missing_permission_is_forwarded_and_told_and_what_the_route_enforces_holds(
     assert!(keyward.logged("/jobs/101/runs", 1)[0].get("would_refuse").is_none());
     counted(&keyward, "jobs", "scope_insufficient", 1);
     assert_eq!(rows(&keyward), [row(&reads, "jobs", "scope_insufficient", 1)]);
+    let operator = keyward.stderr.expect("kw_live_").trim().to_owned();
+    let over_http = Wire::connect(keyward.admin()).get("/v1/rehearsal", &operator).json();
+    assert_eq!(over_http["rows"][0]["key"], reads.id.as_str(), "the same over HTTP");
     // The permission and the account that are enforced beside it.
     assert_eq!(keyward.get("/jobs/101/x", &none.secret).code(), "SCOPE_INSUFFICIENT");
     assert_eq!(keyward.get("/jobs/102/x", &runs.secret).code(), "ACCOUNT_NOT_FOUND");

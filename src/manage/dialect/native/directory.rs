@@ -96,9 +96,11 @@ pub(super) fn encode(call: Directory, outcome: Outcome) -> Result<Response<Full<
         Outcome::Members(members) => json(status, &Members { members: members.iter().map(MemberBody::of).collect() }),
         Outcome::Key(_)
         | Outcome::Keys(_)
+        | Outcome::Audit(_)
+        | Outcome::Callers(_)
+        | Outcome::Completed(_)
         | Outcome::Imported(_)
         | Outcome::Tried(_)
-        | Outcome::Audit(_)
         | Outcome::Rehearsal(_) => {
             return Err(Problem::new(Code::StoreUnavailable));
         }

@@ -16,7 +16,8 @@ use crate::key::token::Prefix;
 use crate::key::{
     AccountId, Imprint, Key, KeyId, KeyState, Kind, Permission, Permissions, SecretState, Seen, Status, UserId,
 };
-use crate::keyring::command::{KeyFilter, NewKey, Problem as NotDone};
+use crate::keyring::command::{KeyFilter, NewKey};
+use crate::manage::caller::Caller;
 use crate::manage::problem::{Code, Problem};
 use crate::secret::Secret;
 
@@ -58,11 +59,13 @@ enum Running<'a> {
     /// The old one is good for a while.
     Grace {
         started_at: Option<Timestamp>,
+        until_quiet_seconds: Option<u64>,
         previous: Second<'a>,
     },
     /// The new one waits for its first use.
     Pending {
         started_at: Option<Timestamp>,
+        until_quiet_seconds: Option<u64>,
         next: Second<'a>,
     },
 }
@@ -86,10 +89,11 @@ impl<'a> Body<'a> {
             None => Running::None,
             Some(running) => {
                 let second = Second { hint: &running.hint, valid_until: running.valid_until };
+                let until_quiet_seconds = running.until_quiet_seconds;
                 match running.state {
-                    SecretState::Pending => Running::Pending { started_at, next: second },
+                    SecretState::Pending => Running::Pending { started_at, until_quiet_seconds, next: second },
                     SecretState::Grace | SecretState::Current | SecretState::Retired => {
-                        Running::Grace { started_at, previous: second }
+                        Running::Grace { started_at, until_quiet_seconds, previous: second }
                     }
                 }
             }
@@ -150,8 +154,18 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Which keys a query asks for, and how many: one more is looked for than is shown.
-pub(super) fn filter(query: Option<&str>) -> Result<(KeyFilter, u32), Problem> {
+/// What a query asks for.
+pub(super) struct Listing {
+    /// Which keys: one more is looked for than is shown.
+    pub(super) filter: KeyFilter,
+    /// How many.
+    pub(super) limit: u32,
+    /// Of a holder, all that they manage, and not their own alone.
+    pub(super) all: bool,
+}
+
+/// Which keys a query asks for.
+pub(super) fn listing(query: Option<&str>) -> Result<Listing, Problem> {
     let mut query = Query::read(query)?;
     let limit = query.take_by("limit", |text| text.parse().ok().filter(|limit| LIMITS.contains(limit)), LIMITS_SAID);
     let limit = limit.unwrap_or(USUAL_LIMIT);
@@ -163,8 +177,17 @@ pub(super) fn filter(query: Option<&str>) -> Result<(KeyFilter, u32), Problem> {
         after: query.take_by("cursor", serial, "give the next_cursor of the page before"),
         most: Some(limit + 1),
     };
+    let all = query.take_by(
+        "owner",
+        |text| match text {
+            "self" => Some(false),
+            "account" => Some(true),
+            _ => None,
+        },
+        "give self or account",
+    );
     query.end()?;
-    Ok((filter, limit))
+    Ok(Listing { filter, limit, all: all.unwrap_or_default() })
 }
 
 pub(super) const LIMITS: std::ops::RangeInclusive<u32> = 1..=100;
@@ -185,8 +208,7 @@ pub(super) fn serial(cursor: &str) -> Option<i64> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mint {
-    #[serde(default = "service")]
-    kind: Kind,
+    kind: Option<Kind>,
     account_id: Option<AccountId>,
     user_id: Option<UserId>,
     #[serde(default)]
@@ -201,36 +223,32 @@ pub(super) struct Mint {
     pub(super) prefix: Option<Prefix>,
 }
 
-const fn service() -> Kind {
-    Kind::Service
-}
-
 impl Mint {
-    /// The key, which begins at `now`.
-    pub(super) fn draft(self, id: KeyId, secret: Imprint, now: Timestamp) -> Result<NewKey, Problem> {
+    /// The key, which begins at `now`. What a holder does not say is as their own is.
+    pub(super) fn draft(self, id: KeyId, secret: Imprint, caller: &Caller, now: Timestamp) -> Result<NewKey, Problem> {
+        let (usual, account, user) = match caller {
+            Caller::Operator(_) => (Kind::Service, None, None),
+            Caller::Holder(holder) if holder.user().is_none() => (Kind::Service, holder.account(), None),
+            Caller::Holder(holder) => (Kind::Personal, holder.account(), holder.user()),
+        };
+        let kind = self.kind.unwrap_or(usual);
+        let user = user.filter(|_| kind == Kind::Personal);
         let expires_at = match (self.expires_at, self.expires_in) {
             (Some(_), Some(_)) => return Err(Problem::member("/expires_in", "give this or expires_at")),
             (at, None) => at,
             (None, Some(seconds)) => Some(now.plus(Duration::from_secs(seconds))),
         };
         Ok(NewKey {
-            account: self.account_id,
-            user: self.user_id,
+            account: self.account_id.or_else(|| account.cloned()),
+            user: self.user_id.or_else(|| user.cloned()),
             name: self.name,
             permissions: self.scopes.into(),
             allowed_ips: self.allowed_ips,
             not_before: self.not_before,
             expires_at,
-            ..NewKey::bare(id, secret, self.kind)
+            ..NewKey::bare(id, secret, kind)
         })
     }
-}
-
-/// Who a new key names must be there: that they are not is the body's fault, and no missing page.
-pub(super) fn not_minted(problem: NotDone) -> Problem {
-    let NotDone::NotFound { what, .. } = &problem else { return problem.into() };
-    let pointer = if what == "account" { "/account_id" } else { "/user_id" };
-    Problem::member(pointer, problem.to_string())
 }
 
 /// What is to become of a key.
@@ -264,6 +282,7 @@ pub(super) struct Rotate {
     mode: Way,
     grace_seconds: Option<u64>,
     within_seconds: Option<u64>,
+    until_quiet_seconds: Option<u64>,
     #[serde(default)]
     supersede: bool,
     pub(super) prefix: Option<Prefix>,
@@ -295,7 +314,8 @@ impl Rotate {
                 return Err(Problem::member("/within_seconds", "only the mode first_use has it"));
             }
         };
-        Ok(Rotation { mode, supersede: self.supersede, generation: Some(generation) })
+        let until_quiet = self.until_quiet_seconds.map(Duration::from_secs);
+        Ok(Rotation { mode, supersede: self.supersede, until_quiet, generation: Some(generation) })
     }
 }
 

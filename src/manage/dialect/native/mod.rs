@@ -4,36 +4,37 @@
 //!  path, query, body --decode--> Command --keyring::operate--> Outcome | Problem --encode--> answer
 //! ```
 //!
-//! The conversions stand in [`key`], [`directory`], [`audit`], [`once`] and [`query`]; here is which call takes which.
+//! The conversions stand in [`key`], [`directory`] and [`query`]; here is which call takes which.
 
 mod audit;
+mod callers;
 mod directory;
 mod key;
-mod once;
+pub(in crate::manage) mod once;
 mod query;
 #[cfg(test)]
 mod tests;
-
-use std::sync::Arc;
+mod theirs;
 
 use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
-use tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
 pub(in crate::manage) use self::directory::Directory;
 use self::query::Query;
-use crate::clock::{Clock, Timestamp};
-use crate::key::token::{self, Prefix};
-use crate::key::{Imprint, Key, KeyId, KeyState};
-use crate::keyring::command::{By, Command, Outcome, Problem as NotDone};
-use crate::keyring::once::{Made, Running, Turn};
-use crate::keyring::{Denied, Keyring};
+pub(in crate::manage) use self::theirs::THEIRS;
+use crate::clock::Timestamp;
+use crate::key::token::Prefix;
+use crate::key::{Key, KeyId, KeyState};
+use crate::keyring::Denied;
+use crate::keyring::command::{Command, Outcome};
+use crate::keyring::once::Made;
 use crate::manage::body::Document;
-use crate::manage::caller::Operator;
+use crate::manage::caller::Caller;
+use crate::manage::desk::{Desk, unexpected};
 use crate::manage::problem::{Code, Problem};
 use crate::manage::{JSON, answer};
 use crate::secret::Secret;
@@ -47,12 +48,15 @@ pub(in crate::manage) enum Call {
     ListKeys,
     MintKey,
     ShowKey,
+    ShowCallers,
     ChangeKey,
     RevokeKey,
     RotateKey,
     CompleteRotation,
     CancelRotation,
     ListAudit,
+    ShowRehearsal,
+    ForgetRehearsal,
     Directory(Directory),
 }
 
@@ -66,19 +70,22 @@ impl Call {
             | Self::WhoAmI
             | Self::ListKeys
             | Self::ShowKey
+            | Self::ShowCallers
             | Self::RevokeKey
             | Self::CompleteRotation
             | Self::CancelRotation
-            | Self::ListAudit => false,
+            | Self::ListAudit
+            | Self::ShowRehearsal
+            | Self::ForgetRehearsal => false,
         }
     }
 }
 
-/// One call, its caller proven.
+/// One call, apart from who asks.
 pub(in crate::manage) struct Asked<'a> {
-    pub(in crate::manage) caller: &'a Operator,
-    /// The caller, as the keyring is told of them.
-    pub(in crate::manage) by: By,
+    /// What stands before the API's own paths.
+    pub(in crate::manage) base: &'a str,
+    /// The path as it came.
     pub(in crate::manage) path: &'a str,
     /// What stands in the path, decoded once.
     pub(in crate::manage) names: Vec<String>,
@@ -88,9 +95,12 @@ pub(in crate::manage) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The key in the path. What cannot be an id is no key's.
-    fn key(&self) -> Result<KeyId, Problem> {
-        self.name(0, Code::KeyNotFound)
+    /// The key in the path. What cannot be an id is no key's; to a holder, `self` is the key they ask with.
+    fn key(&self, caller: &Caller) -> Result<KeyId, Problem> {
+        match caller {
+            Caller::Holder(holder) if self.names.first().is_some_and(|name| name == "self") => Ok(holder.key().clone()),
+            Caller::Holder(_) | Caller::Operator(_) => self.name(0, Code::KeyNotFound),
+        }
     }
 
     fn name<T: std::str::FromStr>(&self, at: usize, missing: Code) -> Result<T, Problem> {
@@ -98,240 +108,156 @@ impl Asked<'_> {
     }
 }
 
-/// What carries calls out.
-#[derive(Clone, Debug)]
-pub(in crate::manage) struct Native {
-    pub(in crate::manage) keyring: Arc<Keyring>,
-    pub(in crate::manage) clock: Clock,
-    pub(in crate::manage) control: Handle,
-}
-
-impl Native {
-    /// Carries a call out. `prefix` is what new secrets begin with where nothing else is said.
-    pub(in crate::manage) async fn call(
-        &self,
-        call: Call,
-        asked: Asked<'_>,
-        prefix: &Prefix,
-    ) -> Result<Response<Full<Bytes>>, Problem> {
-        if !matches!(call, Call::ListKeys | Call::ListAudit) {
-            // No other has parameters.
-            Query::read(asked.query)?.end()?;
+/// Carries a call out. `prefix` is what new secrets begin with where nothing else is said.
+pub(in crate::manage) async fn call(
+    call: Call,
+    desk: &Desk<'_>,
+    asked: &Asked<'_>,
+    prefix: &Prefix,
+) -> Result<Response<Full<Bytes>>, Problem> {
+    if !matches!(call, Call::ListKeys | Call::ListAudit) {
+        // No other has parameters.
+        Query::read(asked.query)?.end()?;
+    }
+    let id = || asked.key(desk.caller);
+    match call {
+        Call::Describe => Ok(answer(StatusCode::OK, JSON, OPENAPI)),
+        Call::WhoAmI => Ok(shown(&desk.key(desk.caller.key().clone()).await?, desk.now())),
+        Call::Verify => verify(desk, asked).await,
+        Call::ListKeys => {
+            let key::Listing { filter, limit, all } = key::listing(asked.query)?;
+            let keys = desk.keys(filter, all).await?;
+            Ok(json(StatusCode::OK, &key::Page::of(&keys, limit, desk.now())))
         }
-        match call {
-            Call::Describe => Ok(answer(StatusCode::OK, JSON, OPENAPI)),
-            Call::WhoAmI => {
-                let key = self.show(&asked, asked.caller.key().clone()).await?;
-                Ok(self.key(StatusCode::OK, &key))
+        Call::MintKey => mint(desk, asked, prefix).await,
+        Call::ShowKey => {
+            let key = desk.key(id()?).await?;
+            let tag = key::tag(&key.seen());
+            if asked.headers.get_all(IF_NONE_MATCH).iter().any(|line| key::names(line, &tag)) {
+                let mut response = Response::new(Full::default());
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                return Ok(with(response, ETAG, &tag));
             }
-            Call::Verify => self.verify(&asked).await,
-            Call::ListKeys => {
-                let (filter, limit) = key::filter(asked.query)?;
-                let keys = expect(self.operate(&asked, Command::ListKeys(filter)).await?, |outcome| match outcome {
-                    Outcome::Keys(keys) => Some(keys),
-                    _ => None,
-                })?;
-                Ok(json(StatusCode::OK, &key::Page::of(&keys, limit, self.clock.now())))
-            }
-            Call::MintKey => self.mint(&asked, prefix).await,
-            Call::ShowKey => {
-                let key = self.show(&asked, asked.key()?).await?;
-                let tag = key::tag(&key.seen());
-                if asked.headers.get_all(IF_NONE_MATCH).iter().any(|line| key::names(line, &tag)) {
-                    let mut response = Response::new(Full::default());
-                    *response.status_mut() = StatusCode::NOT_MODIFIED;
-                    return Ok(with(response, ETAG, &tag));
-                }
-                Ok(self.key(StatusCode::OK, &key))
-            }
-            Call::ChangeKey => {
-                let state = asked.body.parse::<key::Change>()?.state();
-                self.changed(&asked, Command::SetKeyState(asked.key()?, state, key::seen(asked.headers))).await
-            }
-            Call::RevokeKey => {
-                let seen = key::seen(asked.headers);
-                self.changed(&asked, Command::SetKeyState(asked.key()?, KeyState::Revoked, seen)).await
-            }
-            Call::RotateKey => self.rotate(&asked, prefix).await,
-            Call::CompleteRotation => self.changed_once(&asked, Command::CompleteRotation).await,
-            Call::CancelRotation => self.changed_once(&asked, Command::CancelRotation).await,
-            Call::ListAudit => {
-                let (filter, limit) = audit::filter(asked.query)?;
-                let entries =
-                    expect(
-                        self.operate(&asked, Command::ListAudit(Box::new(filter))).await?,
-                        |outcome| match outcome {
-                            Outcome::Audit(entries) => Some(entries),
-                            _ => None,
-                        },
-                    )?;
-                Ok(json(StatusCode::OK, &audit::Page::of(&entries, limit)))
-            }
-            Call::Directory(call) => {
-                let outcome = self.operate(&asked, call.command(&asked)?).await?;
-                directory::encode(call, outcome)
-            }
+            Ok(shown(&key, desk.now()))
         }
-    }
-
-    async fn mint(&self, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
-        let wanted = asked.body.parse::<key::Mint>()?;
-        let turn = match self.turn(asked).await? {
-            Begun::Again(made) => return self.made_again(asked, made).await,
-            Begun::Anew(turn) => turn,
-        };
-        let (secret, imprint) = new_secret(wanted.prefix.as_ref().unwrap_or(usual))?;
-        let id = token::random_id("key_", 16, getrandom::fill).map_err(|_| no_entropy())?;
-        let id: KeyId = id.parse().map_err(|_| no_entropy())?;
-        let made = Made { key: id.clone(), secret: Some(secret.clone()) };
-        let command = Command::MintKey(Box::new(wanted.draft(id, imprint, self.clock.now())?));
-        let outcome = self.carry_out(asked, command, turn.map(|turn| (turn, made))).await;
-        let key = expect_key(outcome.map_err(key::not_minted)?)?;
-        Ok(with_place(self.shown_once(&key, &secret), &key))
-    }
-
-    /// Of two who rotate what both have seen, one is told that it was overtaken.
-    async fn rotate(&self, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
-        let wanted = asked.body.parse::<key::Rotate>()?;
-        // Before what was seen is looked at: who asks again has seen what was there before.
-        let turn = match self.turn(asked).await? {
-            Begun::Again(made) => return self.made_again(asked, made).await,
-            Begun::Anew(turn) => turn,
-        };
-        let before = self.show(asked, asked.key()?).await?;
-        if key::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen())) {
-            return Err(Problem::new(Code::PreconditionFailed));
+        Call::ShowCallers => Ok(json(StatusCode::OK, &callers::Secrets { secrets: &desk.callers(id()?).await? })),
+        Call::ChangeKey => {
+            let state = asked.body.parse::<key::Change>()?.state();
+            changed(desk, desk.set_state(id()?, state, key::seen(asked.headers)).await)
         }
-        let rotation = wanted.rotation(before.generation)?;
-        let prefix = wanted.prefix.as_ref().or(before.prefix.as_ref()).unwrap_or(usual);
-        let (secret, imprint) = new_secret(prefix)?;
-        let made = Made { key: before.id.clone(), secret: Some(secret.clone()) };
-        let command = Command::RotateKey(before.id, imprint, rotation);
-        let key = expect_key(self.carry_out(asked, command, turn.map(|turn| (turn, made))).await?)?;
-        Ok(self.shown_once(&key, &secret))
-    }
-
-    /// Whether a secret is a living key's. It is an answer either way; only our own trouble is none.
-    async fn verify(&self, asked: &Asked<'_>) -> Result<Response<Full<Bytes>>, Problem> {
-        let wanted = asked.body.parse::<key::Verify>()?;
-        let code = match self.keyring.verify(&wanted.secret).await {
-            Ok(_) => None,
-            Err(Denied::Refused(refusal)) => Some(Code::of(&refusal)),
-            Err(Denied::Failed(_)) => return Err(Problem::new(Code::AuthUnavailable)),
-        };
-        Ok(json(StatusCode::OK, &key::Verdict::of(code)))
-    }
-
-    async fn show(&self, asked: &Asked<'_>, id: KeyId) -> Result<Key, Problem> {
-        expect_key(self.operate(asked, Command::ShowKey(id)).await?)
-    }
-
-    async fn changed(&self, asked: &Asked<'_>, command: Command) -> Result<Response<Full<Bytes>>, Problem> {
-        let key = expect_key(self.operate(asked, command).await?)?;
-        Ok(self.key(StatusCode::OK, &key))
-    }
-
-    async fn operate(&self, asked: &Asked<'_>, command: Command) -> Result<Outcome, Problem> {
-        Ok(self.carry_out(asked, command, None).await?)
-    }
-
-    /// As [`Self::changed`], for what may come again.
-    async fn changed_once(
-        &self,
-        asked: &Asked<'_>,
-        command: impl FnOnce(KeyId) -> Command,
-    ) -> Result<Response<Full<Bytes>>, Problem> {
-        let id = asked.key()?;
-        let turn = match self.turn(asked).await? {
-            Begun::Again(made) => return self.made_again(asked, made).await,
-            Begun::Anew(turn) => turn,
-        };
-        let made = Made { key: id.clone(), secret: None };
-        let key = expect_key(self.carry_out(asked, command(id), turn.map(|turn| (turn, made))).await?)?;
-        Ok(self.key(StatusCode::OK, &key))
-    }
-
-    /// Whether the request was carried out before.
-    async fn turn(&self, asked: &Asked<'_>) -> Result<Begun, Problem> {
-        let Some(once) = once::of(asked)? else { return Ok(Begun::Anew(None)) };
-        Ok(match self.keyring.begin(once).await? {
-            Turn::First(running) => Begun::Anew(Some(running)),
-            Turn::Again(made) => Begun::Again(made),
-        })
-    }
-
-    /// The answer once more: the same secret, and the key as it is now.
-    async fn made_again(&self, asked: &Asked<'_>, made: Made) -> Result<Response<Full<Bytes>>, Problem> {
-        let key = self.show(asked, made.key).await?;
-        Ok(match made.secret {
-            Some(secret) if asked.names.is_empty() => with_place(self.shown_once(&key, &secret), &key),
-            Some(secret) => self.shown_once(&key, &secret),
-            None => self.key(StatusCode::OK, &key),
-        })
-    }
-
-    /// In a task of its own, for a client that leaves ends what answers it, and not what it began.
-    async fn carry_out(
-        &self,
-        asked: &Asked<'_>,
-        command: Command,
-        turn: Option<(Running, Made)>,
-    ) -> Result<Outcome, NotDone> {
-        let (keyring, by) = (Arc::clone(&self.keyring), asked.by.clone());
-        let task = self.control.spawn(async move {
-            match turn {
-                Some((running, made)) => keyring.operate_once(&by, command, running, &made).await,
-                None => keyring.operate(&by, command).await,
-            }
-        });
-        task.await.unwrap_or_else(|_| Err(NotDone::Unavailable("keyward is stopping".to_owned())))
-    }
-
-    fn key(&self, status: StatusCode, key: &Key) -> Response<Full<Bytes>> {
-        let body = key::Shown { key: key::Body::of(key, self.clock.now()) };
-        with(json(status, &body), ETAG, &key::tag(&key.seen()))
-    }
-
-    fn shown_once(&self, key: &Key, secret: &Secret) -> Response<Full<Bytes>> {
-        let now: Timestamp = self.clock.now();
-        let body = key::Made { key: key::Body::of(key, now), secret: secret.expose_str().unwrap_or_default() };
-        with(json(StatusCode::CREATED, &body), ETAG, &key::tag(&key.seen()))
+        Call::RevokeKey => changed(desk, desk.set_state(id()?, KeyState::Revoked, key::seen(asked.headers)).await),
+        Call::RotateKey => rotate(desk, asked, prefix).await,
+        Call::CompleteRotation => {
+            let completed = desk.complete(id()?).await?;
+            let body = callers::Ended::of(&completed, desk.now());
+            Ok(with(json(StatusCode::OK, &body), ETAG, &key::tag(&completed.key.seen())))
+        }
+        Call::CancelRotation => match once::came_before(desk, asked).await? {
+            Some(made) => made_again(desk, asked, made).await,
+            None => changed(desk, desk.cancel(id()?).await),
+        },
+        // From here on operators' alone: no other table has such a row.
+        Call::ListAudit | Call::ShowRehearsal | Call::ForgetRehearsal | Call::Directory(_)
+            if matches!(desk.caller, Caller::Holder(_)) =>
+        {
+            Err(Problem::new(Code::ScopeInsufficient))
+        }
+        Call::ListAudit => list_audit(desk, asked).await,
+        Call::ShowRehearsal => rehearsal(desk, Command::ShowRehearsal).await,
+        Call::ForgetRehearsal => rehearsal(desk, Command::ForgetRehearsal).await,
+        Call::Directory(call) => directory::encode(call, desk.carry_out(call.command(asked)?).await?),
     }
 }
 
-/// Whether a request comes for the first time, and under a name.
-enum Begun {
-    Anew(Option<Running>),
-    Again(Made),
+async fn mint(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
+    let wanted = asked.body.parse::<key::Mint>()?;
+    if let Some(made) = once::came_before(desk, asked).await? {
+        return made_again(desk, asked, made).await;
+    }
+    let prefix = wanted.prefix.clone();
+    let (now, owner) = (desk.now(), desk.caller);
+    let (key, secret) =
+        desk.mint(prefix.as_ref().unwrap_or(usual), |id, imprint| wanted.draft(id, imprint, owner, now)).await?;
+    Ok(with_place(shown_once(&key, &secret, now), asked, &key))
+}
+
+/// Of two who rotate what both have seen, one is told that it was overtaken.
+async fn rotate(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
+    let wanted = asked.body.parse::<key::Rotate>()?;
+    // Before what was seen is looked at: who asks again has seen what was there before.
+    if let Some(made) = once::came_before(desk, asked).await? {
+        return made_again(desk, asked, made).await;
+    }
+    let before = desk.key(asked.key(desk.caller)?).await?;
+    if key::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen())) {
+        return Err(Problem::new(Code::PreconditionFailed));
+    }
+    let rotation = wanted.rotation(before.generation)?;
+    let prefix = wanted.prefix.as_ref().or(before.prefix.as_ref()).unwrap_or(usual);
+    let (key, secret) = desk.rotate(&before, prefix, rotation).await?;
+    Ok(shown_once(&key, &secret, desk.now()))
+}
+
+/// The answer once more: the same secret, and the key as it is now.
+pub(in crate::manage) async fn made_again(
+    desk: &Desk<'_>,
+    asked: &Asked<'_>,
+    made: Made,
+) -> Result<Response<Full<Bytes>>, Problem> {
+    let key = desk.key(made.key).await?;
+    Ok(match made.secret {
+        Some(secret) if asked.names.is_empty() => with_place(shown_once(&key, &secret, desk.now()), asked, &key),
+        Some(secret) => shown_once(&key, &secret, desk.now()),
+        None => shown(&key, desk.now()),
+    })
+}
+
+async fn list_audit(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<Bytes>>, Problem> {
+    let (filter, limit) = audit::filter(asked.query)?;
+    match desk.carry_out(Command::ListAudit(Box::new(filter))).await? {
+        Outcome::Audit(entries) => Ok(json(StatusCode::OK, &audit::Page::of(&entries, limit))),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Whether a secret is a living key's. It is an answer either way; only our own trouble is none.
+async fn verify(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<Bytes>>, Problem> {
+    let wanted = asked.body.parse::<key::Verify>()?;
+    let code = match desk.hand.keyring.verify(&wanted.secret).await {
+        Ok(_) => None,
+        Err(Denied::Refused(refusal)) => Some(Code::of(&refusal)),
+        Err(Denied::Failed(_)) => return Err(Problem::new(Code::AuthUnavailable)),
+    };
+    Ok(json(StatusCode::OK, &key::Verdict::of(code)))
+}
+
+async fn rehearsal(desk: &Desk<'_>, command: Command) -> Result<Response<Full<Bytes>>, Problem> {
+    match desk.carry_out(command).await? {
+        Outcome::Rehearsal(rehearsal) => Ok(json(StatusCode::OK, &rehearsal)),
+        _ => Err(unexpected()),
+    }
+}
+
+fn changed(desk: &Desk<'_>, key: Result<Key, Problem>) -> Result<Response<Full<Bytes>>, Problem> {
+    Ok(shown(&key?, desk.now()))
+}
+
+fn shown(key: &Key, now: Timestamp) -> Response<Full<Bytes>> {
+    let body = key::Shown { key: key::Body::of(key, now) };
+    with(json(StatusCode::OK, &body), ETAG, &key::tag(&key.seen()))
+}
+
+pub(in crate::manage) fn shown_once(key: &Key, secret: &Secret, now: Timestamp) -> Response<Full<Bytes>> {
+    let body = key::Made { key: key::Body::of(key, now), secret: secret.expose_str().unwrap_or_default() };
+    with(json(StatusCode::CREATED, &body), ETAG, &key::tag(&key.seen()))
 }
 
 /// The description, by hand; a test holds it to the routes and the catalogue.
 const OPENAPI: &str = include_str!("openapi.json");
 
-fn new_secret(prefix: &Prefix) -> Result<(Secret, Imprint), Problem> {
-    token::mint(prefix, getrandom::fill).map_err(|_| no_entropy())
-}
-
-fn no_entropy() -> Problem {
-    tracing::error!("the system gives no random bytes");
-    Problem::new(Code::StoreUnavailable)
-}
-
-fn expect_key(outcome: Outcome) -> Result<Key, Problem> {
-    expect(outcome, |outcome| match outcome {
-        Outcome::Key(key) => Some(*key),
-        _ => None,
-    })
-}
-
-/// The one kind of outcome that a command has.
-fn expect<T>(outcome: Outcome, wanted: impl FnOnce(Outcome) -> Option<T>) -> Result<T, Problem> {
-    wanted(outcome).ok_or_else(|| Problem::new(Code::StoreUnavailable))
-}
-
 /// Wiped once it is sent, as far as it is ours: some hold a secret. The room is taken at once, since a buffer that grows
 /// leaves copies behind; an answer with a secret is smaller.
-fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+pub(in crate::manage) fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
     let mut text = Zeroizing::new(Vec::with_capacity(16 * 1024));
     // What is written is ours, and a vector takes all of it.
     let _ = serde_json::to_writer(&mut *text, body);
@@ -339,8 +265,8 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
 }
 
 /// Where a key that was made is.
-fn with_place(response: Response<Full<Bytes>>, key: &Key) -> Response<Full<Bytes>> {
-    with(response, LOCATION, &format!("/v1/keys/{}", key.id))
+fn with_place(response: Response<Full<Bytes>>, asked: &Asked<'_>, key: &Key) -> Response<Full<Bytes>> {
+    with(response, LOCATION, &format!("{}/v1/keys/{}", asked.base, key.id))
 }
 
 fn with(mut response: Response<Full<Bytes>>, name: http::HeaderName, value: &str) -> Response<Full<Bytes>> {

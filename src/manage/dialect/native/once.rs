@@ -3,19 +3,21 @@
 use http::{HeaderMap, HeaderName};
 
 use super::Asked;
-use crate::keyring::once::Once;
+use crate::keyring::once::Made;
+use crate::manage::desk::Desk;
 use crate::manage::problem::{Code, Problem};
 
-/// The request as one that may come again; none where it has no such name.
-pub(super) fn of(asked: &Asked<'_>) -> Result<Option<Once>, Problem> {
-    let Some(name) = named(asked.headers)? else { return Ok(None) };
-    // Only POST takes one.
-    let request = [asked.path.as_bytes(), asked.body.bytes()];
-    Ok(Some(Once::of(asked.caller.secret(), &name, &request)))
+/// What the request made, where it came before under the same name.
+pub(super) async fn came_before(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Option<Made>, Problem> {
+    match named(asked.headers)? {
+        // Only POST may come again.
+        Some(name) => desk.came_before(&name, &[asked.path.as_bytes(), asked.body.bytes()]).await,
+        None => Ok(None),
+    }
 }
 
 /// The name, which the draft has in quotes and many clients have not.
-fn named(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(in crate::manage) fn named(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     let name = line.to_str().ok().map(str::trim).and_then(|line| match line.strip_prefix('"') {

@@ -137,6 +137,8 @@ fn a_rotation_is_read_by_its_mode() {
     let both = json!({"mode": "first_use", "within_seconds": 5, "grace_seconds": 6, "supersede": true});
     assert_eq!(mode(both.clone()), Mode::FirstUse { within: second(5), grace: second(6) });
     assert!(read(both).unwrap().supersede);
+    let quiet = read(json!({"mode": "grace", "grace_seconds": 600, "until_quiet_seconds": 60})).unwrap().until_quiet;
+    assert_eq!(quiet, Some(second(60)));
     assert_eq!(read(json!({})).unwrap().generation, Some(3));
     for body in [
         json!({"mode": "grace"}),
@@ -293,6 +295,8 @@ async fn every_answer_is_as_it_is_described() {
     let none = Value::Null;
     check(Method::GET, "/v1/openapi.json", &[], none.clone(), 200).await;
     check(Method::GET, "/v1/whoami", &[], none.clone(), 200).await;
+    check(Method::GET, "/v1/rehearsal", &[], none.clone(), 200).await;
+    check(Method::DELETE, "/v1/rehearsal", &[], none.clone(), 200).await;
     check(Method::POST, "/v1/accounts", &[], json!({"id": "101"}), 201).await;
     check(Method::POST, "/v1/accounts", &[], json!({"id": "101"}), 409).await;
     check(Method::GET, "/v1/accounts", &[], none.clone(), 200).await;
@@ -315,6 +319,13 @@ async fn every_answer_is_as_it_is_described() {
     check(Method::GET, "/v1/keys?limit=1", &[], none.clone(), 200).await;
     check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
     check(Method::GET, "/v1/keys/{key}", &[("{key}", "key_none")], none.clone(), 404).await;
+    check(Method::GET, "/v1/keys/{key}/callers", &key, none.clone(), 200).await;
+    check(Method::GET, "/v1/keys/{key}/callers", &[("{key}", "key_none")], none.clone(), 404).await;
+    // Who asks all this is a caller.
+    let own = desk.ask(Method::GET, "/v1/whoami", Value::Null).await.json()["key"]["id"].as_str().unwrap().to_owned();
+    let used = check(Method::GET, "/v1/keys/{key}/callers", &[("{key}", &own)], none.clone(), 200).await.json();
+    let caller = &used["secrets"][0]["callers"][0];
+    assert_eq!((&caller["address"], &caller["route"]), (&json!("192.0.2.7"), &json!("admin")), "{used}");
     check(Method::PATCH, "/v1/keys/{key}", &key, json!({"status": "disabled"}), 200).await;
     check(Method::PATCH, "/v1/keys/{key}", &key, json!({"status": "active"}), 200).await;
     let rotate = "/v1/keys/{key}/rotate";
@@ -324,7 +335,8 @@ async fn every_answer_is_as_it_is_described() {
     check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
     check(Method::POST, "/v1/keys/{key}/rotation/cancel", &key, none.clone(), 200).await;
     check(Method::POST, "/v1/keys/{key}/rotation/cancel", &key, none.clone(), 409).await;
-    check(Method::POST, rotate, &key, json!({"mode": "grace", "grace_seconds": 60}), 201).await;
+    let quietly = json!({"mode": "grace", "grace_seconds": 600, "until_quiet_seconds": 60});
+    check(Method::POST, rotate, &key, quietly, 201).await;
     check(Method::POST, rotate, &key, json!({"mode": "grace", "grace_seconds": 60}), 409).await;
     check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
     check(Method::POST, "/v1/keys/{key}/rotation/complete", &key, none.clone(), 200).await;
@@ -375,10 +387,10 @@ async fn rule_8_a_post_that_comes_again_under_its_idempotency_key_is_answered_wi
     let theirs = post_once(&another, "/v1/keys", "mint-1", body).await;
     assert_eq!(theirs.status, 201);
     assert_ne!(theirs.json()["secret"], made.json()["secret"]);
-    // A rotation that is completed or cancelled once more is so still.
+    // A rotation that is cancelled once more is so still.
     post_once(&another, &path, "rotate-2", r#"{"mode":"grace","grace_seconds":60}"#).await;
-    let complete = path.replace("rotate", "rotation/complete");
-    let (done, again) = (post_once(&another, &complete, "c", "").await, post_once(&another, &complete, "c", "").await);
+    let cancel = path.replace("rotate", "rotation/cancel");
+    let (done, again) = (post_once(&another, &cancel, "c", "").await, post_once(&another, &cancel, "c", "").await);
     assert_eq!((done.status, again.status, &done.body), (200, 200, &again.body));
 }
 

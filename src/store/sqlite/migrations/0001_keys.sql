@@ -54,7 +54,7 @@ CREATE INDEX key_of_operators ON key (serial) WHERE kind = 'operator';
 -- Found by digest and by nothing else. A retired secret stays, so that it is known as such and is never adopted again.
 -- A key has one current secret and at most one that is pending or in grace, whose time ends with `until`; `grace` is what
 -- a pending one will leave to the secret before it, in milliseconds. `used` is 0 while the first use of a secret that a
--- rotation made is waited for.
+-- rotation made is waited for. `number` counts a key's secrets from 1; none has another's.
 CREATE TABLE secret (
   digest     BLOB PRIMARY KEY CHECK (length(digest) = 32),
   key        INTEGER NOT NULL REFERENCES key (serial) ON DELETE CASCADE,
@@ -62,6 +62,7 @@ CREATE TABLE secret (
   prefix     TEXT,
   kid        TEXT,
   hint       TEXT NOT NULL,
+  number     INTEGER NOT NULL DEFAULT 1,
   created_at INTEGER NOT NULL,
   until      INTEGER,
   grace      INTEGER,
@@ -197,3 +198,54 @@ CREATE TABLE answer (
   until   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX answer_by_end ON answer (until);
+
+-- Who uses which secret, by its number: at most so many callers each as `keyring.callers` says, and the others counted together.
+-- Apart from the keys, as `usage` is, and never logged. What was seen of a secret goes with it.
+CREATE TABLE caller (
+  key        INTEGER NOT NULL,
+  secret     INTEGER NOT NULL,
+  address    TEXT NOT NULL,
+  agent      TEXT NOT NULL,
+  route      TEXT NOT NULL,
+  count      INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL,
+  last_seen  INTEGER NOT NULL,
+  PRIMARY KEY (key, secret, address, agent, route)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE other_callers (
+  key        INTEGER NOT NULL,
+  secret     INTEGER NOT NULL,
+  count      INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL,
+  last_seen  INTEGER NOT NULL,
+  PRIMARY KEY (key, secret)
+) STRICT, WITHOUT ROWID;
+
+-- In which accounts the keys of users were used.
+CREATE TABLE reached (
+  key        INTEGER NOT NULL,
+  account    TEXT NOT NULL,
+  count      INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL,
+  last_seen  INTEGER NOT NULL,
+  PRIMARY KEY (key, account)
+) STRICT, WITHOUT ROWID;
+
+-- Rotations whose old secret ends once nobody has used it for `span` milliseconds, which count from `since` on: from when it is in
+-- grace. A key has one rotation at most.
+CREATE TABLE quiet (
+  key   INTEGER PRIMARY KEY REFERENCES key (serial) ON DELETE CASCADE,
+  span  INTEGER NOT NULL,
+  since INTEGER
+) STRICT;
+
+CREATE TRIGGER callers_retired AFTER UPDATE OF state ON secret WHEN NEW.state = 'retired' BEGIN
+  DELETE FROM caller WHERE key = NEW.key AND secret = NEW.number;
+  DELETE FROM other_callers WHERE key = NEW.key AND secret = NEW.number;
+END;
+CREATE TRIGGER callers_deleted AFTER DELETE ON key BEGIN
+  DELETE FROM caller WHERE key = OLD.serial;
+  DELETE FROM other_callers WHERE key = OLD.serial;
+  DELETE FROM reached WHERE key = OLD.serial;
+END;

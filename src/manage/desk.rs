@@ -1,0 +1,256 @@
+//! One caller's view of the keys: what every wire form goes through, so that what a caller may is asked in one place.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::caller::Caller;
+use super::holder::Holder;
+use super::problem::{Code, Problem};
+use crate::clock::{Clock, Timestamp};
+use crate::key::rotation::Rotation;
+use crate::key::token::{self, Prefix};
+use crate::key::{Imprint, Key, KeyId, KeyState, Kind, Permissions, Seen};
+use crate::keyring::Keyring;
+use crate::keyring::command::{By, Command, Completed, KeyFilter, NewKey, Outcome, Problem as NotDone, SecretUse};
+use crate::keyring::once::{Made, Once, Running, Turn};
+use crate::secret::Secret;
+
+/// What carries commands out.
+#[derive(Clone, Debug)]
+pub struct Hand {
+    /// Verifies callers and carries out what they ask.
+    pub keyring: Arc<Keyring>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where commands run, whoever still listens.
+    pub control: Handle,
+}
+
+/// A caller at it, who is one for as long as it takes to answer them.
+pub(super) struct Desk<'a> {
+    pub(super) hand: &'a Hand,
+    pub(super) caller: &'a Caller,
+    /// The caller, as the keyring is told of them.
+    pub(super) by: By,
+    /// What they presented.
+    secret: Option<Secret>,
+    /// Their turn, where they ask for what may come again.
+    turn: Cell<Option<Running>>,
+}
+
+impl<'a> Desk<'a> {
+    /// A caller, who presented `secret`.
+    pub(super) const fn new(hand: &'a Hand, caller: &'a Caller, by: By, secret: Option<Secret>) -> Self {
+        Self { hand, caller, by, secret, turn: Cell::new(None) }
+    }
+}
+
+impl Desk<'_> {
+    /// Whether the request, whose parts these are, came under this `Idempotency-Key` before, and what it made then. Where not,
+    /// what it makes now is kept.
+    ///
+    /// # Errors
+    /// It still runs, the key came with another request, or we cannot tell.
+    pub(super) async fn came_before(&self, name: &str, request: &[&[u8]]) -> Result<Option<Made>, Problem> {
+        let Some(secret) = &self.secret else { return Ok(None) };
+        match self.hand.keyring.begin(Once::of(secret, name, request)).await? {
+            Turn::Again(made) => Ok(Some(made)),
+            Turn::First(running) => {
+                self.turn.set(Some(running));
+                Ok(None)
+            }
+        }
+    }
+
+    /// What time it is.
+    pub(super) fn now(&self) -> Timestamp {
+        self.hand.clock.now()
+    }
+
+    /// Carries a command out, whoever asks; in a task of its own, for a client that leaves ends what answers it, and not what it
+    /// began.
+    pub(super) async fn carry_out(&self, command: Command) -> Result<Outcome, NotDone> {
+        self.carry_out_once(command, None).await
+    }
+
+    /// The same; what it makes is kept where it is the caller's turn.
+    async fn carry_out_once(&self, command: Command, made: Option<Made>) -> Result<Outcome, NotDone> {
+        let (keyring, by) = (Arc::clone(&self.hand.keyring), self.by.clone());
+        let turn = made.and_then(|made| Some((self.turn.take()?, made)));
+        let task = self.hand.control.spawn(async move {
+            match turn {
+                Some((running, made)) => keyring.operate_once(&by, command, running, &made).await,
+                None => keyring.operate(&by, command).await,
+            }
+        });
+        task.await.unwrap_or_else(|_| Err(NotDone::Unavailable("keyward is stopping".to_owned())))
+    }
+
+    /// A key that the caller may see.
+    ///
+    /// # Errors
+    /// [`Code::KeyNotFound`] also where it is another's: nobody is told which ids there are.
+    pub(super) async fn key(&self, id: KeyId) -> Result<Key, Problem> {
+        let key = self.one(Command::ShowKey(id)).await?;
+        match self.caller {
+            Caller::Holder(holder) if !holder.reaches(&key) => Err(Problem::new(Code::KeyNotFound)),
+            Caller::Holder(_) | Caller::Operator(_) => Ok(key),
+        }
+    }
+
+    /// The keys that fit; of a holder, their own, or `all` that they manage.
+    pub(super) async fn keys(&self, filter: KeyFilter, all: bool) -> Result<Vec<Key>, Problem> {
+        let Caller::Holder(holder) = self.caller else { return self.some(filter).await };
+        if all {
+            let account = filter.account.clone().or_else(|| holder.account().cloned());
+            return match account.filter(|account| holder.manages(account)) {
+                Some(account) => self.some(KeyFilter { account: Some(account), ..filter }).await,
+                None => Err(Problem::new(Code::ScopeInsufficient)),
+            };
+        }
+        if holder.standing().kind == Kind::Service {
+            // An account's own key is nobody else's.
+            let key = self.one(Command::ShowKey(holder.key().clone())).await?;
+            let fits = filter.after.is_none_or(|after| key.serial > after);
+            return Ok(Some(key).filter(|_| fits).into_iter().collect());
+        }
+        let (user, kind) = (holder.user().cloned(), Kind::Personal);
+        let mut own = KeyFilter { user, ..filter };
+        if let Some(account) = holder.account() {
+            (own.account, own.kind) = (Some(account.clone()), Some(kind));
+        }
+        // Personal keys of accounts that its user left are ended, and shown no more.
+        Ok(self.some(own).await?.into_iter().filter(|key| holder.owns(key)).collect())
+    }
+
+    /// Makes a key with a new secret that begins with `prefix`; `draft` says what else it is.
+    pub(super) async fn mint(
+        &self,
+        prefix: &Prefix,
+        draft: impl FnOnce(KeyId, Imprint) -> Result<NewKey, Problem>,
+    ) -> Result<(Key, Secret), Problem> {
+        let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
+        let id = token::random_id("key_", 16, getrandom::fill).map_err(no_entropy)?;
+        let mut new = draft(id.parse().map_err(no_entropy)?, imprint)?;
+        if let Caller::Holder(holder) = self.caller {
+            let of_user = self.of_user(&new, holder).await?;
+            holder.narrow(&mut new, of_user.as_ref())?;
+        }
+        let made = Made { key: new.id.clone(), secret: Some(secret.clone()) };
+        match self.carry_out_once(Command::MintKey(Box::new(new)), Some(made)).await {
+            Ok(made) => Ok((a_key(made)?, secret)),
+            Err(problem) => Err(not_minted(problem)),
+        }
+    }
+
+    /// Gives a key that the caller was shown another secret, which begins with `prefix`.
+    pub(super) async fn rotate(
+        &self,
+        key: &Key,
+        prefix: &Prefix,
+        rotation: Rotation,
+    ) -> Result<(Key, Secret), Problem> {
+        if let Caller::Holder(holder) = self.caller {
+            holder.may_become(key)?;
+        }
+        let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
+        let made = Made { key: key.id.clone(), secret: Some(secret.clone()) };
+        let rotate = Command::RotateKey(key.id.clone(), imprint, rotation);
+        Ok((a_key(self.carry_out_once(rotate, Some(made)).await?)?, secret))
+    }
+
+    /// Suspends, resumes or revokes a key, where it is still one of these.
+    pub(super) async fn set_state(&self, id: KeyId, state: KeyState, seen: Option<Vec<Seen>>) -> Result<Key, Problem> {
+        if let Caller::Holder(holder) = self.caller {
+            let key = self.key(id.clone()).await?;
+            if state == KeyState::Active {
+                holder.may_become(&key)?;
+            }
+        }
+        self.one(Command::SetKeyState(id, state, seen)).await
+    }
+
+    /// Who uses which secret of a key.
+    pub(super) async fn callers(&self, id: KeyId) -> Result<Vec<SecretUse>, Problem> {
+        self.must_see(&id).await?;
+        match self.carry_out(Command::ShowCallers(id)).await? {
+            Outcome::Callers(secrets) => Ok(secrets),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Ends a rotation, and tells who had not left the old secret.
+    pub(super) async fn complete(&self, id: KeyId) -> Result<Completed, Problem> {
+        self.must_see(&id).await?;
+        match self.carry_out(Command::CompleteRotation(id)).await? {
+            Outcome::Completed(completed) => Ok(*completed),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Takes a rotation back.
+    pub(super) async fn cancel(&self, id: KeyId) -> Result<Key, Problem> {
+        self.must_see(&id).await?;
+        let made = Made { key: id.clone(), secret: None };
+        a_key(self.carry_out_once(Command::CancelRotation(id), Some(made)).await?)
+    }
+
+    async fn must_see(&self, id: &KeyId) -> Result<(), Problem> {
+        if let Caller::Holder(_) = self.caller {
+            self.key(id.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// What another user may in the account of a personal key to be made for them.
+    async fn of_user(&self, new: &NewKey, holder: &Holder) -> Result<Option<Permissions>, Problem> {
+        let (Kind::Personal, Some(account), Some(user)) = (new.kind, &new.account, &new.user) else { return Ok(None) };
+        if holder.user() == Some(user) {
+            return Ok(None);
+        }
+        let members = match self.carry_out(Command::ListMembers(Some(account.clone()))).await {
+            Ok(Outcome::Members(members)) => members,
+            Ok(_) | Err(NotDone::NotFound { .. }) => Vec::new(),
+            Err(problem) => return Err(problem.into()),
+        };
+        let member = members.into_iter().find(|member| member.user == *user);
+        Ok(Some(member.map(|member| member.permissions).unwrap_or_default()))
+    }
+
+    async fn one(&self, command: Command) -> Result<Key, Problem> {
+        a_key(self.carry_out(command).await?)
+    }
+
+    async fn some(&self, filter: KeyFilter) -> Result<Vec<Key>, Problem> {
+        match self.carry_out(Command::ListKeys(filter)).await? {
+            Outcome::Keys(keys) => Ok(keys),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+/// Who a new key names must be there: that they are not is the body's fault, and no missing page.
+fn not_minted(problem: NotDone) -> Problem {
+    let NotDone::NotFound { what, .. } = &problem else { return problem.into() };
+    let pointer = if what == "account" { "/account_id" } else { "/user_id" };
+    Problem::member(pointer, problem.to_string())
+}
+
+fn a_key(outcome: Outcome) -> Result<Key, Problem> {
+    match outcome {
+        Outcome::Key(key) => Ok(*key),
+        _ => Err(unexpected()),
+    }
+}
+
+/// A command has one kind of outcome.
+pub(super) fn unexpected() -> Problem {
+    Problem::new(Code::StoreUnavailable)
+}
+
+fn no_entropy<E>(_: E) -> Problem {
+    tracing::error!("the system gives no random bytes");
+    Problem::new(Code::StoreUnavailable)
+}
