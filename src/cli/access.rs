@@ -121,6 +121,7 @@ pub(super) fn unexpected(outcome: &Outcome) -> anyhow::Error {
         Outcome::Migration(_) => "a migration report",
         Outcome::Replaced(_) => "a replaced key",
         Outcome::Imported(_) => "an import",
+        Outcome::Audit(_) => "an audit log",
         Outcome::Rehearsal(_) => "a rehearsal",
         Outcome::Tried(_) => "what an import would do",
     };

@@ -38,7 +38,7 @@ pub use self::redact::redact;
 pub use self::source::{Prints, ReloadConfig, Source, Taken};
 use crate::gateway::config::{OriginConfig, RouteConfig, ServiceConfig};
 use crate::keyring::NamedRoute;
-use crate::keyring::config::KeysConfig;
+use crate::keyring::config::{AuditConfig, KeysConfig};
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
 
@@ -60,6 +60,8 @@ pub struct Settings {
     pub keyring: keyring::config::Config,
     /// The keys that are made.
     pub keys: KeysConfig,
+    /// Who did what.
+    pub audit: AuditConfig,
     /// How requests are judged and forwarded.
     pub gateway: gateway::config::Config,
     /// What holds for every service that does not say otherwise.

@@ -166,7 +166,11 @@ impl Gateway {
         let carriers = route.map_or(&plan.carriers, |route| &route.carriers);
         let credential = credential::take(&mut asked.head.headers, carriers)?;
         credential::strip_minted(&mut asked.head.headers);
-        let verified = self.keyring.verify(&credential.secret).await?;
+        let verified = self.keyring.verify(&credential.secret).await.inspect_err(|denied| {
+            if denied.is_reuse() {
+                self.keyring.reused(&credential.secret, Some(asked.client.address));
+            }
+        })?;
         record.by(verified.key(), verified.standing().kind);
         plan.user_keys.judge(&verified)?;
         let route = route.ok_or(Refusal::RouteNotFound)?;

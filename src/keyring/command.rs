@@ -13,7 +13,7 @@ use crate::key::{
 
 pub use super::migration::{Advice, Legacy, Seen as Used, SeenRoute};
 use crate::store::Draft;
-pub use crate::store::audit::{By, Who};
+pub use crate::store::audit::{AuditFilter, By, Entry, Who};
 pub use crate::store::{
     AccountChange, Caller, Clash, Completed, Fate, Imported, KeyChange, KeyFilter, MemberChange, MemberFilter, Old,
     Replaced, Replacement, SecretUse, Slice, Tally, Trial, UserChange,
@@ -79,6 +79,8 @@ pub enum Command {
     ReplaceKey(Box<Replacement<Imprint>>),
     /// Revokes every operator key and makes this one, for who lost theirs.
     ResetOperator(Box<NewKey>),
+    /// Shows who did what, the latest first.
+    ListAudit(Box<AuditFilter>),
     /// Shows whom rules in report mode would have refused.
     ShowRehearsal,
     /// Shows it, and begins anew.
@@ -120,6 +122,8 @@ pub enum Outcome {
     Imported(Imported),
     /// What an import would make.
     Tried(Trial),
+    /// Who did what, the latest first.
+    Audit(Vec<Entry>),
     /// Whom rules in report mode would have refused.
     Rehearsal(Rehearsal),
 }

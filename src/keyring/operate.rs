@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use super::adopted::Adopted;
 use super::command::{By, Command, Fate, NewKey, Old, Outcome, Problem, Replacement, SecretUse, Trial};
-use super::{Keyring, Shared};
+use super::{Keyring, Shared, audit};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
 use crate::key::{Digester, Imprint, KeyId, Kind};
-use crate::store::{Changed, Draft, Rejected, SecretDraft, StoreError};
+use crate::store::{Along, Changed, Draft, Kept, Rejected, SecretDraft, StoreError};
 use crate::telemetry::chain;
 
 impl Keyring {
@@ -23,16 +23,29 @@ impl Keyring {
     /// # Errors
     /// [`Problem`]: nothing was changed; but where the store failed while it committed, that is not known, and says so.
     pub async fn operate(&self, by: &By, command: Command) -> Result<Outcome, Problem> {
-        let outcome = self.carry_out(command).await;
-        let told = outcome.as_ref().err().map(ToString::to_string);
-        tracing::debug!(who = ?by.who, problem = told, "a command was asked for");
+        self.operate_along(by, command, None).await
+    }
+
+    /// As [`Self::operate`], and keeps the answer for whoever asks again.
+    pub(super) async fn operate_along(
+        &self,
+        by: &By,
+        command: Command,
+        kept: Option<Kept>,
+    ) -> Result<Outcome, Problem> {
+        let now = self.shared.clock.now();
+        let note = audit::note(by, now, &command);
+        let outcome = self.carry_out(command, Along { note: note.clone(), kept }, now).await;
+        if let (Some(note), Err(problem)) = (note, &outcome) {
+            self.shared.note_refused(note, problem).await;
+        }
         outcome
     }
 
-    async fn carry_out(&self, command: Command) -> Result<Outcome, Problem> {
+    /// Carries out a command; what goes along with its change is written in the change's own transaction.
+    pub(super) async fn carry_out(&self, command: Command, along: Along, now: Timestamp) -> Result<Outcome, Problem> {
         let shared = &*self.shared;
-        let store = &shared.store;
-        let now = shared.clock.now();
+        let store = &shared.store.along(along);
         Ok(match command {
             Command::CreateAccount(id, name) => {
                 Outcome::Account(shared.settle(store.create_account(id, name, now).await).await?)
@@ -129,6 +142,7 @@ impl Keyring {
                 check_times(&new, now)?;
                 key(shared.settle(store.reset_operator(draft(*new, &shared.digester), now).await).await?)
             }
+            Command::ListAudit(filter) => Outcome::Audit(store.audit(*filter).await?),
             Command::ShowRehearsal => Outcome::Rehearsal(shared.rehearsal.shown()),
             Command::ForgetRehearsal => Outcome::Rehearsal(shared.rehearsal.taken()),
         })
@@ -237,7 +251,7 @@ fn check_name(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-const LONGEST_NAME: usize = 200;
+pub(super) const LONGEST_NAME: usize = 200;
 
 fn check_times(new: &NewKey, now: Timestamp) -> Result<(), Problem> {
     let Some(end) = new.expires_at else { return Ok(()) };

@@ -103,6 +103,7 @@ pub(super) const ROUTES: &[Route] = {
                 (Method::DELETE, Native(Call::Directory(Directory::RemoveMember))),
             ],
         ),
+        operators("/v1/audit", &[(Method::GET, Native(Call::ListAudit))]),
         operators(
             "/v1/users",
             &[

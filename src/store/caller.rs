@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::SecretDraft;
+use super::audit::Details;
 use crate::clock::Timestamp;
 use crate::key::{AccountId, Key, KeyId, Kind, Permissions, SecretState};
 
@@ -159,4 +160,12 @@ pub struct Replaced {
     pub keys: Vec<Key>,
     /// The old one as it is now.
     pub old: Key,
+}
+
+impl Replaced {
+    /// As the audit log says it.
+    pub(super) fn details(&self) -> Details {
+        let made: Vec<_> = self.keys.iter().map(|key| key.id.as_str()).collect();
+        [("made".to_owned(), made.into())].into_iter().collect()
+    }
 }

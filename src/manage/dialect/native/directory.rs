@@ -185,6 +185,7 @@ pub(super) fn encode(call: Directory, outcome: Outcome, limit: u32) -> Result<Re
         }
         Outcome::Key(_)
         | Outcome::Keys(_)
+        | Outcome::Audit(_)
         | Outcome::Callers(_)
         | Outcome::Completed(_)
         | Outcome::Migration(_)
