@@ -20,9 +20,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
 use crate::key::token::Prefix;
-use crate::key::{
-    Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, Permission, Seen, User, UserId,
-};
+use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, Seen, User, UserId};
 
 pub use self::caller::{Caller, Completed, LegacyUse, Old, Replaced, Replacement, SecretUse, Tally, Trace, What};
 pub use self::config::Config;
@@ -32,7 +30,7 @@ pub use self::draft::{
 pub use self::error::{Clash, Rejected, StoreError};
 pub use self::log::Tail;
 pub use self::sqlite::words::Words;
-use self::sqlite::{Sqlite, ahead, bulk, callers, change, legacy, list, load, rotate, usage};
+use self::sqlite::{Sqlite, ahead, bulk, change, list, load, rotate, usage};
 
 /// An open store. Dropping it waits for what is running, then releases it to others.
 ///
@@ -352,26 +350,6 @@ impl Store {
         }
     }
 
-    /// Retires every superseded secret that was quiet for as long as was asked for, as far as is known: up to `through`, and
-    /// nothing before `known`. Whose secrets these were; none, without a change, where there is no such secret.
-    ///
-    /// # Errors
-    /// The store could not tell or could not write.
-    pub async fn retire_quiet(
-        &self,
-        known: Timestamp,
-        through: Timestamp,
-    ) -> Result<Option<Changed<Vec<KeyId>>>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                if db.read(move |db| rotate::quiet(db, known, through)).await?.is_empty() {
-                    return Ok(None);
-                }
-                db.write(move |db| Ok(rotate::retire_quiet(db, known, through)?)).await.map(Some)
-            }
-        }
-    }
-
     /// Suspends, resumes or revokes a key; where `seen` says so, only one that is still as somebody has seen it.
     ///
     /// # Errors
@@ -428,86 +406,6 @@ impl Store {
             match &self.backend {
                 Backend::Sqlite(db) => db.write(move |db| Ok(usage::record_uses(db, &chunk)?)).await?,
             };
-        }
-        Ok(())
-    }
-
-    /// Notes who used which secret, at most `most` of each; all of it or nothing.
-    ///
-    /// # Errors
-    /// The store could not write.
-    pub async fn record_callers(&self, seen: Vec<(Trace, Tally)>, most: usize) -> Result<(), Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| Ok(callers::record(db, &seen, most)?)).await?,
-        };
-        Ok(())
-    }
-
-    /// The secrets of a key that authenticate at `now`, and at most `most` callers of each; none where there is no such key.
-    ///
-    /// # Errors
-    /// The store could not tell.
-    pub async fn callers(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<Vec<SecretUse>>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| callers::of_key(db, &id, most, now)).await,
-        }
-    }
-
-    /// What was seen of the keys of users that can still be used, with serials above `after`; at most `many`, oldest first, and
-    /// at most `most` callers of a secret.
-    ///
-    /// # Errors
-    /// The store could not tell.
-    pub async fn legacy_uses(
-        &self,
-        after: i64,
-        many: u32,
-        most: usize,
-        now: Timestamp,
-    ) -> Result<Vec<LegacyUse>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| legacy::uses(db, after, many, most, now)).await,
-        }
-    }
-
-    /// What was seen of one key; none where there is no such key.
-    ///
-    /// # Errors
-    /// The store could not tell.
-    pub async fn legacy_use(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<LegacyUse>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| legacy::use_of(db, &id, most, now)).await,
-        }
-    }
-
-    /// Mints what takes the place of a user's key, and ends that one as is asked for, all or nothing. `asked` is what the routes
-    /// that it was seen on ask for, where that is known.
-    ///
-    /// # Errors
-    /// There is no such key, it is no user's, it is revoked, it may do less, its user is no member of an account, or the store
-    /// could not write.
-    pub async fn replace(
-        &self,
-        replacement: Replacement,
-        asked: Option<Vec<Permission>>,
-        now: Timestamp,
-    ) -> Result<Changed<Replaced>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| legacy::replace(db, replacement, asked.as_deref(), now)).await,
-        }
-    }
-
-    /// Forgets who used what.
-    ///
-    /// # Errors
-    /// The store could not write.
-    pub async fn forget_callers(&self) -> Result<(), Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                if db.read(callers::any).await? {
-                    db.write(|db| Ok(callers::forget(db)?)).await?;
-                }
-            }
         }
         Ok(())
     }
