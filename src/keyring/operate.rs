@@ -132,7 +132,7 @@ impl Keyring {
             Command::ShowMigration(after, many) => Outcome::Migration(shared.migration(after, many, now).await?),
             Command::ReplaceKey(replacement) => {
                 check_replacement(&replacement, now)?;
-                Outcome::Replaced(Box::new(shared.replace(*replacement, now).await?))
+                Outcome::Replaced(Box::new(shared.replace(store, *replacement, now).await?))
             }
             Command::ResetOperator(new) => {
                 if new.kind != Kind::Operator {
