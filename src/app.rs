@@ -145,7 +145,7 @@ impl App {
         let mut echo = BuiltIn::new(setup("keyward-echo", None, &unread));
         echo.renew(settings).await;
         echo.serve(&mut plan)?;
-        let hand = Hand { keyring: Arc::clone(&keyring), clock: clock.clone(), control: Handle::current() };
+        let hand = Hand::new(Arc::clone(&keyring), clock.clone(), Handle::current());
         let newest = Newest::new(generation(settings, plan, &metrics, &hand));
         let parts = gateway::Parts {
             newest: newest.clone(),

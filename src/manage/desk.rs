@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::caller::Caller;
 use super::holder::Holder;
@@ -28,7 +29,27 @@ pub struct Hand {
     pub clock: Clock,
     /// Where commands run, whoever still listens.
     pub control: Handle,
+    /// How many more of them holders may have under way.
+    room: Arc<Semaphore>,
 }
+
+impl Hand {
+    /// What carries commands out on this runtime.
+    #[must_use]
+    pub fn new(keyring: Arc<Keyring>, clock: Clock, control: Handle) -> Self {
+        Self { keyring, clock, control, room: Arc::new(Semaphore::new(OF_HOLDERS)) }
+    }
+
+    /// Waits until there is room for what one more holder asks of the store. So however many they are, no queue of the store is
+    /// full of them, and an operator's command waits behind few.
+    pub(super) async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.room).acquire_owned().await.ok()
+    }
+}
+
+/// Commands of holders that are under way at one time; the others wait.
+const OF_HOLDERS: usize = 16;
 
 /// A caller at it, who is one for as long as it takes to answer them.
 pub(super) struct Desk<'a> {
@@ -57,6 +78,7 @@ impl Desk<'_> {
     /// It still runs, the key came with another request, or we cannot tell.
     pub(super) async fn came_before(&self, name: &str, request: &[&[u8]]) -> Result<Option<Made>, Problem> {
         let Some(secret) = &self.secret else { return Ok(None) };
+        let _room = self.room().await;
         match self.hand.keyring.begin(Once::of(secret, name, request)).await? {
             Turn::Again(made) => Ok(Some(made)),
             Turn::First(running) => {
@@ -81,13 +103,23 @@ impl Desk<'_> {
     async fn carry_out_once(&self, command: Command, made: Option<Made>) -> Result<Outcome, NotDone> {
         let (keyring, by) = (Arc::clone(&self.hand.keyring), self.by.clone());
         let turn = made.and_then(|made| Some((self.turn.take()?, made)));
+        let room = self.room().await;
         let task = self.hand.control.spawn(async move {
+            let _room = room;
             match turn {
                 Some((running, made)) => keyring.operate_once(&by, command, running, &made).await,
                 None => keyring.operate(&by, command).await,
             }
         });
         task.await.unwrap_or_else(|_| Err(NotDone::Unavailable("keyward is stopping".to_owned())))
+    }
+
+    /// Operators need none.
+    async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        match self.caller {
+            Caller::Holder(_) => self.hand.room().await,
+            Caller::Operator(_) => None,
+        }
     }
 
     /// A key that the caller may see.

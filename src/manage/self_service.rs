@@ -152,6 +152,7 @@ impl SelfService {
                 return Ok(answer);
             }
             if verdict.is_err() {
+                let _room = self.hand.room().await;
                 caller::reused(&self.hand.keyring, secret, client, request_id).await;
             }
         }
@@ -223,6 +224,7 @@ impl SelfService {
         };
         let keyring = &self.hand.keyring;
         let once = Once::of(secret, &name, &[path.as_bytes(), body.bytes()]);
+        let _room = self.hand.room().await;
         let made = match keyring.rotated_by(secret, &once, client).await {
             Ok(made) => made,
             // To a dead secret it is not told either that there was another request.

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::support::http::head;
 use crate::support::{Keyward, Minted, Origin, PATIENCE, Wire, eventually, keyward};
 
 const IDLE: usize = 5000;
@@ -180,3 +181,41 @@ const HTTP2: usize = 2;
 const TAKEN: usize = 64 << 20;
 /// The default of `server.limits.streams`.
 const STREAMS: usize = 100;
+
+#[test]
+fn a_crowd_of_holders_keeps_no_operator_from_revoking() {
+    const CROWD: usize = 1100;
+    allow_files(4096);
+    let origin = Origin::plain();
+    let config =
+        "store.busy_timeout = \"2m\"\nserver.limits.connections_per_address = 0\nself_service.path = \"/keyward\"\n";
+    let keyward = keyward().upstream(origin.url()).config(config).start();
+    keyward.account("101");
+    let (key, other) = (keyward.service_key("101", &[]), keyward.service_key("101", &[]));
+    assert_eq!(keyward.get("/", &other.secret).status, 200);
+    // As long as this lasts nothing is written, and whatever is to be waits.
+    let shell = rusqlite::Connection::open(keyward.database()).unwrap();
+    shell.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let authorization = format!("Bearer {}", key.secret);
+    let ask = |at: usize| {
+        let body = format!("{{\"name\":\"{at}\"}}");
+        let length = body.len().to_string();
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Content-Type", "application/json"),
+            ("Content-Length", length.as_str()),
+        ];
+        let mut wire = keyward.wire();
+        wire.send(head("PATCH", "/keyward/v1/keys/self", &headers) + &body);
+        wire
+    };
+    let crowd: Vec<Wire> = (0..CROWD).map(ask).collect();
+    eventually("all of them wait", || keyward.metric("keyward_requests_in_flight") == CROWD as u64);
+    std::thread::scope(|scope| {
+        let revoking = scope.spawn(|| keyward.cli(&["key", "revoke", &other.id]));
+        shell.execute_batch("ROLLBACK").unwrap();
+        revoking.join().unwrap();
+    });
+    assert_eq!(keyward.get("/", &other.secret).status, 401);
+    drop(crowd);
+}
