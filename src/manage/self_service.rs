@@ -285,18 +285,53 @@ pub fn check(said: &SelfServiceConfig, dialects: &DialectsConfig) -> Vec<Flaw> {
 }
 
 fn parts(said: &SelfServiceConfig, _dialects: &DialectsConfig) -> Result<Vec<Part>, Vec<Flaw>> {
-    let mut parts = Vec::new();
-    if !said.path.is_empty() {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-        let segments = said.path.strip_prefix('/').map(|rest| rest.split('/'));
-        let is_path = segments.is_some_and(|mut segments| {
-            segments.all(|segment| !matches!(segment, "" | "." | "..") && segment.chars().all(plain))
-        });
-        if !is_path {
-            let message = format!("{:?} is no path of plain segments, such as \"/keyward\"", said.path);
-            return Err(vec![Flaw::new("self_service.path", message)]);
-        }
-        parts.push(Part { hosts: said.hosts.clone(), form: Form::Native(said.path.clone()) });
+    let SelfServiceConfig { path, hosts } = said;
+    let mut flaws = Vec::new();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let segments = path.strip_prefix('/').map(|rest| rest.split('/'));
+    let is_path = segments.is_some_and(|mut segments| {
+        segments.all(|segment| !matches!(segment, "" | "." | "..") && segment.chars().all(plain))
+    });
+    if !path.is_empty() && !is_path {
+        let message = format!("{path:?} is no path of plain segments, such as \"/keyward\"");
+        flaws.push(Flaw::new("self_service.path", message));
     }
-    Ok(parts)
+    let is_host = |host: &str| host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.chars().all(plain));
+    for (at, host) in hosts.iter().enumerate().filter(|(_, host)| !is_host(host)) {
+        let message = format!("{host:?} is no host: write a name or an address, without a port");
+        flaws.push(Flaw::new(format!("self_service.hosts.{at}"), message));
+    }
+    if path.is_empty() && !hosts.is_empty() {
+        flaws.push(Flaw::new("self_service.hosts", "nothing is answered there without a `path`"));
+    }
+    match (flaws.is_empty(), path.is_empty()) {
+        (false, _) => Err(flaws),
+        (true, true) => Ok(Vec::new()),
+        (true, false) => Ok(vec![Part { hosts: hosts.clone(), form: Form::Native(path.clone()) }]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_request_can_be_for_is_a_flaw_with_its_place() {
+        let flaws = |path: &str, hosts: &[&str]| -> Vec<String> {
+            let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+            let said = SelfServiceConfig { path: path.to_owned(), hosts };
+            check(&said, &DialectsConfig::default()).into_iter().map(|flaw| flaw.key).collect()
+        };
+        for (path, hosts) in [("", &[][..]), ("/keyward", &[]), ("/a/b.c~d", &["API.example.com", "::1", "127.0.0.1"])]
+        {
+            assert_eq!(flaws(path, hosts), [""; 0], "{path} {hosts:?}");
+        }
+        for path in ["/", "keyward", "/a/", "/a//b", "/..", "/a%20b"] {
+            assert_eq!(flaws(path, &[]), ["self_service.path"], "{path}");
+        }
+        for host in ["", "*.example.com", "example.com:8080", "[::1]", "https://example.com"] {
+            assert_eq!(flaws("/keyward", &["example.com", host]), ["self_service.hosts.1"], "{host}");
+        }
+        assert_eq!(flaws("", &["example.com"]), ["self_service.hosts"]);
+    }
 }
