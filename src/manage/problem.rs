@@ -161,6 +161,19 @@ impl Problem {
         Self::faults(vec![Fault { part: Part::Pointer(pointer.to_owned()), detail: detail.into() }])
     }
 
+    /// What is wrong, in one line.
+    pub(super) fn sentence(&self) -> String {
+        let said = |fault: &Fault| match &fault.part {
+            Part::Pointer(place) => format!("{}: {}", place.trim_start_matches('/'), fault.detail),
+            Part::Parameter(name) => format!("{name}: {}", fault.detail),
+        };
+        match &self.detail {
+            Some(detail) => detail.clone(),
+            None if self.faults.is_empty() => self.code.title().to_owned(),
+            None => self.faults.iter().map(said).collect::<Vec<_>>().join("; "),
+        }
+    }
+
     pub(super) fn into_response(self, realm: &str, request_id: &str) -> Response<Full<Bytes>> {
         let status = self.code.status();
         let wire = Wire {

@@ -21,11 +21,13 @@ use super::caller::Caller;
 use super::config::{DialectsConfig, SelfServiceConfig};
 use super::desk::{Desk, Hand};
 use super::dialect::native::{self, Asked, THEIRS};
+use super::dialect::vultr;
 use super::holder::Holder;
 use super::problem::{Code, Problem};
 use super::routes::{To, find_in};
 use super::{Manner, options};
 use crate::flaw::Flaw;
+use crate::key::token::Prefix;
 use crate::key::{Refusal, Verified};
 use crate::keyring::Denied;
 use crate::keyring::command::{By, Who};
@@ -51,6 +53,8 @@ struct Part {
 enum Form {
     /// Everything below this path.
     Native(String),
+    /// With secrets that begin so.
+    Vultr(Prefix),
 }
 
 /// One request of a holder.
@@ -118,10 +122,14 @@ impl SelfService {
         B: Body<Data = Bytes> + Unpin,
     {
         let Some(Part { form, .. }) = self.parts.get(call.part) else { return Response::default() };
-        let request_id = call.request_id;
+        let (client, request_id) = (call.client, call.request_id);
         let answer = self.judged(form, call).await;
         let mut answer = answer.unwrap_or_else(|problem| match form {
             Form::Native(_) => problem.into_response(&self.manner.realm, request_id),
+            Form::Vultr(_) => {
+                let status = problem.code.status();
+                vultr::refusal(problem, status, client, &self.manner.realm, request_id)
+            }
         });
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         answer
@@ -131,10 +139,15 @@ impl SelfService {
     #[must_use]
     pub fn word(&self, host: &str, path: &str, refused: &Refused<'_>) -> Option<Response<Full<Bytes>>> {
         let part = self.parts.iter().find(|part| part.form.words(path) && part.is_at(host))?;
-        let _ = refused;
-        match &part.form {
-            Form::Native(_) => None,
-        }
+        let code = refused.refusal.map_or(Code::AuthUnavailable, Code::of);
+        let mut answer = match &part.form {
+            Form::Native(_) => return None,
+            Form::Vultr(_) => {
+                vultr::refusal(Problem::new(code), refused.status, refused.client, &self.manner.realm, "")
+            }
+        };
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Some(answer)
     }
 
     async fn judged<B>(&self, form: &Form, call: Call<'_, B>) -> Result<Response<Full<Bytes>>, Problem>
@@ -153,6 +166,7 @@ impl SelfService {
         let desk = Desk { hand: &self.hand, caller: &Caller::Holder(holder), by };
         match form {
             Form::Native(base) => self.native(base, &desk, &head, body).await,
+            Form::Vultr(prefix) => vultr(prefix, &desk, &head, body).await,
         }
     }
 
@@ -181,6 +195,28 @@ impl SelfService {
     }
 }
 
+async fn vultr<B>(
+    prefix: &Prefix,
+    desk: &Desk<'_>,
+    head: &request::Parts,
+    body: &mut Option<B>,
+) -> Result<Response<Full<Bytes>>, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let path = vultr::bare(head.uri.path());
+    let (_, to) = find_in(vultr::ROUTES, path, &head.method).ok_or_else(|| Problem::new(Code::RouteNotFound))?;
+    let (path, call, names) = match to? {
+        To::Options(methods) => return Ok(options(&methods)),
+        To::Row { path, row, names } => (path, row, names),
+    };
+    let body = match body.take_if(|_| call.takes_body()) {
+        Some(body) => Document::read(&head.headers, body).await?,
+        None => Document::default(),
+    };
+    vultr::call(call, path, desk, &vultr::Asked { names, query: head.uri.query(), body }, prefix).await
+}
+
 impl Part {
     fn is_at(&self, host: &str) -> bool {
         let host = match host.split_once(']') {
@@ -195,6 +231,7 @@ impl Form {
     const fn name(&self) -> &'static str {
         match self {
             Self::Native(_) => "self-service",
+            Self::Vultr(_) => "vultr",
         }
     }
 
@@ -202,12 +239,16 @@ impl Form {
     fn has(&self, path: &str) -> bool {
         match self {
             Self::Native(base) => is_below(base, path),
+            Self::Vultr(_) => vultr::has(path),
         }
     }
 
     /// Whether clients at this path expect its words.
     fn words(&self, path: &str) -> bool {
-        self.has(path)
+        match self {
+            Self::Native(_) => self.has(path),
+            Self::Vultr(_) => vultr::words(path),
+        }
     }
 }
 
@@ -223,7 +264,7 @@ pub fn check(said: &SelfServiceConfig, dialects: &DialectsConfig) -> Vec<Flaw> {
     parts(said, dialects).err().unwrap_or_default()
 }
 
-fn parts(said: &SelfServiceConfig, _dialects: &DialectsConfig) -> Result<Vec<Part>, Vec<Flaw>> {
+fn parts(said: &SelfServiceConfig, dialects: &DialectsConfig) -> Result<Vec<Part>, Vec<Flaw>> {
     let mut parts = Vec::new();
     if !said.path.is_empty() {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
@@ -236,6 +277,10 @@ fn parts(said: &SelfServiceConfig, _dialects: &DialectsConfig) -> Result<Vec<Par
             return Err(vec![Flaw::new("self_service.path", message)]);
         }
         parts.push(Part { hosts: said.hosts.clone(), form: Form::Native(said.path.clone()) });
+    }
+    let DialectsConfig { vultr } = dialects;
+    if vultr.enabled {
+        parts.push(Part { hosts: vultr.hosts.clone(), form: Form::Vultr(vultr.prefix.clone()) });
     }
     Ok(parts)
 }

@@ -9,6 +9,7 @@ mod command_line;
 mod crowds;
 mod demo;
 mod desync;
+mod dialects;
 
 mod floods;
 mod floors;

@@ -8,7 +8,7 @@
 
 mod directory;
 mod key;
-mod query;
+pub(in crate::manage) mod query;
 #[cfg(test)]
 mod tests;
 mod theirs;
