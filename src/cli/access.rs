@@ -115,6 +115,7 @@ pub(super) fn unexpected(outcome: &Outcome) -> anyhow::Error {
         Outcome::Members(_) => "memberships",
         Outcome::Key(_) => "a key",
         Outcome::Keys(_) => "keys",
+        Outcome::Found(_) => "whose a secret is",
         Outcome::Imported(_) => "an import",
         Outcome::Rehearsal(_) => "a rehearsal",
         Outcome::Tried(_) => "what an import would do",

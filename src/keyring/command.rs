@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
-use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, Seen, User, UserId};
+use crate::key::{
+    Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, SecretState, Seen, User, UserId,
+};
 
 use crate::store::Draft;
 pub use crate::store::audit::{By, Who};
@@ -49,6 +51,8 @@ pub enum Command {
     /// Suspends ([`KeyState::Suspended`]), resumes ([`KeyState::Active`]) or revokes a key; where something was seen of it, only
     /// while it is still one of these.
     SetKeyState(KeyId, KeyState, Option<Vec<Seen>>),
+    /// Shows whose secret this is, whatever became of it.
+    FindSecret(Imprint),
     /// Adopts foreign keys, all or none, with accounts and users not met before.
     Import(Vec<NewKey>),
     /// Says what would become of every row of such an import, and changes nothing.
@@ -84,12 +88,31 @@ pub enum Outcome {
     Key(Box<Key>),
     /// Keys, oldest first.
     Keys(Vec<Key>),
+    /// Whose the secret is; none where it is nobody's.
+    Found(Option<Box<Found>>),
     /// What an import made.
     Imported(Imported),
     /// What an import would make.
     Tried(Trial),
     /// Whom rules in report mode would have refused.
     Rehearsal(Rehearsal),
+}
+
+/// A secret that somebody has, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The key as it is now.
+    pub key: Key,
+    /// What the secret is to it.
+    pub secret: SecretState,
+}
+
+impl Found {
+    /// Whether somebody could use it, now or once the key is resumed.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.key.state != KeyState::Revoked && self.secret != SecretState::Retired
+    }
 }
 
 /// Whom rules in report mode would have refused, since keyward started or was told to forget.

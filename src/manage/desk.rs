@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 
 use super::caller::Caller;
 use super::holder::Holder;
+use super::leaks::tally::Tally;
 use super::problem::{Code, Problem};
 use crate::clock::{Clock, Timestamp};
 use crate::key::rotation::Rotation;
@@ -24,6 +25,8 @@ pub struct Hand {
     pub clock: Clock,
     /// Where commands run, whoever still listens.
     pub control: Handle,
+    /// How reports of found secrets fare.
+    pub leaks: Arc<Tally>,
 }
 
 /// A caller at it, who is one for as long as it takes to answer them.

@@ -1,5 +1,6 @@
-//! `keyward key`: mint, list, show, rotate, complete, cancel, revoke, suspend, resume.
+//! `keyward key`: mint, list, show, found, rotate, complete, cancel, revoke, suspend, resume.
 
+mod found;
 mod mint;
 mod rotate;
 mod show;
@@ -41,6 +42,8 @@ pub(super) enum Verb {
         /// The key's id, such as key_4fT…
         id: KeyId,
     },
+    /// Tell whose secrets are in a text that somebody found, read from standard input; a secret alone will do.
+    Found,
     /// Give a key another secret and print it, once. The old one is refused from then on, or as --grace or --first-use say.
     Rotate(rotate::Arguments),
     /// End a rotation that still runs: the old secret is refused from then on.
@@ -80,6 +83,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let key = expect_key(carry_out(&settings, Command::MintKey(Box::new(key))).await?)?;
             return print_secret(json, &key, &secret, now);
         }
+        Verb::Found => return found::run(&settings, json).await,
         Verb::Rotate(wanted) => return rotate::run(&settings, wanted, json).await,
         Verb::Complete { id } => Command::CompleteRotation(id),
         Verb::Cancel { id } => Command::CancelRotation(id),

@@ -94,7 +94,12 @@ pub(super) fn encode(call: Directory, outcome: Outcome) -> Result<Response<Full<
         Outcome::Users(users) => json(status, &Users { users: users.iter().map(UserBody::of).collect() }),
         Outcome::Member(member) => json(status, &One { member: Some(MemberBody::of(&member)), ..One::default() }),
         Outcome::Members(members) => json(status, &Members { members: members.iter().map(MemberBody::of).collect() }),
-        Outcome::Key(_) | Outcome::Keys(_) | Outcome::Imported(_) | Outcome::Tried(_) | Outcome::Rehearsal(_) => {
+        Outcome::Key(_)
+        | Outcome::Found(_)
+        | Outcome::Keys(_)
+        | Outcome::Imported(_)
+        | Outcome::Tried(_)
+        | Outcome::Rehearsal(_) => {
             return Err(Problem::new(Code::StoreUnavailable));
         }
     })
