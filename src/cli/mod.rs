@@ -11,6 +11,7 @@
 
 mod access;
 mod account;
+mod audit;
 mod demo;
 mod export;
 mod health;
@@ -18,6 +19,7 @@ mod import;
 mod key;
 mod load;
 mod member;
+mod migrate;
 mod operator;
 mod output;
 mod rehearsal;
@@ -79,6 +81,10 @@ enum Verb {
     Export(export::Arguments),
     /// Fill a store with keys, for load tests.
     Load(load::Arguments),
+    /// Leave the keys of users, which cross accounts: what each is used for, and what takes its place.
+    Migrate(migrate::Arguments),
+    /// Show who did what to which key, account, user or membership, the latest first.
+    Audit(audit::Arguments),
     /// Show whom rules in report mode would have refused since the server started.
     Rehearsal(rehearsal::Arguments),
     /// The keys that run keyward itself.
@@ -98,6 +104,8 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Import(arguments) => return block_on(import::run(arguments)),
         Verb::Export(arguments) => block_on(export::run(arguments))?,
         Verb::Load(arguments) => block_on(load::run(arguments))?,
+        Verb::Migrate(arguments) => block_on(migrate::run(arguments))?,
+        Verb::Audit(arguments) => block_on(audit::run(arguments))?,
         Verb::Rehearsal(arguments) => block_on(rehearsal::run(arguments))?,
         Verb::Operator(arguments) => block_on(operator::run(arguments))?,
     }
@@ -164,12 +172,13 @@ mod tests {
             "member add --account 101 --user paul --permission jobs:run --permission jobs:read",
             "member list --account 101 --json",
             "member remove --account 101 --user paul",
-            "key mint --account 101 --kind service --name ci --expires-in 30d --permission jobs:* --prefix uspl --json",
+            "key mint --account 101 --kind service --name ci --expires 30d --permission jobs:* --prefix uspl --json",
             "key mint --account 101 --kind personal --user paul --expires-at 2030-01-01T00:00:00Z --allow-ip 10.0.0.0/8",
             "key list --account 101 --json",
             "key show key_1 --json",
             "key found --json",
             "key rotate key_1 --json",
+            "key rotate key_1 --until-quiet 1h --at-most 7d",
             "key revoke key_1",
             "key suspend key_1",
             "key resume key_1",
@@ -178,6 +187,11 @@ mod tests {
             "export",
             "export --what members --format jsonl",
             "load --keys 100000 --accounts 1000 --out keys.csv",
+            "migrate report --json",
+            "migrate replace key_1 --with personal --account 101 --account 102 --old-expires-in 7d",
+            "migrate replace key_1 --with service --account 101 --permission jobs:run --revoke-old --json",
+            "audit --key key_1 --since 7d --json",
+            "audit --account 101 --who operator --by key_2 --action key.rotate --outcome refused --until 2030-01-01T00:00:00Z",
             "rehearsal --json",
             "rehearsal --forget",
             "operator reset",
@@ -185,8 +199,7 @@ mod tests {
             let words = std::iter::once("keyward").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in ["key mint --account 101 --expires-in 1d --expires-at 2030-01-01T00:00:00Z", "key mint --kind king"]
-        {
+        for line in ["key mint --account 101 --expires 1d --expires 2030-01-01T00:00:00Z", "key mint --kind king"] {
             let words = std::iter::once("keyward").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{line}");
         }

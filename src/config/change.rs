@@ -39,6 +39,7 @@ impl Settings {
             store,
             keyring,
             keys,
+            audit,
             gateway,
             origin,
             services,
@@ -56,6 +57,7 @@ impl Settings {
         changes.table("store").store(store, &mut new.store);
         changes.table("keyring").keyring(keyring, &mut new.keyring);
         changes.table("keys").keys(keys, &mut new.keys);
+        changes.table("audit").at_once("keep", &audit.keep, &new.audit.keep);
         changes.table("gateway").gateway(gateway, &new.gateway);
         changes.table("origin").origin(origin, &new.origin);
         let names = services.keys().chain(new.services.keys().filter(|name| !services.contains_key(*name)));
@@ -222,6 +224,7 @@ impl Table<'_> {
             loads,
             waiting,
             usage_flush,
+            callers,
             rehearsal,
         } = old;
         self.at_restart("warm", warm, &mut new.warm);
@@ -233,13 +236,19 @@ impl Table<'_> {
         self.at_restart("loads", loads, &mut new.loads);
         self.at_restart("waiting", waiting, &mut new.waiting);
         self.at_restart("usage_flush", usage_flush, &mut new.usage_flush);
+        self.at_restart("callers", callers, &mut new.callers);
         self.at_restart("rehearsal", rehearsal, &mut new.rehearsal);
     }
 
     fn keys(&mut self, old: &KeysConfig, new: &mut KeysConfig) {
-        let KeysConfig { prefix, pepper_file } = old;
+        let KeysConfig { prefix, pepper_file, developer_licences, per_holder, expiry_max, on_reuse } = old;
         self.at_once("prefix", prefix, &new.prefix);
+        self.at_once("on_reuse", on_reuse, &new.on_reuse);
         self.at_restart("pepper_file", pepper_file, &mut new.pepper_file);
+        // The store judges by these, and what was read under them is remembered.
+        self.at_restart("developer_licences", developer_licences, &mut new.developer_licences);
+        self.at_restart("per_holder", per_holder, &mut new.per_holder);
+        self.at_restart("expiry_max", expiry_max, &mut new.expiry_max);
     }
 
     fn gateway(&mut self, old: &gateway::config::Config, new: &gateway::config::Config) {
@@ -247,22 +256,28 @@ impl Table<'_> {
             account_mismatch,
             realm,
             body_limit,
+            json_body_limit,
+            filter_limit,
             empty_segments,
             semicolons,
             escaped_slashes,
             underscore_headers,
             verbose_refusals,
+            expiry_notice,
             identity,
             user_keys,
         } = old;
         self.at_once("account_mismatch", account_mismatch, &new.account_mismatch);
         self.at_once("realm", realm, &new.realm);
         self.at_once("body_limit", body_limit, &new.body_limit);
+        self.at_once("json_body_limit", json_body_limit, &new.json_body_limit);
+        self.at_once("filter_limit", filter_limit, &new.filter_limit);
         self.at_once("empty_segments", empty_segments, &new.empty_segments);
         self.at_once("semicolons", semicolons, &new.semicolons);
         self.at_once("escaped_slashes", escaped_slashes, &new.escaped_slashes);
         self.at_once("underscore_headers", underscore_headers, &new.underscore_headers);
         self.at_once("verbose_refusals", verbose_refusals, &new.verbose_refusals);
+        self.at_once("expiry_notice", expiry_notice, &new.expiry_notice);
         let IdentityNames { account, user, key, kind, permissions } = identity;
         self.at_once("identity.account", account, &new.identity.account);
         self.at_once("identity.user", user, &new.identity.user);

@@ -11,9 +11,10 @@ use hyper::body::Incoming;
 use super::access::RequestId;
 use super::asked::{Asked, Kept};
 use super::authorize::Permit;
-use super::body::{Outgoing, RequestBody, Upload, UploadFailure};
+use super::body::{ClientBody, Outgoing, RequestBody, Upload, UploadFailure};
 use super::canon::Malformed;
 use super::credential::Carrier;
+use super::filter::Filter;
 use super::headers::{Identity, clean_answer};
 use super::origin::{Broken, Lease, OriginError, Pool};
 use super::refuse::Stop;
@@ -32,8 +33,8 @@ use crate::telemetry::label::OriginEvent;
 /// [`Stop::Origin`], or what was wrong with the client's body.
 pub(super) async fn forward(
     permit: &Permit<'_>,
-    asked: Box<Asked>,
-    body: &mut Option<Incoming>,
+    mut asked: Box<Asked>,
+    body: &mut Option<ClientBody>,
     service: &Service,
     pool: &Rc<Pool>,
     outbound: &Outbound<'_>,
@@ -41,6 +42,11 @@ pub(super) async fn forward(
     let limit = permit.route().body_limit;
     let Some(sent) = body.take_if(|body| fits(body, limit)) else { return Err(Stop::TooLarge) };
     let bodiless = sent.is_end_stream();
+    let narrow = permit.route().filter.as_ref().zip(permit.holder());
+    let narrow = narrow.map(|(filter, holder)| {
+        Filter::ask_plainly(&mut asked.head);
+        (filter, holder, asked.head.method.clone())
+    });
     let (sent, upload) = RequestBody::new(sent, asked.http2, |body| {
         Paced::new(body, outbound.body_idle, limit).at_least(outbound.body_rate, outbound.clock)
     });
@@ -48,8 +54,14 @@ pub(super) async fn forward(
     match exchange(pool, service, asked, head, sent, &upload, outbound.at).await {
         Ok((answer, lease)) => {
             let mut answer = answered(answer, lease, upload, service, outbound)?;
+            if let Some((filter, holder, method)) = narrow {
+                answer = Box::pin(filter.narrowed(answer, holder, &method)).await?;
+            }
             if let Some(holder) = permit.holder() {
-                tell_holder(answer.headers_mut(), &holder.verified, outbound.user_keys);
+                tell_holder(answer.headers_mut(), &holder.verified, outbound);
+            }
+            if let Some(retirement) = &permit.route().retirement {
+                retirement.tell(answer.headers_mut(), permit.account());
             }
             Ok(answer)
         }
@@ -107,6 +119,8 @@ pub(super) struct Outbound<'a> {
     pub(super) clock: &'a Clock,
     /// When it goes on.
     pub(super) at: BootTime,
+    /// How long before its key expires a holder is told so.
+    pub(super) expiry_notice: std::time::Duration,
     /// What holders of legacy keys are told.
     pub(super) user_keys: &'a UserKeys,
 }
@@ -214,13 +228,19 @@ fn keep_private(headers: &mut HeaderMap, carrier: &HeaderName) {
 }
 
 /// Tells who holds the key that it, or its secret, is on its way out.
-fn tell_holder(headers: &mut HeaderMap, verified: &Verified, user_keys: &UserKeys) {
+fn tell_holder(headers: &mut HeaderMap, verified: &Verified, outbound: &Outbound<'_>) {
     if let Some(until) = verified.superseded_until()
         && let Ok(status) = HeaderValue::try_from(format!("superseded; valid_until=\"{until}\""))
     {
         headers.append(KEY_STATUS, status);
     }
-    for (name, value) in user_keys.notices(verified) {
+    if let Some(end) = verified.standing().expires_at
+        && end <= verified.at().plus(outbound.expiry_notice)
+        && let Ok(status) = HeaderValue::try_from(format!("expiring; expires_at=\"{end}\""))
+    {
+        headers.append(KEY_STATUS, status);
+    }
+    for (name, value) in outbound.user_keys.notices(verified) {
         headers.append(name, value.clone());
     }
 }

@@ -10,6 +10,7 @@
 //! nobody: without a valid key every path answers 401.
 
 mod access;
+mod agree;
 mod alarm;
 mod asked;
 mod authorize;
@@ -21,10 +22,12 @@ pub mod config;
 mod connect;
 mod credential;
 pub mod echo;
+mod filter;
 mod forward;
 mod forwarded;
 mod headers;
 mod in_flight;
+mod json;
 mod live;
 mod origin;
 pub mod plan;
@@ -32,6 +35,7 @@ pub mod plan;
 pub mod properties;
 mod refuse;
 pub mod rehearsal;
+mod retirement;
 mod route;
 pub mod self_service;
 mod service;
@@ -46,22 +50,23 @@ pub use self::refuse::REASONS;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Method, Request, Response, Version, request};
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 
 use self::access::{Record, RequestIds};
+use self::agree::Pace;
 use self::asked::Asked;
 use self::authorize::Permit;
-use self::body::Outgoing;
+use self::body::{ClientBody, Outgoing};
 use self::credential::Carrier;
 use self::forward::{Outbound, X_REQUEST_ID, forward};
 use self::live::{Current, Live, Own};
-use self::plan::Plan;
 use self::refuse::{Ours, Stop};
 use crate::clock::Clock;
 use crate::key::Refusal;
-use crate::keyring::Keyring;
+use crate::keyring::{Caller, Keyring};
 use crate::net::newest::Newest;
 use crate::net::{Handler, Peer};
 use crate::telemetry::access::LineBuffer;
@@ -106,7 +111,7 @@ impl Gateway {
         &self,
         live: &Live,
         mut asked: Box<Asked>,
-        body: &mut Option<Incoming>,
+        body: &mut Option<ClientBody>,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, Ours> {
         let generation = live.generation();
@@ -114,10 +119,13 @@ impl Gateway {
         if generation.self_service.is_some() {
             asked = Box::pin(self.served(live, asked, body, record)).await?;
         }
-        let (permit, carrier) = match self.permit(plan, &mut asked, record).await {
+        let (permit, carrier) = match self.permit(live, &mut asked, body, record).await {
             Ok(permitted) => permitted,
             Err(stop) => return Err(live.worded(&asked, stop)),
         };
+        if permit.route().is_gone() {
+            return Err(live.worded(&asked, gone(&permit)));
+        }
         let at = record.forwarded(&permit);
         let service = permit.route().service;
         let outbound = Outbound {
@@ -128,6 +136,7 @@ impl Gateway {
             body_idle: generation.body_idle,
             body_rate: generation.body_rate,
             clock: &live.ledger.clock,
+            expiry_notice: plan.expiry_notice,
             user_keys: &plan.user_keys,
             at,
         };
@@ -139,10 +148,12 @@ impl Gateway {
     /// Route, credential, verify, authorize.
     async fn permit<'a>(
         &self,
-        plan: &'a Plan,
+        live: &'a Live,
         asked: &mut Asked,
+        body: &mut Option<ClientBody>,
         record: &mut Record,
     ) -> Result<(Permit<'a>, Option<Carrier>), Stop> {
+        let plan = &live.generation().plan;
         let path = asked.head.uri.path();
         let route = plan.routes.iter().find(|route| route.matches(asked.host(), &asked.head.method, path));
         if let Some(route) = route {
@@ -155,15 +166,28 @@ impl Gateway {
         let carriers = route.map_or(&plan.carriers, |route| &route.carriers);
         let credential = credential::take(&mut asked.head.headers, carriers)?;
         credential::strip_minted(&mut asked.head.headers);
-        let verified = self.keyring.verify(&credential.secret).await?;
+        let verified = self.keyring.verify(&credential.secret).await.inspect_err(|denied| {
+            if denied.is_reuse() {
+                self.keyring.reused(&credential.secret, Some(asked.client.address));
+            }
+        })?;
         record.by(verified.key(), verified.standing().kind);
         plan.user_keys.judge(&verified)?;
         let route = route.ok_or(Refusal::RouteNotFound)?;
-        let account = route.account(asked.host(), path, asked.head.uri.query(), &asked.head.headers);
-        let permit = authorize::permit(route, verified, asked.client.address, account)?;
+        let permit = if route.agree.is_empty() {
+            let account = route.account(asked.host(), path, asked.head.uri.query(), &asked.head.headers);
+            authorize::permit(route, verified, asked.client.address, account)?
+        } else {
+            let Generation { body_idle: idle, body_rate: rate, .. } = *live.generation();
+            Box::pin(agree::permit(route, verified, asked, body, &Pace { idle, rate, clock: &live.ledger.clock }))
+                .await?
+        };
         // A use is one that was permitted: knocking at another account's door is none.
         if let Some(holder) = permit.holder() {
-            self.keyring.used(&holder.verified, &credential.secret);
+            let agent = asked.head.headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+            let account = holder.grant.account.as_ref();
+            let caller = Caller { address: asked.client.address, agent, route: &route.name, account };
+            self.keyring.used(&holder.verified, &credential.secret, &caller);
             if let Some(why) = permit.rehearsed() {
                 self.keyring.rehearsed(&holder.verified, &route.name, why);
             }
@@ -186,7 +210,7 @@ impl Handler for Gateway {
         let mut record = Record::begin(&live.ledger, self.ids.next(), peer.address.ip(), &head);
         let asked = ask(head, &peer, live.generation(), &mut record);
         async move {
-            let mut body = Some(body);
+            let mut body = Some(ClientBody::Coming(body));
             let answer = match asked {
                 Ok(asked) => self.answer(&live, asked, &mut body, &mut record).await,
                 Err(stop) => Err(stop.into()),
@@ -206,6 +230,15 @@ impl Handler for Gateway {
             answer.map(|body| body.recorded(record))
         }
     }
+}
+
+/// What is left of a route that is gone: the word that it is, and of what takes its place.
+fn gone(permit: &Permit<'_>) -> Stop {
+    let mut told = Box::<HeaderMap>::default();
+    if let Some(retirement) = &permit.route().retirement {
+        retirement.tell(&mut told, permit.account());
+    }
+    Stop::Gone(told)
 }
 
 /// The canonical request, where there is room for it.

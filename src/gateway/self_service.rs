@@ -7,17 +7,18 @@ use std::net::IpAddr;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, request};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Response, StatusCode, request};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use super::asked::Asked;
+pub use super::body::ClientBody;
 use super::credential;
 use super::live::Live;
 use super::refuse::{self, Ours, Stop};
 use super::{Gateway, Record};
 use crate::key::{Ask, Refusal, Verified, grant};
-use crate::keyring::Denied;
+use crate::keyring::{Caller, Denied};
 use crate::secret::Secret;
 
 /// Answers holders of keys. Its parts are its wire forms, each under a name for logs and metrics.
@@ -48,7 +49,7 @@ pub struct Call<'a> {
     /// Its canonical head, without the credential.
     pub head: request::Parts,
     /// Its body; what is not taken is read by the gateway.
-    pub body: &'a mut Option<Incoming>,
+    pub body: &'a mut Option<ClientBody>,
     /// Where it comes from.
     pub client: IpAddr,
     /// Its id.
@@ -78,7 +79,7 @@ impl Gateway {
         &self,
         live: &Live,
         asked: Box<Asked>,
-        body: &mut Option<Incoming>,
+        body: &mut Option<ClientBody>,
         record: &mut Record,
     ) -> Result<Box<Asked>, Ours> {
         let generation = live.generation();
@@ -91,7 +92,10 @@ impl Gateway {
         let (secret, verdict) = match credential::take(&mut head.headers, &generation.plan.carriers) {
             _ if is_open => (None, Err(Refusal::KeyRequired.into())),
             Ok(credential) => {
-                let verdict = self.verdict(live, &credential.secret, client, record).await;
+                let agent = head.headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+                let route = generation.name(generation.plan.routes.len() + part).unwrap_or_default();
+                let caller = Caller { address: client, agent, route, account: None };
+                let verdict = self.verdict(live, &credential.secret, &caller, record).await;
                 (Some(credential.secret), verdict)
             }
             Err(refusal) => (None, Err(refusal.into())),
@@ -106,14 +110,14 @@ impl Gateway {
         &self,
         live: &Live,
         secret: &Secret,
-        client: IpAddr,
+        caller: &Caller<'_>,
         record: &mut Record,
     ) -> Result<Verified, Denied> {
         let verified = self.keyring.verify(secret).await?;
         record.by(verified.key(), verified.standing().kind);
         live.generation().plan.user_keys.judge(&verified)?;
-        grant(&verified, &Ask { client, account: None, permission: None })?;
-        self.keyring.used(&verified, secret);
+        grant(&verified, &Ask { client: caller.address, account: None, permission: None })?;
+        self.keyring.used(&verified, secret, caller);
         Ok(verified)
     }
 }

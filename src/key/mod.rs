@@ -13,6 +13,7 @@ mod digest;
 pub mod found;
 mod id;
 mod judge;
+mod line;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod record;
@@ -25,9 +26,11 @@ pub mod token;
 pub use digest::{Digest, Digester};
 pub use id::{AccountId, BadId, KeyId, Permission, Permissions, UserId};
 pub use judge::{Verified, judge};
+pub use line::{BadLine, Edit, Line};
+pub(crate) use record::words;
 pub use record::{
     Account, AccountState, Imprint, Key, KeyState, Kind, Membership, Presented, Rotating, SecretState, Seen, Standing,
     Status, UnknownWord, User,
 };
 pub use refusal::{Invalid, Refusal};
-pub use scope::{Ask, Grant, grant};
+pub use scope::{Ask, Grant, bounded, grant};

@@ -1,13 +1,13 @@
 //! The records: keys, the accounts and users they belong to, and what one look-up brings back of them.
 
 use std::fmt;
-use std::str::FromStr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::digest::sha256;
 use super::id::{AccountId, KeyId, Permissions, UserId};
+use super::line::Line;
 use super::token::{Prefix, Shape, shape};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -16,7 +16,7 @@ use crate::secret::Secret;
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name {
             $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
         }
@@ -32,31 +32,33 @@ macro_rules! words {
             }
         }
 
-        impl FromStr for $name {
-            type Err = UnknownWord;
+        impl std::str::FromStr for $name {
+            type Err = $crate::key::UnknownWord;
 
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+            fn from_str(text: &str) -> Result<Self, $crate::key::UnknownWord> {
                 match text {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err(UnknownWord { what: $what, words: Self::WORDS }),
+                    _ => Err($crate::key::UnknownWord { what: $what, words: Self::WORDS }),
                 }
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
             }
         }
     };
 }
 
+pub(crate) use words;
+
 /// The text is none of a closed set of words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a {what}: give one of {}", words.join(", "))]
 pub struct UnknownWord {
-    what: &'static str,
-    words: &'static [&'static str],
+    pub(crate) what: &'static str,
+    pub(crate) words: &'static [&'static str],
 }
 
 words!(
@@ -130,6 +132,10 @@ words!(
 pub struct Account {
     /// The text the origin uses.
     pub id: AccountId,
+    /// The same as a number, for dialects that speak in integers.
+    pub serial: i64,
+    /// What people call it.
+    pub name: Option<Line>,
     /// Whether it is served.
     pub state: AccountState,
     /// When keyward met it.
@@ -141,6 +147,12 @@ pub struct Account {
 pub struct User {
     /// The text the origin uses.
     pub id: UserId,
+    /// The same as a number, for dialects that speak in integers.
+    pub serial: i64,
+    /// What people call them.
+    pub name: Option<Line>,
+    /// Where mail reaches them.
+    pub email: Option<Line>,
     /// When keyward met them.
     pub created_at: Timestamp,
 }
@@ -154,6 +166,8 @@ pub struct Membership {
     pub user: UserId,
     /// What they may do there; their personal keys inherit it live.
     pub permissions: Permissions,
+    /// The licence they have there; the setting `keys.developer_licences` may ask for some.
+    pub licence: Option<Line>,
 }
 
 /// A key's record, without its secret. Its id, account and permissions outlive every rotation.
@@ -195,6 +209,8 @@ pub struct Key {
     pub last_used_at: Option<Timestamp>,
     /// How many secrets it has had.
     pub generation: i64,
+    /// How often it was changed, and its secrets were.
+    pub version: i64,
     /// The rotation that was begun last, unless it is over; see [`Key::rotation_at`].
     pub rotation: Option<Rotating>,
 }
@@ -204,10 +220,12 @@ pub struct Key {
 pub struct Seen {
     /// Its number.
     pub serial: i64,
-    /// How many secrets it had.
-    pub generation: i64,
-    /// What had been done to it.
-    pub state: KeyState,
+    /// How often it had been changed.
+    pub version: i64,
+    /// What was to be said of it then; the clock alone may change that.
+    pub status: Status,
+    /// Whether a rotation ran; the clock alone may end it.
+    pub rotating: bool,
 }
 
 /// A rotation that is not over: a second secret authenticates beside the current one.
@@ -219,6 +237,8 @@ pub struct Rotating {
     pub hint: String,
     /// From then on it no longer authenticates.
     pub valid_until: Timestamp,
+    /// The old one ends sooner, once nobody has used it for so many seconds.
+    pub until_quiet_seconds: Option<u64>,
 }
 
 impl Key {
@@ -244,10 +264,11 @@ impl Key {
         }
     }
 
-    /// What whoever sees it now has seen.
+    /// What whoever sees it at `now` has seen.
     #[must_use]
-    pub const fn seen(&self) -> Seen {
-        Seen { serial: self.serial, generation: self.generation, state: self.state }
+    pub fn seen_at(&self, now: Timestamp) -> Seen {
+        let (status, rotating) = (self.status_at(now), self.rotation_at(now).is_some());
+        Seen { serial: self.serial, version: self.version, status, rotating }
     }
 
     /// The rotation that is not over at `now`.
@@ -305,6 +326,8 @@ pub struct Standing {
     pub state: KeyState,
     /// What the presented secret is to the key.
     pub secret: Presented,
+    /// Which of the key's secrets that is, counted from 1.
+    pub number: i64,
     /// Not accepted before.
     pub not_before: Option<Timestamp>,
     /// Not accepted from then on.
@@ -315,6 +338,8 @@ pub struct Standing {
     pub user: Option<UserId>,
     /// Where that user belongs: for a personal key at most the one account, for a user key all of them.
     pub memberships: Vec<(AccountId, AccountState, Permissions)>,
+    /// Whether its user may hold keys: false where a licence is asked for and they have it nowhere.
+    pub licensed: bool,
     /// The key's own permissions.
     pub permissions: Permissions,
     /// Client networks it may be used from; any where empty.

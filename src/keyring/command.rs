@@ -8,12 +8,16 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
 use crate::key::{
-    Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, SecretState, Seen, User, UserId,
+    Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Line, Membership, SecretState, Seen, User, UserId,
 };
 
+pub use super::migration::{Advice, Legacy, Seen as Used, SeenRoute};
 use crate::store::Draft;
-pub use crate::store::audit::{By, Who};
-pub use crate::store::{Clash, Fate, Imported, KeyFilter, Trial};
+pub use crate::store::audit::{AuditFilter, By, Entry, Who};
+pub use crate::store::{
+    AccountChange, Caller, Clash, Completed, Fate, Imported, KeyChange, KeyFilter, MemberChange, MemberFilter, Old,
+    Replaced, Replacement, SecretUse, Slice, Tally, Trial, UserChange,
+};
 use crate::telemetry::label::Rehearsed;
 
 /// One thing to do or to show.
@@ -21,19 +25,27 @@ use crate::telemetry::label::Rehearsed;
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Makes an account under the text the origin uses for it.
-    CreateAccount(AccountId),
-    /// Shows all accounts.
-    ListAccounts,
+    CreateAccount(AccountId, Option<Line>),
+    /// Shows accounts.
+    ListAccounts(Slice<AccountId>),
+    /// Shows one account.
+    ShowAccount(AccountId),
+    /// Changes what an account is called, and whether it is served.
+    ChangeAccount(AccountId, AccountChange),
     /// Suspends or resumes an account, and with it every key in it.
     SetAccountState(AccountId, AccountState),
     /// Makes a user.
-    CreateUser(UserId),
-    /// Shows all users.
-    ListUsers,
+    CreateUser(UserId, UserChange),
+    /// Shows users.
+    ListUsers(Slice<UserId>),
+    /// Shows one user.
+    ShowUser(UserId),
+    /// Changes what a user is called, and where mail reaches them.
+    ChangeUser(UserId, UserChange),
     /// Makes a user a member of an account, or changes what they may do there.
-    AddMember(Membership),
-    /// Shows the members of one account, or all memberships.
-    ListMembers(Option<AccountId>),
+    AddMember(MemberChange),
+    /// Shows memberships.
+    ListMembers(MemberFilter),
     /// Ends a membership, and with it the user's personal keys there.
     RemoveMember(AccountId, UserId),
     /// Makes a key.
@@ -42,6 +54,8 @@ pub enum Command {
     ListKeys(KeyFilter),
     /// Shows one key.
     ShowKey(KeyId),
+    /// Shows who uses which secret of a key.
+    ShowCallers(KeyId),
     /// Gives a key another secret; what becomes of the one it had is in the rotation.
     RotateKey(KeyId, Imprint, Rotation),
     /// Ends a running rotation: the new secret is the only one from now on.
@@ -53,12 +67,22 @@ pub enum Command {
     SetKeyState(KeyId, KeyState, Option<Vec<Seen>>),
     /// Shows whose secret this is, whatever became of it.
     FindSecret(Imprint),
+    /// Changes what else is said of a key, and its state with it; where something was seen of it, only while it is still one of
+    /// these.
+    ChangeKey(KeyId, Box<KeyChange>, Option<Vec<Seen>>),
     /// Adopts foreign keys, all or none, with accounts and users not met before.
     Import(Vec<NewKey>),
     /// Says what would become of every row of such an import, and changes nothing.
     TryImport(Vec<NewKey>),
+    /// Shows the keys of users that can still be used, and what should take their place: those with serials above the first
+    /// number, and at most as many as the second.
+    ShowMigration(i64, u32),
+    /// Mints what takes the place of a user's key, and ends that one as is asked for.
+    ReplaceKey(Box<Replacement<Imprint>>),
     /// Revokes every operator key and makes this one, for who lost theirs.
     ResetOperator(Box<NewKey>),
+    /// Shows who did what, the latest first.
+    ListAudit(Box<AuditFilter>),
     /// Shows whom rules in report mode would have refused.
     ShowRehearsal,
     /// Shows it, and begins anew.
@@ -90,10 +114,20 @@ pub enum Outcome {
     Keys(Vec<Key>),
     /// Whose the secret is; none where it is nobody's.
     Found(Option<Box<Found>>),
+    /// The secrets of a key that authenticate, the newest first, and who uses them.
+    Callers(Vec<SecretUse>),
+    /// The key whose rotation was completed, and who had not left the old secret.
+    Completed(Box<Completed>),
+    /// Keys of users, oldest first.
+    Migration(Vec<Legacy>),
+    /// A user's key, and what took its place.
+    Replaced(Box<Replaced>),
     /// What an import made.
     Imported(Imported),
     /// What an import would make.
     Tried(Trial),
+    /// Who did what, the latest first.
+    Audit(Vec<Entry>),
     /// Whom rules in report mode would have refused.
     Rehearsal(Rehearsal),
 }
@@ -170,6 +204,12 @@ pub enum Problem {
     /// A span is longer than it may be: what is said of it, and how many seconds it may have.
     #[error("{0}")]
     TooLong(String, u64),
+    /// A key would be accepted for longer than the policy allows: what is said of it, and how many seconds it may have.
+    #[error("{0}")]
+    ExpiryTooLong(String, u64),
+    /// The holder has as many living keys as they may: what is said of it, and how many that is.
+    #[error("{0}")]
+    LimitReached(String, u32),
     /// We could not tell or could not write: our matter, not the caller's.
     #[error("the store is not available: {0}")]
     Unavailable(String),

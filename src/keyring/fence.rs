@@ -235,11 +235,13 @@ mod tests {
             kind: Kind::User,
             state: KeyState::Active,
             secret: Presented::Current,
+            number: 1,
             not_before: None,
             expires_at: None,
             account: None,
             user: Some("paul".parse().unwrap()),
             memberships: vec![place("101"), place("102")],
+            licensed: true,
             permissions: Permissions::default(),
             allowed_ips: Vec::new(),
         }

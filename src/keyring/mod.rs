@@ -3,14 +3,16 @@
 //! ```text
 //!  Secret  --verify--> Verified | Denied       from memory while the fence lets it count, else one look-up in the store
 //!  Command --operate-> Outcome  | Problem      commit, apply the log, answer: then it holds for every request that begins
-//!  Verified --used---> last use, written later;  --rehearsed--> whom a rule in report mode would have refused
+//!  Verified --used---> last use and caller, written later;  --rehearsed--> whom a rule in report mode would have refused
 //! ```
 //!
 //! `fence` decides what remembered may still be believed; `follow` drives it; `warm` reads ahead, so that nobody waits for
 //! the store where memory could have known; everything else may be late.
 
 mod adopted;
+mod audit;
 mod cache;
+mod callers;
 pub mod command;
 pub mod config;
 mod fence;
@@ -18,8 +20,12 @@ mod first_use;
 mod flight;
 mod follow;
 mod known;
+mod migration;
+pub mod once;
 mod operate;
+mod quiet;
 mod rehearsal;
+mod reuse;
 #[cfg(test)]
 pub(crate) mod tests;
 mod usage;
@@ -37,18 +43,24 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::adopted::Adopted;
 use self::cache::{Cache, Shelf};
+use self::callers::Callers;
 use self::fence::Fence;
 use self::first_use::FirstUses;
 use self::flight::Flights;
 use self::known::Known;
+use self::migration::Named;
+use self::once::Runs;
 use self::rehearsal::Table;
+use self::reuse::Reuses;
 use self::usage::Uses;
 use crate::clock::Clock;
 use crate::key::Digester;
 use crate::store::{Rejected, Store, StoreError};
 use crate::telemetry::chain;
 
-pub use self::config::Config;
+pub use self::callers::Caller;
+pub use self::config::{Config, Watch};
+pub use self::migration::NamedRoute;
 pub use self::verify::{Denied, Failure};
 
 /// Verifies secrets, carries out commands, and gathers last uses. Share it by `Arc`; any runtime may call it.
@@ -75,8 +87,13 @@ struct Shared {
     known: Known,
     adopted: ArcSwap<Adopted>,
     uses: Uses,
+    callers: Callers,
+    named: Named,
     first_uses: FirstUses,
     rehearsal: Table,
+    reuses: Reuses,
+    runs: Runs,
+    watch: ArcSwap<Watch>,
     /// Look-ups in the store at one time.
     loads: Semaphore,
     /// Requests that wait for one.
@@ -110,6 +127,12 @@ pub struct Stats {
     pub uses_waiting: u64,
     /// Uses not noted for want of room.
     pub uses_dropped: u64,
+    /// Secrets presented that were rotated away.
+    pub reuses: u64,
+    /// Of these, those of which nothing else was noted for want of room.
+    pub reuses_dropped: u64,
+    /// Uses whose caller was not noted for want of room.
+    pub callers_dropped: u64,
     /// Would-be refusals that found no row in the table of whom.
     pub rehearsal_overflow: u64,
     /// Remembered living keys, about.
@@ -142,7 +165,14 @@ impl Counts {
         match changed {
             Ok(_) => self.changes.fetch_add(1, Ordering::Relaxed),
             Err(Rejected::Store(_)) => self.change_failures.fetch_add(1, Ordering::Relaxed),
-            Err(Rejected::Missing { .. } | Rejected::Exists { .. } | Rejected::Conflict(..)) => 0,
+            Err(
+                Rejected::Missing { .. }
+                | Rejected::Exists { .. }
+                | Rejected::Conflict(..)
+                | Rejected::Invalid(_)
+                | Rejected::ExpiryTooLong(..)
+                | Rejected::LimitReached(..),
+            ) => 0,
         };
     }
 
@@ -168,6 +198,15 @@ impl Keyring {
         clock: Clock,
         control: Handle,
     ) -> Result<Self, StoreError> {
+        if config.callers == 0
+            && let Err(error) = store.forget_callers().await
+        {
+            tracing::warn!(
+                error = chain(&error),
+                "the callers of before could not be forgotten; the next start tries again"
+            );
+        }
+        let now = clock.now();
         let shared = Arc::new(Shared {
             store,
             digester,
@@ -178,8 +217,13 @@ impl Keyring {
             known: Known::new(config.known),
             adopted: ArcSwap::from_pointee(Adopted::Unsure),
             uses: Uses::new(),
+            callers: Callers::new(config.callers, workers + 1, now),
+            named: Named::new(Arc::default()),
             first_uses: FirstUses::default(),
             rehearsal: Table::new(config.rehearsal),
+            reuses: Reuses::default(),
+            runs: Runs::default(),
+            watch: ArcSwap::default(),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
             counts: Counts::default(),
@@ -194,6 +238,7 @@ impl Keyring {
             control.spawn(warm::warm(Arc::clone(&shared), room, end.clone())),
             control.spawn(follow::follow(Arc::clone(&shared), end.clone())),
             control.spawn(usage::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
+            control.spawn(reuse::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
         ];
         Ok(Self { shared, tasks: Mutex::new(tasks), end: end.drop_guard() })
     }
@@ -204,10 +249,15 @@ impl Keyring {
         &self.shared.store
     }
 
+    /// Watches over keys as this says, from now on.
+    pub fn heed(&self, watch: Watch) {
+        self.shared.watch.store(Arc::new(watch));
+    }
+
     /// How it has fared.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let Shared { counts, cache, uses, rehearsal, .. } = &*self.shared;
+        let Shared { counts, cache, uses, reuses, callers, rehearsal, .. } = &*self.shared;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (known, known_whole) = self.shared.known.count();
         Stats {
@@ -221,6 +271,9 @@ impl Keyring {
             change_failures: count(&counts.change_failures),
             uses_waiting: uses.waiting(),
             uses_dropped: uses.dropped(),
+            reuses: reuses.seen(),
+            reuses_dropped: reuses.dropped(),
+            callers_dropped: callers.dropped(),
             rehearsal_overflow: rehearsal.overflow(),
             live_entries: cache.entries(Shelf::Live),
             refused_entries: cache.entries(Shelf::Refused),
@@ -244,6 +297,12 @@ impl Keyring {
                 keys = self.shared.uses.waiting(),
                 "last uses could not be written, and are lost"
             );
+        }
+        if let Err(error) = self.shared.flush_reuses().await {
+            tracing::warn!(error = chain(&error), "uses of dead secrets could not be written, and are lost");
+        }
+        if let Err(error) = self.shared.flush_callers().await {
+            tracing::warn!(error = chain(&error), "who used which secret could not be written, and is lost");
         }
         let shared = Arc::clone(&self.shared);
         // It waits for the store's threads, which no runtime thread may.

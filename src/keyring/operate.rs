@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::adopted::Adopted;
-use super::command::{By, Command, Fate, Found, NewKey, Outcome, Problem, Trial};
-use super::{Keyring, Shared};
+use super::command::{By, Command, Fate, Found, NewKey, Old, Outcome, Problem, Replacement, SecretUse, Trial};
+use super::{Keyring, Shared, audit};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
-use crate::key::{Digester, Imprint, Kind};
-use crate::store::{Changed, Draft, Rejected, SecretDraft, StoreError};
+use crate::key::{Digester, Imprint, KeyId, Kind};
+use crate::store::{Along, Changed, Draft, Kept, Rejected, SecretDraft, StoreError};
 use crate::telemetry::chain;
 
 impl Keyring {
@@ -23,32 +23,62 @@ impl Keyring {
     /// # Errors
     /// [`Problem`]: nothing was changed; but where the store failed while it committed, that is not known, and says so.
     pub async fn operate(&self, by: &By, command: Command) -> Result<Outcome, Problem> {
-        let outcome = self.carry_out(command).await;
-        let told = outcome.as_ref().err().map(ToString::to_string);
-        tracing::debug!(who = ?by.who, problem = told, "a command was asked for");
+        self.operate_along(by, command, None).await
+    }
+
+    /// As [`Self::operate`], and keeps the answer for whoever asks again.
+    pub(super) async fn operate_along(
+        &self,
+        by: &By,
+        command: Command,
+        kept: Option<Kept>,
+    ) -> Result<Outcome, Problem> {
+        let now = self.shared.clock.now();
+        let note = audit::note(by, now, &command);
+        let outcome = self.carry_out(command, Along { note: note.clone(), kept }, now).await;
+        if let (Some(note), Err(problem)) = (note, &outcome) {
+            self.shared.note_refused(note, problem).await;
+        }
         outcome
     }
 
-    async fn carry_out(&self, command: Command) -> Result<Outcome, Problem> {
+    /// Carries out a command; what goes along with its change is written in the change's own transaction.
+    pub(super) async fn carry_out(&self, command: Command, along: Along, now: Timestamp) -> Result<Outcome, Problem> {
         let shared = &*self.shared;
-        let store = &shared.store;
-        let now = shared.clock.now();
+        let store = &shared.store.along(along);
         Ok(match command {
-            Command::CreateAccount(id) => Outcome::Account(shared.settle(store.create_account(id, now).await).await?),
-            Command::ListAccounts => Outcome::Accounts(store.accounts().await?),
+            Command::CreateAccount(id, name) => {
+                Outcome::Account(shared.settle(store.create_account(id, name, now).await).await?)
+            }
+            Command::ListAccounts(some) => Outcome::Accounts(store.accounts(some).await?),
+            Command::ShowAccount(id) => match store.account(id.clone()).await? {
+                Some(found) => Outcome::Account(found),
+                None => return Err(missing("account", &id)),
+            },
+            Command::ChangeAccount(id, change) => {
+                Outcome::Account(shared.settle(store.change_account(id, change).await).await?)
+            }
             Command::SetAccountState(id, state) => {
                 Outcome::Account(shared.settle(store.set_account_state(id, state).await).await?)
             }
-            Command::CreateUser(id) => Outcome::User(shared.settle(store.create_user(id, now).await).await?),
-            Command::ListUsers => Outcome::Users(store.users().await?),
+            Command::CreateUser(id, said) => {
+                Outcome::User(shared.settle(store.create_user(id, said, now).await).await?)
+            }
+            Command::ListUsers(some) => Outcome::Users(store.users(some).await?),
+            Command::ShowUser(id) => match store.user(id.clone()).await? {
+                Some(found) => Outcome::User(found),
+                None => return Err(missing("user", &id)),
+            },
+            Command::ChangeUser(id, change) => Outcome::User(shared.settle(store.change_user(id, change).await).await?),
             Command::AddMember(member) => Outcome::Member(shared.settle(store.put_member(member).await).await?),
-            Command::ListMembers(account) => {
-                let members = store.members(account.clone()).await?;
+            Command::ListMembers(filter) => {
+                let account = filter.account.clone();
+                let members = store.members(filter).await?;
                 // An account without members is another thing than none.
                 if let Some(id) = account.filter(|_| members.is_empty())
-                    && !store.accounts().await?.iter().any(|known| known.id == id)
+                    && store.account(id.clone()).await?.is_none()
                 {
-                    return Err(Problem::NotFound { what: "account".into(), id: id.to_string() });
+                    return Err(missing("account", &id));
                 }
                 Outcome::Members(members)
             }
@@ -57,28 +87,39 @@ impl Keyring {
             }
             Command::MintKey(new) => {
                 check_owner(&new)?;
-                check_name(&new)?;
+                check_name(&new.name)?;
                 check_times(&new, now)?;
                 key(shared.settle(store.mint(draft(*new, &shared.digester), now).await).await?)
             }
             Command::ListKeys(filter) => Outcome::Keys(store.keys(filter, now).await?),
             Command::ShowKey(id) => match store.key(id.clone()).await? {
                 Some(found) => key(found),
-                None => return Err(Problem::NotFound { what: "key".into(), id: id.to_string() }),
+                None => return Err(missing("key", &id)),
             },
+            Command::ShowCallers(id) => Outcome::Callers(shared.shown_callers(id, now).await?),
             Command::RotateKey(id, imprint, rotation) => {
-                check_rotation(rotation)?;
+                check_rotation(&rotation)?;
                 let secret = secret(imprint, &shared.digester);
                 key(shared.settle(store.rotate(id, secret, rotation, now).await).await?)
             }
-            Command::CompleteRotation(id) => key(shared.settle(store.complete(id, now).await).await?),
+            Command::CompleteRotation(id) => {
+                shared.write_callers().await;
+                let completed = store.complete(id, shared.callers.most(), now).await;
+                Outcome::Completed(Box::new(shared.settle(completed).await?))
+            }
             Command::CancelRotation(id) => {
                 // What was accepted before this began is seen by it.
                 let _no_first_use = shared.first_uses.written().await;
                 key(shared.settle(store.cancel(id, now).await).await?)
             }
             Command::SetKeyState(id, state, seen) => {
-                key(shared.settle(store.set_key_state(id, state, seen).await).await?)
+                key(shared.settle(store.set_key_state(id, state, seen, now).await).await?)
+            }
+            Command::ChangeKey(id, change, seen) => {
+                if let Some(name) = &change.name {
+                    check_name(name)?;
+                }
+                key(shared.settle(store.change_key(id, *change, seen, now).await).await?)
             }
             Command::FindSecret(imprint) => Outcome::Found(shared.whose(&imprint, now).await?.map(Box::new)),
             Command::Import(rows) => {
@@ -89,6 +130,11 @@ impl Keyring {
                 Outcome::Imported(shared.settle(store.import(drafts, now).await).await?)
             }
             Command::TryImport(rows) => Outcome::Tried(shared.try_import(rows, now).await?),
+            Command::ShowMigration(after, many) => Outcome::Migration(shared.migration(after, many, now).await?),
+            Command::ReplaceKey(replacement) => {
+                check_replacement(&replacement, now)?;
+                Outcome::Replaced(Box::new(shared.replace(*replacement, now).await?))
+            }
             Command::ResetOperator(new) => {
                 if new.kind != Kind::Operator {
                     return Err(Problem::Invalid("only an operator key can take the place of a lost one".into()));
@@ -97,6 +143,7 @@ impl Keyring {
                 check_times(&new, now)?;
                 key(shared.settle(store.reset_operator(draft(*new, &shared.digester), now).await).await?)
             }
+            Command::ListAudit(filter) => Outcome::Audit(store.audit(*filter).await?),
             Command::ShowRehearsal => Outcome::Rehearsal(shared.rehearsal.shown()),
             Command::ForgetRehearsal => Outcome::Rehearsal(shared.rehearsal.taken()),
         })
@@ -131,6 +178,13 @@ impl Shared {
         Ok(Trial { fates, ..tried })
     }
 
+    /// Who uses which secret, until now as far as that could be written.
+    async fn shown_callers(&self, id: KeyId, now: Timestamp) -> Result<Vec<SecretUse>, Problem> {
+        self.write_callers().await;
+        let shown = self.store.callers(id.clone(), self.callers.most(), now).await?;
+        shown.ok_or_else(|| Problem::NotFound { what: "key".into(), id: id.to_string() })
+    }
+
     /// Makes a committed change hold here before it is answered.
     pub(super) async fn settle<T>(&self, changed: Result<Changed<T>, Rejected>) -> Result<T, Problem> {
         self.counts.changed(&changed);
@@ -146,6 +200,10 @@ impl Shared {
         }
         Ok(record)
     }
+}
+
+fn missing(what: &str, id: &dyn ToString) -> Problem {
+    Problem::NotFound { what: what.into(), id: id.to_string() }
 }
 
 fn key(key: crate::key::Key) -> Outcome {
@@ -172,15 +230,37 @@ fn check_owner(new: &NewKey) -> Result<(), Problem> {
     Err(Problem::Invalid(fault.into()))
 }
 
+/// What takes a user's key's place is held to an account, and there is one of it in each.
+fn check_replacement(new: &Replacement<Imprint>, now: Timestamp) -> Result<(), Problem> {
+    let invalid = |why: String| Err(Problem::Invalid(why));
+    if !matches!(new.kind, Kind::Personal | Kind::Service) {
+        return invalid("a user's key is replaced with personal or service keys".into());
+    }
+    let mut accounts: Vec<_> = new.keys.iter().map(|(account, ..)| account).collect();
+    accounts.sort();
+    if accounts.windows(2).any(|two| two[0] == two[1]) || !(1..=MOST_AT_ONCE).contains(&accounts.len()) {
+        return invalid(format!("name each account once, and from 1 to {MOST_AT_ONCE} of them"));
+    }
+    for end in [new.expires_at, if let Old::Expires(end) = new.old { Some(end) } else { None }].into_iter().flatten() {
+        if end <= now {
+            return invalid(format!("a key would have expired at {end} already"));
+        }
+    }
+    new.name.as_deref().map_or(Ok(()), check_name)
+}
+
+/// A user's key in more accounts is replaced in several steps.
+const MOST_AT_ONCE: usize = 16;
+
 /// A name is shown in tables and logs.
-fn check_name(new: &NewKey) -> Result<(), Problem> {
-    if new.name.chars().count() > LONGEST_NAME || new.name.chars().any(char::is_control) {
+fn check_name(name: &str) -> Result<(), Problem> {
+    if name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
         return Err(Problem::Invalid(format!("a key's name is one line of at most {LONGEST_NAME} characters")));
     }
     Ok(())
 }
 
-const LONGEST_NAME: usize = 200;
+pub(super) const LONGEST_NAME: usize = 200;
 
 fn check_times(new: &NewKey, now: Timestamp) -> Result<(), Problem> {
     let Some(end) = new.expires_at else { return Ok(()) };
@@ -194,7 +274,25 @@ fn check_times(new: &NewKey, now: Timestamp) -> Result<(), Problem> {
 }
 
 /// A second secret that is good for no time, or for ever, is no rotation.
-fn check_rotation(rotation: Rotation) -> Result<(), Problem> {
+fn check_rotation(rotation: &Rotation) -> Result<(), Problem> {
+    if let Some(name) = &rotation.name {
+        check_name(name)?;
+    }
+    if let Some(quiet) = rotation.until_quiet {
+        let grace = match rotation.mode {
+            Mode::Immediate => Duration::ZERO,
+            Mode::Grace(grace) | Mode::FirstUse { grace, .. } => grace,
+        };
+        if grace.is_zero() {
+            return Err(Problem::Invalid(
+                "an old secret without a grace cannot end when it was quiet; give it one".into(),
+            ));
+        }
+        if quiet < SHORTEST_QUIET || quiet >= grace {
+            let what = "the time without a use that ends the old secret is at least a minute, and less than its grace";
+            return Err(Problem::Invalid(what.into()));
+        }
+    }
     let (span, what) = match rotation.mode {
         Mode::Immediate => return Ok(()),
         Mode::Grace(span) => (span, "the grace of the old secret"),
@@ -210,13 +308,16 @@ fn check_rotation(rotation: Rotation) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Uses are seen in intervals: of less nothing could be told.
+const SHORTEST_QUIET: Duration = Duration::from_secs(60);
+
 /// Two secrets of one key are twice as easy to lose; whoever needs them for longer makes a second key.
 const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// An adopted key keeps its past: one that has expired is adopted as such, so that it is known as expired. The row of a
 /// user key may name the account its user becomes a member of.
 fn check_row(row: &NewKey) -> Result<(), Problem> {
-    check_name(row)?;
+    check_name(&row.name)?;
     match row.kind {
         Kind::Operator => Err(Problem::Invalid("operator keys are minted, never adopted".into())),
         Kind::User if row.user.is_some() => Ok(()),
@@ -228,7 +329,7 @@ fn draft(new: NewKey, digester: &Digester) -> Draft {
     new.knowing(|imprint| secret(imprint, digester))
 }
 
-fn secret(imprint: Imprint, digester: &Digester) -> SecretDraft {
+pub(super) fn secret(imprint: Imprint, digester: &Digester) -> SecretDraft {
     SecretDraft {
         digest: digester.seal(&imprint.sha256),
         prefix: imprint.prefix,
@@ -244,6 +345,9 @@ impl From<Rejected> for Problem {
             Rejected::Missing { what, id } => Self::NotFound { what: what.into(), id },
             Rejected::Exists { what, id } => Self::Exists { what: what.into(), id },
             Rejected::Conflict(clash, why) => Self::Conflict(clash, why),
+            Rejected::Invalid(why) => Self::Invalid(why),
+            Rejected::ExpiryTooLong(why, most) => Self::ExpiryTooLong(why, most),
+            Rejected::LimitReached(why, most) => Self::LimitReached(why, most),
             Rejected::Store(error) => error.into(),
         }
     }

@@ -53,6 +53,11 @@ impl Document {
         Ok(said)
     }
 
+    /// The bytes as they came.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     #[cfg(test)]
     pub(super) fn of(text: &str) -> Self {
         Self(Zeroizing::new(text.as_bytes().to_vec()))

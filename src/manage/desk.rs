@@ -1,5 +1,6 @@
 //! One caller's view of the keys: what every wire form goes through, so that what a caller may is asked in one place.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -13,7 +14,10 @@ use crate::key::rotation::Rotation;
 use crate::key::token::{self, Prefix};
 use crate::key::{Imprint, Key, KeyId, KeyState, Kind, Permissions, Seen};
 use crate::keyring::Keyring;
-use crate::keyring::command::{By, Command, KeyFilter, NewKey, Outcome, Problem as NotDone};
+use crate::keyring::command::{
+    By, Command, Completed, KeyChange, KeyFilter, MemberFilter, NewKey, Outcome, Problem as NotDone, SecretUse,
+};
+use crate::keyring::once::{Made, Once, Running, Turn};
 use crate::secret::Secret;
 
 /// What carries commands out.
@@ -35,9 +39,36 @@ pub(super) struct Desk<'a> {
     pub(super) caller: &'a Caller,
     /// The caller, as the keyring is told of them.
     pub(super) by: By,
+    /// What they presented.
+    secret: Option<Secret>,
+    /// Their turn, where they ask for what may come again.
+    turn: Cell<Option<Running>>,
+}
+
+impl<'a> Desk<'a> {
+    /// A caller, who presented `secret`.
+    pub(super) const fn new(hand: &'a Hand, caller: &'a Caller, by: By, secret: Option<Secret>) -> Self {
+        Self { hand, caller, by, secret, turn: Cell::new(None) }
+    }
 }
 
 impl Desk<'_> {
+    /// Whether the request, whose parts these are, came under this `Idempotency-Key` before, and what it made then. Where not,
+    /// what it makes now is kept.
+    ///
+    /// # Errors
+    /// It still runs, the key came with another request, or we cannot tell.
+    pub(super) async fn came_before(&self, name: &str, request: &[&[u8]]) -> Result<Option<Made>, Problem> {
+        let Some(secret) = &self.secret else { return Ok(None) };
+        match self.hand.keyring.begin(Once::of(secret, name, request)).await? {
+            Turn::Again(made) => Ok(Some(made)),
+            Turn::First(running) => {
+                self.turn.set(Some(running));
+                Ok(None)
+            }
+        }
+    }
+
     /// What time it is.
     pub(super) fn now(&self) -> Timestamp {
         self.hand.clock.now()
@@ -46,8 +77,19 @@ impl Desk<'_> {
     /// Carries a command out, whoever asks; in a task of its own, for a client that leaves ends what answers it, and not what it
     /// began.
     pub(super) async fn carry_out(&self, command: Command) -> Result<Outcome, NotDone> {
+        self.carry_out_once(command, None).await
+    }
+
+    /// The same; what it makes is kept where it is the caller's turn.
+    async fn carry_out_once(&self, command: Command, made: Option<Made>) -> Result<Outcome, NotDone> {
         let (keyring, by) = (Arc::clone(&self.hand.keyring), self.by.clone());
-        let task = self.hand.control.spawn(async move { keyring.operate(&by, command).await });
+        let turn = made.and_then(|made| Some((self.turn.take()?, made)));
+        let task = self.hand.control.spawn(async move {
+            match turn {
+                Some((running, made)) => keyring.operate_once(&by, command, running, &made).await,
+                None => keyring.operate(&by, command).await,
+            }
+        });
         task.await.unwrap_or_else(|_| Err(NotDone::Unavailable("keyward is stopping".to_owned())))
     }
 
@@ -97,14 +139,14 @@ impl Desk<'_> {
         prefix: &Prefix,
         draft: impl FnOnce(KeyId, Imprint) -> Result<NewKey, Problem>,
     ) -> Result<(Key, Secret), Problem> {
-        let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
-        let id = token::random_id("key_", 16, getrandom::fill).map_err(no_entropy)?;
-        let mut new = draft(id.parse().map_err(no_entropy)?, imprint)?;
+        let (id, secret, imprint) = fresh(prefix)?;
+        let mut new = draft(id, imprint)?;
         if let Caller::Holder(holder) = self.caller {
             let of_user = self.of_user(&new, holder).await?;
             holder.narrow(&mut new, of_user.as_ref())?;
         }
-        match self.carry_out(Command::MintKey(Box::new(new))).await {
+        let made = Made { key: new.id.clone(), secret: Some(secret.clone()) };
+        match self.carry_out_once(Command::MintKey(Box::new(new)), Some(made)).await {
             Ok(made) => Ok((a_key(made)?, secret)),
             Err(problem) => Err(not_minted(problem)),
         }
@@ -119,28 +161,58 @@ impl Desk<'_> {
     ) -> Result<(Key, Secret), Problem> {
         if let Caller::Holder(holder) = self.caller {
             holder.may_become(key)?;
+            holder.may_last(key, &rotation.expires_at)?;
         }
         let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
-        Ok((self.one(Command::RotateKey(key.id.clone(), imprint, rotation)).await?, secret))
+        let made = Made { key: key.id.clone(), secret: Some(secret.clone()) };
+        let rotate = Command::RotateKey(key.id.clone(), imprint, rotation);
+        Ok((a_key(self.carry_out_once(rotate, Some(made)).await?)?, secret))
     }
 
-    /// Suspends, resumes or revokes a key, where it is still one of these.
-    pub(super) async fn set_state(&self, id: KeyId, state: KeyState, seen: Option<Vec<Seen>>) -> Result<Key, Problem> {
+    /// Changes a key, where it is still one of these.
+    pub(super) async fn change(&self, id: KeyId, change: KeyChange, seen: Option<Vec<Seen>>) -> Result<Key, Problem> {
         if let Caller::Holder(holder) = self.caller {
-            let key = self.key(id.clone()).await?;
-            if state == KeyState::Active {
-                holder.may_become(&key)?;
-            }
+            holder.may_change(&self.key(id.clone()).await?, &change)?;
         }
-        self.one(Command::SetKeyState(id, state, seen)).await
+        self.one(Command::ChangeKey(id, Box::new(change), seen)).await
     }
 
-    /// Carries out a command about a key, where the caller may see that.
-    pub(super) async fn about(&self, id: KeyId, command: impl FnOnce(KeyId) -> Command) -> Result<Key, Problem> {
+    /// Ends a key for good, where it is still one of these.
+    pub(super) async fn revoke(&self, id: KeyId, seen: Option<Vec<Seen>>) -> Result<Key, Problem> {
+        self.must_see(&id).await?;
+        self.one(Command::SetKeyState(id, KeyState::Revoked, seen)).await
+    }
+
+    /// Who uses which secret of a key.
+    pub(super) async fn callers(&self, id: KeyId) -> Result<Vec<SecretUse>, Problem> {
+        self.must_see(&id).await?;
+        match self.carry_out(Command::ShowCallers(id)).await? {
+            Outcome::Callers(secrets) => Ok(secrets),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Ends a rotation, and tells who had not left the old secret.
+    pub(super) async fn complete(&self, id: KeyId) -> Result<Completed, Problem> {
+        self.must_see(&id).await?;
+        match self.carry_out(Command::CompleteRotation(id)).await? {
+            Outcome::Completed(completed) => Ok(*completed),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Takes a rotation back.
+    pub(super) async fn cancel(&self, id: KeyId) -> Result<Key, Problem> {
+        self.must_see(&id).await?;
+        let made = Made { key: id.clone(), secret: None };
+        a_key(self.carry_out_once(Command::CancelRotation(id), Some(made)).await?)
+    }
+
+    async fn must_see(&self, id: &KeyId) -> Result<(), Problem> {
         if let Caller::Holder(_) = self.caller {
             self.key(id.clone()).await?;
         }
-        self.one(command(id)).await
+        Ok(())
     }
 
     /// What another user may in the account of a personal key to be made for them.
@@ -149,12 +221,13 @@ impl Desk<'_> {
         if holder.user() == Some(user) {
             return Ok(None);
         }
-        let members = match self.carry_out(Command::ListMembers(Some(account.clone()))).await {
-            Ok(Outcome::Members(members)) => members,
-            Ok(_) | Err(NotDone::NotFound { .. }) => Vec::new(),
+        let filter =
+            MemberFilter { account: Some(account.clone()), user: Some(user.clone()), ..MemberFilter::default() };
+        let member = match self.carry_out(Command::ListMembers(filter)).await {
+            Ok(Outcome::Members(members)) => members.into_iter().next(),
+            Ok(_) | Err(NotDone::NotFound { .. }) => None,
             Err(problem) => return Err(problem.into()),
         };
-        let member = members.into_iter().find(|member| member.user == *user);
         Ok(Some(member.map(|member| member.permissions).unwrap_or_default()))
     }
 
@@ -182,6 +255,13 @@ fn a_key(outcome: Outcome) -> Result<Key, Problem> {
         Outcome::Key(key) => Ok(*key),
         _ => Err(unexpected()),
     }
+}
+
+/// An id and a secret that nobody has had, the secret beginning with `prefix`.
+pub(super) fn fresh(prefix: &Prefix) -> Result<(KeyId, Secret, Imprint), Problem> {
+    let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
+    let id = token::random_id("key_", 16, getrandom::fill).map_err(no_entropy)?;
+    Ok((id.parse().map_err(no_entropy)?, secret, imprint))
 }
 
 /// A command has one kind of outcome.

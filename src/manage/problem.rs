@@ -62,14 +62,19 @@ codes! {
     MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED, "The path takes other methods.";
     RequestTimeout = "REQUEST_TIMEOUT", REQUEST_TIMEOUT, "The request body did not come in time.";
     AlreadyExists = "ALREADY_EXISTS", CONFLICT, "Something is called so already.";
+    LimitReached = "API_KEY_LIMIT_REACHED", CONFLICT, "The holder has as many keys as they may.";
+    LicenceRequired = "LICENCE_REQUIRED", CONFLICT, "The user has no licence under which keys are held.";
     StateConflict = "API_KEY_STATE_CONFLICT", CONFLICT, "The key's state does not allow this.";
     RotationInProgress = "ROTATION_IN_PROGRESS", CONFLICT, "A rotation of the key runs.";
     RotationConflict = "ROTATION_CONFLICT", CONFLICT, "The key was rotated meanwhile.";
+    IdempotencyKeyInProgress = "IDEMPOTENCY_KEY_IN_PROGRESS", CONFLICT, "The same request is still being carried out.";
     PreconditionFailed = "PRECONDITION_FAILED", PRECONDITION_FAILED, "The key is no longer as it was seen.";
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", PAYLOAD_TOO_LARGE, "The request body is too large.";
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", UNSUPPORTED_MEDIA_TYPE, "The request body must be JSON.";
     ValidationFailed = "VALIDATION_FAILED", UNPROCESSABLE_ENTITY, "The request does not make sense.";
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", UNPROCESSABLE_ENTITY, "The Idempotency-Key came with another request.";
     GraceTooLong = "GRACE_TOO_LONG", UNPROCESSABLE_ENTITY, "The second secret would be good for too long.";
+    ExpiryTooLong = "EXPIRY_TOO_LONG", UNPROCESSABLE_ENTITY, "The key would be accepted for too long.";
     RateLimited = "RATE_LIMITED", TOO_MANY_REQUESTS, "More is asked than is taken at once.";
     AuthUnavailable = "AUTH_UNAVAILABLE", SERVICE_UNAVAILABLE, "The key cannot be checked at the moment.";
     StoreUnavailable = "STORE_UNAVAILABLE", SERVICE_UNAVAILABLE, "The store did not carry this out.";
@@ -115,6 +120,7 @@ pub(super) struct Problem {
     detail: Option<String>,
     faults: Vec<Fault>,
     most_seconds: Option<u64>,
+    limit: Option<u32>,
     allow: Option<String>,
 }
 
@@ -138,7 +144,7 @@ pub(super) enum Part {
 
 impl Problem {
     pub(super) const fn new(code: Code) -> Self {
-        Self { code, detail: None, faults: Vec::new(), most_seconds: None, allow: None }
+        Self { code, detail: None, faults: Vec::new(), most_seconds: None, limit: None, allow: None }
     }
 
     pub(super) fn detailed(code: Code, detail: impl Into<String>) -> Self {
@@ -188,6 +194,7 @@ impl Problem {
             request_id,
             errors: &self.faults,
             max_seconds: self.most_seconds,
+            limit: self.limit,
         };
         // Nothing in it can fail to be written.
         let body = serde_json::to_vec(&wire).unwrap_or_default();
@@ -222,13 +229,23 @@ impl From<command::Problem> for Problem {
             },
             P::Exists { .. } => Code::AlreadyExists,
             P::Conflict(Clash::State | Clash::Owner, _) => Code::StateConflict,
+            P::Conflict(Clash::Licence, _) => Code::LicenceRequired,
             P::Conflict(Clash::Rotation, _) => Code::RotationInProgress,
             P::Conflict(Clash::Overtaken, _) => Code::RotationConflict,
             P::Conflict(Clash::Seen, _) => Code::PreconditionFailed,
+            P::Conflict(Clash::Reused, _) => Code::IdempotencyKeyReused,
+            P::Conflict(Clash::Running, _) => Code::IdempotencyKeyInProgress,
             P::Invalid(_) => Code::ValidationFailed,
             P::TooLong(_, seconds) => {
                 let most_seconds = Some(*seconds);
                 return Self { most_seconds, ..Self::detailed(Code::GraceTooLong, problem.to_string()) };
+            }
+            P::ExpiryTooLong(_, seconds) => {
+                let most_seconds = Some(*seconds);
+                return Self { most_seconds, ..Self::detailed(Code::ExpiryTooLong, problem.to_string()) };
+            }
+            P::LimitReached(_, most) => {
+                return Self { limit: Some(*most), ..Self::detailed(Code::LimitReached, problem.to_string()) };
             }
             P::Unavailable(why) => {
                 // The store's words name files: they are for the log.
@@ -258,4 +275,6 @@ struct Wire<'a> {
     errors: &'a [Fault],
     #[serde(skip_serializing_if = "Option::is_none")]
     max_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
 }

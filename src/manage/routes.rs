@@ -71,9 +71,12 @@ pub(super) const ROUTES: &[Route] = {
                 (Method::DELETE, Native(Call::RevokeKey)),
             ],
         ),
+        operators("/v1/keys/{key}/callers", &[(Method::GET, Native(Call::ShowCallers))]),
         operators("/v1/keys/{key}/rotate", &[(Method::POST, Native(Call::RotateKey))]),
         operators("/v1/keys/{key}/rotation/complete", &[(Method::POST, Native(Call::CompleteRotation))]),
         operators("/v1/keys/{key}/rotation/cancel", &[(Method::POST, Native(Call::CancelRotation))]),
+        operators("/v1/keys/{key}/replace", &[(Method::POST, Native(Call::ReplaceKey))]),
+        operators("/v1/migration", &[(Method::GET, Native(Call::ShowMigration))]),
         operators(
             "/v1/rehearsal",
             &[(Method::GET, Native(Call::ShowRehearsal)), (Method::DELETE, Native(Call::ForgetRehearsal))],
@@ -85,7 +88,13 @@ pub(super) const ROUTES: &[Route] = {
                 (Method::POST, Native(Call::Directory(Directory::CreateAccount))),
             ],
         ),
-        operators("/v1/accounts/{account}", &[(Method::PATCH, Native(Call::Directory(Directory::ChangeAccount)))]),
+        operators(
+            "/v1/accounts/{account}",
+            &[
+                (Method::GET, Native(Call::Directory(Directory::ShowAccount))),
+                (Method::PATCH, Native(Call::Directory(Directory::ChangeAccount))),
+            ],
+        ),
         operators("/v1/accounts/{account}/members", &[(Method::GET, Native(Call::Directory(Directory::ListMembers)))]),
         operators(
             "/v1/accounts/{account}/members/{user}",
@@ -94,11 +103,19 @@ pub(super) const ROUTES: &[Route] = {
                 (Method::DELETE, Native(Call::Directory(Directory::RemoveMember))),
             ],
         ),
+        operators("/v1/audit", &[(Method::GET, Native(Call::ListAudit))]),
         operators(
             "/v1/users",
             &[
                 (Method::GET, Native(Call::Directory(Directory::ListUsers))),
                 (Method::POST, Native(Call::Directory(Directory::CreateUser))),
+            ],
+        ),
+        operators(
+            "/v1/users/{user}",
+            &[
+                (Method::GET, Native(Call::Directory(Directory::ShowUser))),
+                (Method::PATCH, Native(Call::Directory(Directory::ChangeUser))),
             ],
         ),
     ]

@@ -5,45 +5,57 @@
 //! change also appends to the [`log`], which is how caches learn of it, whoever made it.
 
 pub mod audit;
+mod caller;
 pub mod config;
 mod draft;
 mod error;
 mod lock;
 pub mod log;
+mod policy;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
 use crate::key::token::Prefix;
-use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, Seen, User, UserId};
+use crate::key::{
+    Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Line, Membership, Permission, Seen, User, UserId,
+};
 
+use self::audit::{AuditFilter, Entry, Note};
+pub use self::caller::{Caller, Completed, LegacyUse, Old, Replaced, Replacement, SecretUse, Tally, Trace, What};
 pub use self::config::Config;
 pub use self::draft::{
-    Access, Changed, Chunk, Draft, Fate, Imported, KeyFilter, Loaded, Place, SecretDraft, Trial, Which,
+    Access, AccountChange, Along, Changed, Chunk, Draft, Fate, Imported, Kept, KeyChange, KeyFilter, Loaded,
+    MemberChange, MemberFilter, Place, Reuse, SecretDraft, Slice, Trial, UserChange, Which,
 };
 pub use self::error::{Clash, Rejected, StoreError};
 pub use self::log::Tail;
+pub use self::policy::Policy;
 pub use self::sqlite::words::Words;
-use self::sqlite::{Sqlite, ahead, bulk, change, list, load, rotate, usage};
+use self::sqlite::{Sqlite, ahead, answer, bulk, callers, change, edit, legacy, list, load, note, rotate, usage};
 
-/// An open store. Dropping it waits for what is running, then releases it to others.
+/// An open store. Dropping the last of its clones waits for what is running, then releases it to others.
 ///
 /// Look-ups answer within `load_timeout` or fail, and need a runtime with a timer for that. A change waits its turn behind
 /// other changes; whoever stops waiting for one does not know whether it happened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     backend: Backend,
     load_timeout: Duration,
+    policy: Arc<Policy>,
+    along: Along,
     #[cfg(test)]
-    gate: tests::Gate,
+    gate: std::sync::Arc<tests::Gate>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Backend {
     Sqlite(Sqlite),
 }
@@ -57,9 +69,23 @@ impl Store {
         Ok(Self {
             backend: Backend::Sqlite(Sqlite::open(config, mark, access)?),
             load_timeout: config.load_timeout.0,
+            policy: Arc::default(),
+            along: Along::default(),
             #[cfg(test)]
-            gate: tests::Gate::default(),
+            gate: std::sync::Arc::default(),
         })
+    }
+
+    /// The same store, with holders of keys held to `policy`.
+    #[must_use]
+    pub fn under(self, policy: Policy) -> Self {
+        Self { policy: Arc::new(policy), ..self }
+    }
+
+    /// The same store, whose changes take this along: it is written in the transaction of the change, or not at all.
+    #[must_use]
+    pub fn along(&self, along: Along) -> Self {
+        Self { along, ..self.clone() }
     }
 
     /// The file it is kept in.
@@ -89,8 +115,9 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn load(&self, digest: Digest) -> Result<Loaded, StoreError> {
+        let policy = Arc::clone(&self.policy);
         let loaded = match &self.backend {
-            Backend::Sqlite(db) => self.in_time(db.read(move |db| load::load(db, &digest))).await?,
+            Backend::Sqlite(db) => self.in_time(db.read(move |db| load::load(db, &policy, &digest))).await?,
         };
         #[cfg(test)]
         self.gate.pass().await;
@@ -135,8 +162,9 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn living(&self, place: Place, words: Words, most: usize) -> Result<(Chunk, Words), StoreError> {
+        let policy = Arc::clone(&self.policy);
         let read = match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| ahead::living(db, place, words, most)).await?,
+            Backend::Sqlite(db) => db.read(move |db| ahead::living(db, &policy, place, words, most)).await?,
         };
         #[cfg(test)]
         self.gate.pass().await;
@@ -212,13 +240,33 @@ impl Store {
         }
     }
 
+    /// One account, by its id.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| list::account(db, &id)).await,
+        }
+    }
+
     /// Accounts, by id.
     ///
     /// # Errors
     /// The store could not tell.
-    pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+    pub async fn accounts(&self, some: Slice<AccountId>) -> Result<Vec<Account>, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => db.read(list::accounts).await,
+            Backend::Sqlite(db) => db.read(move |db| list::accounts(db, &some)).await,
+        }
+    }
+
+    /// One user, by their id.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| list::user(db, &id)).await,
         }
     }
 
@@ -226,19 +274,19 @@ impl Store {
     ///
     /// # Errors
     /// The store could not tell.
-    pub async fn users(&self) -> Result<Vec<User>, StoreError> {
+    pub async fn users(&self, some: Slice<UserId>) -> Result<Vec<User>, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => db.read(list::users).await,
+            Backend::Sqlite(db) => db.read(move |db| list::users(db, &some)).await,
         }
     }
 
-    /// Memberships of one account or of all, by account, then user.
+    /// Memberships, by account, then user.
     ///
     /// # Errors
     /// The store could not tell.
-    pub async fn members(&self, account: Option<AccountId>) -> Result<Vec<Membership>, StoreError> {
+    pub async fn members(&self, filter: MemberFilter) -> Result<Vec<Membership>, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| list::members(db, account.as_ref())).await,
+            Backend::Sqlite(db) => db.read(move |db| list::members(db, &filter)).await,
         }
     }
 
@@ -246,9 +294,26 @@ impl Store {
     ///
     /// # Errors
     /// It exists, or the store could not write.
-    pub async fn create_account(&self, id: AccountId, now: Timestamp) -> Result<Changed<Account>, Rejected> {
+    pub async fn create_account(
+        &self,
+        id: AccountId,
+        name: Option<Line>,
+        now: Timestamp,
+    ) -> Result<Changed<Account>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::create_account(db, id, now)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::create_account(db, id, name, now)).await
+            }
+        }
+    }
+
+    /// Changes what an account is called, and whether it is served.
+    ///
+    /// # Errors
+    /// There is none, or the store could not write.
+    pub async fn change_account(&self, id: AccountId, change: AccountChange) -> Result<Changed<Account>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| edit::change_account(db, &id, change)).await,
         }
     }
 
@@ -257,28 +322,42 @@ impl Store {
     /// # Errors
     /// There is none, or the store could not write.
     pub async fn set_account_state(&self, id: AccountId, state: AccountState) -> Result<Changed<Account>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::set_account_state(db, id, state)).await,
-        }
+        self.change_account(id, AccountChange { state: Some(state), ..AccountChange::default() }).await
     }
 
     /// Makes a user.
     ///
     /// # Errors
     /// They exist, or the store could not write.
-    pub async fn create_user(&self, id: UserId, now: Timestamp) -> Result<Changed<User>, Rejected> {
+    pub async fn create_user(&self, id: UserId, said: UserChange, now: Timestamp) -> Result<Changed<User>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::create_user(db, id, now)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::create_user(db, id, said, now)).await
+            }
         }
     }
 
-    /// Makes a user a member of an account, or changes what they may do there.
+    /// Changes what a user is called, and where mail reaches them.
+    ///
+    /// # Errors
+    /// There is none, or the store could not write.
+    pub async fn change_user(&self, id: UserId, change: UserChange) -> Result<Changed<User>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| edit::change_user(db, &id, change)).await,
+        }
+    }
+
+    /// Makes a user a member of an account, or changes what they may do there. Where they lose the licence that keys ask for,
+    /// their personal keys there are revoked.
     ///
     /// # Errors
     /// There is no such account or user, or the store could not write.
-    pub async fn put_member(&self, member: Membership) -> Result<Changed<Membership>, Rejected> {
+    pub async fn put_member(&self, member: MemberChange) -> Result<Changed<Membership>, Rejected> {
+        let policy = Arc::clone(&self.policy);
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::put_member(db, member)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::put_member(db, &policy, member)).await
+            }
         }
     }
 
@@ -288,25 +367,31 @@ impl Store {
     /// There is none, or the store could not write.
     pub async fn remove_member(&self, account: AccountId, user: UserId) -> Result<Changed<Membership>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::remove_member(db, account, user)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::remove_member(db, account, user)).await
+            }
         }
     }
 
     /// Makes a key.
     ///
     /// # Errors
-    /// Its id or secret is taken, its account, user or membership is missing, or the store could not write.
+    /// Its id or secret is taken, its account, user or membership is missing, the policy does not allow it, or the store could
+    /// not write.
     pub async fn mint(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+        let policy = Arc::clone(&self.policy);
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::mint(db, &draft, now)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::mint(db, &policy, &draft, now)).await
+            }
         }
     }
 
     /// Gives a key another secret; what becomes of the one it had is in `rotation`.
     ///
     /// # Errors
-    /// There is no such key, it is revoked, the secret is taken, a rotation runs that does not give way, or the store could
-    /// not write.
+    /// There is no such key, it is revoked, the secret is taken, a rotation runs that does not give way, the policy does not
+    /// allow it, or the store could not write.
     pub async fn rotate(
         &self,
         id: KeyId,
@@ -314,8 +399,11 @@ impl Store {
         rotation: Rotation,
         now: Timestamp,
     ) -> Result<Changed<Key>, Rejected> {
+        let policy = Arc::clone(&self.policy);
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::rotate(db, &id, &secret, rotation, now)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| rotate::rotate(db, &policy, &id, &secret, rotation, now)).await
+            }
         }
     }
 
@@ -325,17 +413,17 @@ impl Store {
     /// The store could not write.
     pub async fn first_used(&self, digest: Digest, now: Timestamp) -> Result<Changed<()>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::first_used(db, &digest, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::first_used(db, &digest, now)).await,
         }
     }
 
-    /// Ends a running rotation: the new secret is the only one.
+    /// Ends a running rotation: the new secret is the only one. Tells at most `most` callers of the old one.
     ///
     /// # Errors
     /// There is no such key, it is revoked, no rotation of it runs, or the store could not write.
-    pub async fn complete(&self, id: KeyId, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+    pub async fn complete(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Changed<Completed>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::complete(db, &id, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::complete(db, &id, most, now)).await,
         }
     }
 
@@ -345,23 +433,70 @@ impl Store {
     /// There is no such key, it is revoked, no rotation of it runs, its new secret was used, or the store could not write.
     pub async fn cancel(&self, id: KeyId, now: Timestamp) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::cancel(db, &id, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::cancel(db, &id, now)).await,
         }
     }
 
-    /// Suspends, resumes or revokes a key; where `seen` says so, only one that is still as somebody has seen it.
+    /// Retires every superseded secret that was quiet for as long as was asked for, as far as is known: up to `through`, and
+    /// nothing before `known`. Whose secrets these were; none, without a change, where there is no such secret.
     ///
     /// # Errors
-    /// There is no such key, it is revoked already, it is not as it was seen, or the store could not write.
+    /// The store could not tell or could not write.
+    pub async fn retire_quiet(
+        &self,
+        known: Timestamp,
+        through: Timestamp,
+    ) -> Result<Option<Changed<Vec<KeyId>>>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                if db.read(move |db| rotate::quiet(db, known, through)).await?.is_empty() {
+                    return Ok(None);
+                }
+                let retire = move |db: &_| {
+                    let keys = rotate::retire_quiet(db, known, through)?;
+                    note::retired(db, &keys, through)?;
+                    Ok(keys)
+                };
+                db.write(retire).await.map(Some)
+            }
+        }
+    }
+
+    /// Changes a key; where `seen` says so, only one that is still as somebody has seen it.
+    ///
+    /// # Errors
+    /// There is no such key, it is revoked already, it is not as it was seen, the policy does not allow it, or the store could
+    /// not write.
+    pub async fn change_key(
+        &self,
+        id: KeyId,
+        change: KeyChange,
+        seen: Option<Vec<Seen>>,
+        now: Timestamp,
+    ) -> Result<Changed<Key>, Rejected> {
+        let policy = Arc::clone(&self.policy);
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| {
+                    edit::change_key(db, &policy, &id, change, seen.as_deref(), now)
+                })
+                .await
+            }
+        }
+    }
+
+    /// Suspends, resumes or revokes a key: see [`Self::change_key`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn set_key_state(
         &self,
         id: KeyId,
         state: KeyState,
         seen: Option<Vec<Seen>>,
+        now: Timestamp,
     ) -> Result<Changed<Key>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::set_key_state(db, &id, state, seen.as_deref())).await,
-        }
+        self.change_key(id, KeyChange::state(state), seen, now).await
     }
 
     /// Revokes every operator key and makes this one.
@@ -370,7 +505,9 @@ impl Store {
     /// Its id or secret is taken, or the store could not write.
     pub async fn reset_operator(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::reset_operator(db, &draft, now)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::reset_operator(db, &draft, now)).await
+            }
         }
     }
 
@@ -380,7 +517,9 @@ impl Store {
     /// A row's secret is another owner's already (rows count from 1), or the store could not write.
     pub async fn import(&self, drafts: Vec<Draft>, now: Timestamp) -> Result<Changed<Imported>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| bulk::import(db, &drafts, now)).await,
+            Backend::Sqlite(db) => {
+                db.change_telling(self.along.clone(), Imported::details, move |db| bulk::import(db, &drafts, now)).await
+            }
         }
     }
 
@@ -409,6 +548,158 @@ impl Store {
         Ok(())
     }
 
+    /// Notes a change that was refused.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn note_refused(&self, note: Note) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| Ok(note::refused(db, &note)?)).await.map(|_| ()),
+        }
+    }
+
+    /// Notes what somebody told; the same again within an hour only counts.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn note_told(&self, note: Note) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| Ok(note::told(db, &note)?)).await.map(|_| ()),
+        }
+    }
+
+    /// Notes that dead secrets were presented; of which keys that is the first time for an hour, and from where.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn note_reuses(&self, reuses: Vec<Reuse>) -> Result<Vec<(KeyId, Option<IpAddr>)>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.write(move |db| Ok(note::reused(db, &reuses)?)).await.map(|changed| changed.record)
+            }
+        }
+    }
+
+    /// Entries of the audit log, the latest first.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn audit(&self, filter: AuditFilter) -> Result<Vec<Entry>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| note::entries(db, &filter)).await,
+        }
+    }
+
+    /// The answer kept under a name, where its time is not over.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn kept(&self, name: [u8; 32], now: Timestamp) -> Result<Option<Kept>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| answer::kept(db, &name, now)).await,
+        }
+    }
+
+    /// Trims the audit log of what ended before `until`, and forgets answers whose time is over; how many entries went.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn trim_audit(&self, until: Timestamp, now: Timestamp) -> Result<usize, Rejected> {
+        let trim = move |db: &_| {
+            answer::forget(db, now)?;
+            Ok(note::trim(db, until)?)
+        };
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(trim).await.map(|changed| changed.record),
+        }
+    }
+
+    /// Notes who used which secret, at most `most` of each; all of it or nothing.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn record_callers(&self, seen: Vec<(Trace, Tally)>, most: usize) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| Ok(callers::record(db, &seen, most)?)).await?,
+        };
+        Ok(())
+    }
+
+    /// The secrets of a key that authenticate at `now`, and at most `most` callers of each; none where there is no such key.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn callers(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<Vec<SecretUse>>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| callers::of_key(db, &id, most, now)).await,
+        }
+    }
+
+    /// What was seen of the keys of users that can still be used, with serials above `after`; at most `many`, oldest first, and
+    /// at most `most` callers of a secret.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn legacy_uses(
+        &self,
+        after: i64,
+        many: u32,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Vec<LegacyUse>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| legacy::uses(db, after, many, most, now)).await,
+        }
+    }
+
+    /// What was seen of one key; none where there is no such key.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn legacy_use(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<LegacyUse>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| legacy::use_of(db, &id, most, now)).await,
+        }
+    }
+
+    /// Mints what takes the place of a user's key, and ends that one as is asked for, all or nothing. `asked` is what the routes
+    /// that it was seen on ask for, where that is known.
+    ///
+    /// # Errors
+    /// There is no such key, it is no user's, it is revoked, it may do less, its user is no member of an account, or the store
+    /// could not write.
+    pub async fn replace(
+        &self,
+        replacement: Replacement,
+        asked: Option<Vec<Permission>>,
+        now: Timestamp,
+    ) -> Result<Changed<Replaced>, Rejected> {
+        let policy = Arc::clone(&self.policy);
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.change_telling(self.along.clone(), Replaced::details, move |db| {
+                    legacy::replace(db, &policy, replacement, asked.as_deref(), now)
+                })
+                .await
+            }
+        }
+    }
+
+    /// Forgets who used what.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn forget_callers(&self) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                if db.read(callers::any).await? {
+                    db.write(|db| Ok(callers::forget(db)?)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Trims the log's old end; how many entries went.
     ///
     /// # Errors
@@ -421,7 +712,7 @@ impl Store {
 
     /// Where a test holds look-ups back.
     #[cfg(test)]
-    pub(crate) const fn gate(&self) -> &tests::Gate {
+    pub(crate) fn gate(&self) -> &tests::Gate {
         &self.gate
     }
 

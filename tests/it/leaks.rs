@@ -172,6 +172,9 @@ fn github_is_believed_by_its_signature_and_told_which_are_ours() {
     let hash: String = Sha256::digest(&key.secret).iter().map(|byte| format!("{byte:02x}")).collect();
     let first = json!({"token_hash": hash, "token_type": "keyward", "label": "true_positive"});
     assert_eq!(answer.json()[0], first);
+    let noted = keyward.json(&["audit", "--action", "key.leak"]);
+    let entry = &noted["entries"][0];
+    assert_eq!((&entry["key"], &entry["details"]["source"]), (&json!(key.id), &json!("github")), "{noted}");
     let line = keyward.stderr.expect("a secret was found in the open");
     assert!(line.contains("https://example.com/x") && line.contains("revoked"), "{line}");
     let results = ["revoked", "dead", "unknown"].map(|result| reported(&keyward, result));

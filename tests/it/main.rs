@@ -4,9 +4,11 @@
 
 mod admin;
 mod api;
+mod audit;
 mod clients;
 mod command_line;
 mod crowds;
+mod curl_pages;
 mod demo;
 mod desync;
 mod dialects;
@@ -22,6 +24,7 @@ mod load_test;
 mod memory;
 mod readme;
 mod reload;
+mod scoping_page;
 mod self_service;
 mod settings;
 mod shutdown;

@@ -1,20 +1,23 @@
-//! `keyward key`: mint, list, show, found, rotate, complete, cancel, revoke, suspend, resume.
+//! `keyward key`: mint, list, show, found, update, rotate, complete, cancel, revoke, suspend, resume.
 
+mod expiry;
 mod found;
 mod mint;
 mod rotate;
 mod show;
+mod update;
 
 use clap::Subcommand;
 
-use self::show::{print_key, print_keys};
-use super::access::{carry_out, unexpected};
-
+use self::show::{print_completed, print_key, print_key_in_use, print_keys};
+use super::access::{Access, carry_out, unexpected};
 use super::output::print_secret;
 use super::settings::OnStore;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
+use crate::config::Settings;
 use crate::key::{AccountId, Key, KeyId, KeyState, Kind, Status, UserId};
 use crate::keyring::command::{Command, KeyFilter, Outcome};
+use crate::store;
 
 pub(super) type Arguments = OnStore<Verb>;
 
@@ -37,16 +40,18 @@ pub(super) enum Verb {
         #[arg(long)]
         status: Option<Status>,
     },
-    /// Show one key.
+    /// Show one key, and who uses which of its secrets.
     Show {
         /// The key's id, such as key_4fT…
         id: KeyId,
     },
     /// Tell whose secrets are in a text that somebody found, read from standard input; a secret alone will do.
     Found,
+    /// Change what is said of a key: its name, permissions, networks or expiry. Its secret stays.
+    Update(update::Arguments),
     /// Give a key another secret and print it, once. The old one is refused from then on, or as --grace or --first-use say.
     Rotate(rotate::Arguments),
-    /// End a rotation that still runs: the old secret is refused from then on.
+    /// End a rotation that still runs: the old secret is refused from then on. Tells who had not left it.
     Complete {
         /// The key's id.
         id: KeyId,
@@ -85,12 +90,13 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Verb::Found => return found::run(&settings, json).await,
         Verb::Rotate(wanted) => return rotate::run(&settings, wanted, json).await,
+        Verb::Update(wanted) => wanted.command(now)?,
         Verb::Complete { id } => Command::CompleteRotation(id),
         Verb::Cancel { id } => Command::CancelRotation(id),
         Verb::List { account, user, kind, status } => {
             Command::ListKeys(KeyFilter { account, user, kind, status, ..KeyFilter::default() })
         }
-        Verb::Show { id } => Command::ShowKey(id),
+        Verb::Show { id } => return show(&settings, id, json, now).await,
         Verb::Revoke { id } => Command::SetKeyState(id, KeyState::Revoked, None),
         Verb::Suspend { id } => Command::SetKeyState(id, KeyState::Suspended, None),
         Verb::Resume { id } => Command::SetKeyState(id, KeyState::Active, None),
@@ -98,8 +104,21 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     match carry_out(&settings, command).await? {
         Outcome::Key(key) => print_key(json, &key, now),
         Outcome::Keys(keys) => print_keys(json, &keys, now),
+        Outcome::Completed(completed) => print_completed(json, &completed, now),
         other => Err(unexpected(&other)),
     }
+}
+
+/// A key, and who uses it.
+async fn show(settings: &Settings, id: KeyId, json: bool, now: Timestamp) -> anyhow::Result<()> {
+    let mut access = Access::open(settings, store::Access::Existing).await?;
+    let key = expect_key(access.run(Command::ShowKey(id.clone())).await?)?;
+    let secrets = match access.run(Command::ShowCallers(id)).await? {
+        Outcome::Callers(secrets) => secrets,
+        other => return Err(unexpected(&other)),
+    };
+    access.close().await;
+    print_key_in_use(json, &key, &secrets, now)
 }
 
 /// The one key an outcome is about.
@@ -110,4 +129,4 @@ pub(super) fn expect_key(outcome: Outcome) -> anyhow::Result<Key> {
     }
 }
 
-pub(super) use self::mint::{bare_key, new_id};
+pub(super) use self::mint::{bare_key, new_id, new_secret};

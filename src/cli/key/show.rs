@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use crate::cli::output::{cell, key_json, print, print_json, print_list};
+use crate::cli::output::{cell, key_json, print, print_json, print_list, say, table};
 use crate::clock::Timestamp;
 use crate::key::Key;
+use crate::keyring::command::{Caller, Completed, SecretUse, Tally};
 
 /// One key, a line a member.
 pub(super) fn print_key(json: bool, key: &Key, now: Timestamp) -> anyhow::Result<()> {
@@ -12,6 +13,66 @@ pub(super) fn print_key(json: bool, key: &Key, now: Timestamp) -> anyhow::Result
     if json {
         return print_json(&value);
     }
+    Ok(print(&lines(&value))?)
+}
+
+/// One key, and under it a table for each of its secrets.
+pub(super) fn print_key_in_use(json: bool, key: &Key, secrets: &[SecretUse], now: Timestamp) -> anyhow::Result<()> {
+    let mut value = key_json(key, now);
+    if json {
+        value["secrets"] = serde_json::to_value(secrets)?;
+        return print_json(&value);
+    }
+    let mut text = lines(&value);
+    for secret in secrets {
+        let until = secret.valid_until.map(|until| format!(" until {until}")).unwrap_or_default();
+        let state = secret.state.as_str();
+        text.push_str(&format!("\nsecret {}, …{}, {state}{until}: ", secret.number, secret.hint));
+        if secret.callers.is_empty() && secret.more.is_none() {
+            text.push_str("no caller was seen\n");
+            continue;
+        }
+        text.push_str("used by\n");
+        text.push_str(&callers_table(&secret.callers, secret.more));
+    }
+    Ok(print(&text)?)
+}
+
+/// A key whose rotation has ended; a warning, where somebody had not left the old secret.
+pub(super) fn print_completed(json: bool, completed: &Completed, now: Timestamp) -> anyhow::Result<()> {
+    let Completed { key, left, more } = completed;
+    if json {
+        let mut value = key_json(key, now);
+        (value["left"], value["more"]) = (serde_json::to_value(left)?, serde_json::to_value(more)?);
+        return print_json(&value);
+    }
+    print_key(false, key, now)?;
+    if !left.is_empty() || more.is_some() {
+        say("Warning: these used the old secret while the rotation ran, and are refused from now on:");
+        say(callers_table(left, *more).trim_end());
+    }
+    Ok(())
+}
+
+fn callers_table(callers: &[Caller], more: Option<Tally>) -> String {
+    let row = |caller: &Caller| {
+        let Tally { count, first_seen, last_seen } = caller.seen;
+        let (address, agent) = (caller.address.to_string(), &caller.user_agent);
+        let agent = if agent.is_empty() { "-".to_owned() } else { agent.clone() };
+        vec![address, caller.route.clone(), count.to_string(), first_seen.to_string(), last_seen.to_string(), agent]
+    };
+    let columns = ["address", "route", "count", "first seen", "last seen", "user agent"];
+    let mut text = match callers {
+        [] => String::new(),
+        callers => table(&columns, &callers.iter().map(row).collect::<Vec<_>>()),
+    };
+    if let Some(more) = more {
+        text.push_str(&format!("and {} more requests of others, the last at {}\n", more.count, more.last_seen));
+    }
+    text
+}
+
+fn lines(value: &Value) -> String {
     let mut text = String::new();
     for (name, value) in value.as_object().into_iter().flatten() {
         let shown = match value {
@@ -23,7 +84,7 @@ pub(super) fn print_key(json: bool, key: &Key, now: Timestamp) -> anyhow::Result
         text.push_str(format!("{name:<14}{shown}").trim_end());
         text.push('\n');
     }
-    Ok(print(&text)?)
+    text
 }
 
 /// Keys, a line each.

@@ -180,11 +180,13 @@ fn standing() -> Standing {
         kind: Kind::Service,
         state: KeyState::Active,
         secret: Presented::Current,
+        number: 1,
         not_before: None,
         expires_at: None,
         account: Some(("101".parse().unwrap(), AccountState::Active)),
         user: None,
         memberships: Vec::new(),
+        licensed: true,
         permissions: Permissions::default(),
         allowed_ips: Vec::new(),
     }

@@ -17,7 +17,7 @@ impl Ring {
     }
 
     /// Another keyring over this one's store, once it has read ahead.
-    async fn again(self, change: impl FnOnce(&mut Config)) -> Self {
+    pub(super) async fn again(self, change: impl FnOnce(&mut Config)) -> Self {
         let Self { keyring, folder } = self;
         keyring.shutdown().await;
         drop(keyring);
@@ -32,6 +32,7 @@ impl Ring {
             loads: 8,
             waiting: 200,
             usage_flush: second,
+            callers: 4,
             rehearsal: 10,
         };
         change(&mut config);

@@ -15,7 +15,7 @@ async fn timed() -> (Ring, ManualClock) {
 }
 
 impl Ring {
-    async fn rotate(&self, key: &Key, rotation: Rotation) -> Result<(Secret, Key), Problem> {
+    pub(super) async fn rotate(&self, key: &Key, rotation: Rotation) -> Result<(Secret, Key), Problem> {
         let (secret, imprint) = fresh();
         match self.keyring.operate(&By::KEYWARD, Command::RotateKey(key.id.clone(), imprint, rotation)).await? {
             Outcome::Key(key) => Ok((secret, *key)),
@@ -23,7 +23,7 @@ impl Ring {
         }
     }
 
-    async fn rotated(&self, key: &Key, mode: Mode) -> (Secret, Key) {
+    pub(super) async fn rotated(&self, key: &Key, mode: Mode) -> (Secret, Key) {
         self.rotate(key, Rotation { mode, ..Rotation::IMMEDIATE }).await.unwrap()
     }
 
@@ -31,7 +31,7 @@ impl Ring {
         matches!(self.rotate(key, Rotation { mode, ..Rotation::IMMEDIATE }).await, Err(Problem::Conflict(..)))
     }
 
-    async fn shown(&self, key: &Key) -> Key {
+    pub(super) async fn shown(&self, key: &Key) -> Key {
         match self.operate(Command::ShowKey(key.id.clone())).await {
             Outcome::Key(key) => *key,
             other => panic!("{other:?}"),
@@ -39,8 +39,8 @@ impl Ring {
     }
 
     /// Uses a secret, as a permitted request does.
-    async fn uses(&self, secret: &Secret) {
-        self.keyring.used(&self.verify(secret).await.unwrap(), secret);
+    pub(super) async fn uses(&self, secret: &Secret) {
+        self.keyring.used(&self.verify(secret).await.unwrap(), secret, &nobody());
     }
 
     async fn presented(&self, secret: &Secret) -> Presented {
@@ -159,7 +159,7 @@ async fn rule_3_a_running_rotation_is_a_conflict_unless_it_is_superseded() {
         let (second, _) = ring.rotated(&key, running).await;
         assert!(ring.conflicts(&key, next).await, "{running:?} {next:?}");
         assert_eq!((ring.refusal(&first).await, ring.refusal(&second).await), (None, None));
-        let superseding = Rotation { mode: next, supersede: true, generation: None };
+        let superseding = Rotation { mode: next, supersede: true, ..Rotation::IMMEDIATE };
         let (third, _) = ring.rotate(&key, superseding).await.unwrap();
         let mut refused = 0;
         for secret in [&first, &second] {
@@ -193,7 +193,7 @@ async fn rule_7_of_two_who_rotate_what_both_have_seen_one_finds_out() {
     let ring = ring().await;
     let (_, key) = ring.remembered().await;
     let seen = Rotation { generation: Some(key.generation), ..Rotation::IMMEDIATE };
-    let both = tokio::join!(ring.rotate(&key, seen), ring.rotate(&key, seen));
+    let both = tokio::join!(ring.rotate(&key, seen.clone()), ring.rotate(&key, seen));
     let (won, lost) = match both {
         (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
         other => panic!("{other:?}"),

@@ -64,11 +64,11 @@ async fn a_use_is_written_at_the_latest_when_the_keyring_shuts_down() {
     let ring = ring_with(Clock::System, |config, _| config.usage_flush = "1h".parse().unwrap()).await;
     let (secret, key) = ring.remembered().await;
     let before = Clock::System.now();
-    ring.keyring.used(&ring.verify(&secret).await.unwrap(), &secret);
+    ring.keyring.used(&ring.verify(&secret).await.unwrap(), &secret, &nobody());
     ring.keyring.shutdown().await;
     let Ring { keyring, folder } = ring;
     assert!(
-        matches!(keyring.operate(&By::KEYWARD, Command::ListUsers).await, Err(Problem::Unavailable(why)) if why.contains("closed"))
+        matches!(keyring.operate(&By::KEYWARD, Command::ListUsers(crate::store::Slice::ALL)).await, Err(Problem::Unavailable(why)) if why.contains("closed"))
     );
     drop(keyring);
     let store = Store::open(&tests::config(&folder), [0; 8], Access::Existing).unwrap();
@@ -80,7 +80,7 @@ async fn a_use_is_written_at_the_latest_when_the_keyring_shuts_down() {
 async fn a_use_is_written_by_interval() {
     let ring = ring_with(Clock::System, |config, _| config.usage_flush = "50ms".parse().unwrap()).await;
     let (secret, key) = ring.remembered().await;
-    ring.keyring.used(&ring.verify(&secret).await.unwrap(), &secret);
+    ring.keyring.used(&ring.verify(&secret).await.unwrap(), &secret, &nobody());
     ring.until(async || {
         let Outcome::Key(shown) = ring.operate(Command::ShowKey(key.id.clone())).await else { panic!() };
         shown.last_used_at.is_some()

@@ -43,6 +43,8 @@ impl Sketch {
         Standing {
             id: "key_1".parse().unwrap(),
             serial: 1,
+            number: 1,
+            licensed: true,
             kind: self.kind,
             state: KeyState::Active,
             secret: Presented::Current,

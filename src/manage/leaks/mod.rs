@@ -148,7 +148,7 @@ impl Leaks {
         desk.hand.control.clone().spawn(async move {
             let _room = room;
             for secret in secrets(&text).iter().take(MOST_SECRETS) {
-                if let Err(problem) = desk.report(secret, "a finder", None).await {
+                if let Err(problem) = desk.report(secret, "finder", None).await {
                     tracing::error!(error = %problem, "a secret was reported as found, and nothing was done about it");
                 }
             }
@@ -170,7 +170,7 @@ impl Desk {
     async fn judge(&self, matches: &Matches) -> Result<Vec<github::Label>, Problem> {
         let mut labels = Vec::with_capacity(matches.0.len());
         for one in &matches.0 {
-            let fate = self.report(&one.token, "GitHub", Some(&one.url)).await?;
+            let fate = self.report(&one.token, "github", Some(&one.url)).await?;
             labels.push(one.label(fate != Fate::Unknown));
         }
         Ok(labels)
@@ -194,6 +194,7 @@ impl Desk {
             return Ok(Fate::Dead);
         }
         let Found { key, secret } = *found;
+        keyring.note_leak(&self.by, &key.id, source).await;
         let fate = match self.leaks.policy {
             LeakPolicy::Alert => Fate::Alerted,
             LeakPolicy::Revoke => {

@@ -30,6 +30,7 @@ fn cloud_with(dialect: &str, tables: &str) -> Cloud {
             line.send(&answer);
         }
     });
+    let tables = if tables.is_empty() { "[keys]\nper_holder = 0\n" } else { tables };
     let config = format!("[dialects.vultr]\nenabled = true\n{dialect}\n{tables}");
     let keyward = keyward().upstream(origin.url()).config(config).start();
     people(&keyward);
@@ -39,7 +40,7 @@ fn cloud_with(dialect: &str, tables: &str) -> Cloud {
 fn people(keyward: &Keyward) {
     keyward.account("101");
     for (user, permissions) in [("paul", ["jobs:*", "users:read"]), ("anna", ["*", "keys:manage"])] {
-        keyward.cli(&["user", "create", user]);
+        keyward.cli(&["user", "create", user, "--email", &format!("{user}@example.com")]);
         let place = ["member", "add", "--account", "101", "--user", user];
         let permissions = permissions.map(|permission| ["--permission", permission]);
         keyward.cli(&[&place[..], permissions.as_flattened()].concat());
@@ -152,7 +153,7 @@ fn every_answer_is_the_fixtures_byte_for_byte() {
     assert!(known[1].1.starts_with("kw_live_") && known[2].1.ends_with('Z') && known[2].1.len() == 20, "{known:?}");
     let listed = cloud.ask(&first.secret, "GET", "/v2/apikeys", "").json()["api_keys"][0].clone();
     known.extend([("first", text(&listed["id"])), ("began", text(&listed["date_created"]))]);
-    known.extend([("name", "paul".to_owned()), ("email", String::new())]);
+    known.extend([("name", "paul".to_owned()), ("email", "paul@example.com".to_owned())]);
     let known: Vec<(&str, &str)> = known.iter().map(|(name, value)| (*name, value.as_str())).collect();
     create.expect(&answer, &known);
     for name in ["list", "get", "account", "missing", "nowhere", "not_allowed", "bad_request", "delete"] {
@@ -277,6 +278,28 @@ fn lists_come_by_pages_that_lead_forth_and_back() {
     assert_eq!(second["meta"]["links"]["next"], "");
     assert_eq!(page(&text(&second["meta"]["links"]["prev"])).json(), first);
     assert_eq!(cloud.ask(&key.secret, "GET", "/v2/apikeys?per_page=501", "").status, 400);
+}
+
+#[test]
+fn create_and_delete_needs_a_free_slot() {
+    let cloud = cloud_with("", "[keys]\nper_holder = 2\nexpiry_max = \"90d\"\n");
+    let key = cloud.key("paul", &["--expires-in", "1d"]);
+    let create = |body: &str| cloud.ask(&key.secret, "POST", "/v2/apikeys", body);
+    assert_eq!(create("{}").status, 400, "a key that never expires");
+    let made = create(&until("30 days"));
+    assert_eq!(made.status, 201, "{}", made.text());
+    let full = create(&until("30 days"));
+    assert_eq!((full.status, &full.json()["status"]), (400, &400.into()), "{}", full.text());
+    let id = text(&made.json()["api_key"]["id"]);
+    assert_eq!(cloud.ask(&key.secret, "DELETE", &format!("/v2/apikeys/{id}"), "").status, 204);
+    assert_eq!(create(&until("30 days")).status, 201);
+}
+
+/// The body of a key that expires so long from now.
+fn until(span: &str) -> String {
+    let output = Command::new("date").args(["-u", "-d", span, "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
+    assert!(output.status.success());
+    format!(r#"{{"date_expire": "{}"}}"#, String::from_utf8(output.stdout).unwrap().trim())
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub(in crate::manage) const THEIRS: &[Route<Call>] = &[
         "/v1/keys/{key}",
         &[(Method::GET, Call::ShowKey), (Method::PATCH, Call::ChangeKey), (Method::DELETE, Call::RevokeKey)],
     ),
+    holders("/v1/keys/{key}/callers", &[(Method::GET, Call::ShowCallers)]),
     holders("/v1/keys/{key}/rotate", &[(Method::POST, Call::RotateKey)]),
     holders("/v1/keys/{key}/rotation/complete", &[(Method::POST, Call::CompleteRotation)]),
     holders("/v1/keys/{key}/rotation/cancel", &[(Method::POST, Call::CancelRotation)]),

@@ -21,12 +21,12 @@ use http_body_util::Full;
 
 use super::native::json;
 use crate::key::token::Prefix;
-use crate::key::{AccountId, Key, KeyId, KeyState, Kind, UserId};
-use crate::keyring::command::KeyFilter;
+use crate::key::{AccountId, Key, KeyId, KeyState, Kind, User, UserId};
+use crate::keyring::command::{Command, KeyFilter, Outcome};
 use crate::manage::JSON;
 use crate::manage::body::Document;
 use crate::manage::caller::Caller;
-use crate::manage::desk::Desk;
+use crate::manage::desk::{Desk, unexpected};
 use crate::manage::holder::Holder;
 use crate::manage::problem::{Code, Problem};
 use crate::manage::routes::{Route, holders};
@@ -114,12 +114,28 @@ pub(in crate::manage) async fn call(
         Call::Show => Ok(json(StatusCode::OK, &wire::One::of(&whose.key(desk, asked).await?))),
         Call::Delete => {
             let key = whose.key(desk, asked).await?;
-            desk.set_state(key.id, KeyState::Revoked, None).await?;
+            desk.revoke(key.id, None).await?;
             let mut gone = Response::new(Full::default());
             *gone.status_mut() = StatusCode::NO_CONTENT;
             Ok(gone)
         }
-        Call::Account => Ok(json(StatusCode::OK, &wire::Account::of(holder))),
+        Call::Account => Ok(json(StatusCode::OK, &account(desk, holder).await?)),
+    }
+}
+
+/// The caller as the directory knows them: a user, or the account itself.
+async fn account(desk: &Desk<'_>, holder: &Holder) -> Result<wire::Account, Problem> {
+    let home = holder.home();
+    let acls = home.and_then(|account| holder.permissions_in(account)).unwrap_or_default();
+    let command = match (holder.user(), home) {
+        (Some(user), _) => Command::ShowUser(user.clone()),
+        (None, Some(account)) => Command::ShowAccount(account.clone()),
+        (None, None) => return Err(unexpected()),
+    };
+    match desk.carry_out(command).await? {
+        Outcome::User(User { id, name, email, .. }) => Ok(wire::Account::of(id.as_str(), name, email, acls)),
+        Outcome::Account(found) => Ok(wire::Account::of(found.id.as_str(), found.name, None, acls)),
+        _ => Err(unexpected()),
     }
 }
 

@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::id;
 use crate::clock::Timestamp;
-use crate::key::{AccountId, Imprint, Key, KeyId, Kind, Permissions, UserId};
+use crate::key::{AccountId, Imprint, Key, KeyId, Kind, Line, Permissions, UserId};
 use crate::keyring::command::NewKey;
 use crate::manage::dialect::native::query::Query;
-use crate::manage::holder::Holder;
 use crate::manage::problem::{Code, Problem};
 use crate::secret::Secret;
 
@@ -174,15 +173,15 @@ fn serial(cursor: &str) -> Option<i64> {
 
 /// The caller's account.
 #[derive(Serialize)]
-pub(super) struct Account<'a> {
-    account: AccountBody<'a>,
+pub(super) struct Account {
+    account: AccountBody,
 }
 
 /// keyward knows of no money.
 #[derive(Serialize)]
-struct AccountBody<'a> {
-    name: &'a str,
-    email: &'a str,
+struct AccountBody {
+    name: String,
+    email: String,
     acls: Permissions,
     balance: u8,
     pending_charges: u8,
@@ -190,14 +189,12 @@ struct AccountBody<'a> {
     last_payment_amount: u8,
 }
 
-impl<'a> Account<'a> {
-    pub(super) fn of(holder: &'a Holder) -> Self {
-        let home = holder.home();
-        let name = holder.user().map(UserId::as_str).or_else(|| home.map(AccountId::as_str)).unwrap_or_default();
-        let acls = home.and_then(|account| holder.permissions_in(account)).unwrap_or_default();
+impl Account {
+    /// Who has no name is called by their id.
+    pub(super) fn of(id: &str, name: Option<Line>, email: Option<Line>, acls: Permissions) -> Self {
         let account = AccountBody {
-            name,
-            email: "",
+            name: name.map_or_else(|| id.to_owned(), |name| name.to_string()),
+            email: email.map(|email| email.to_string()).unwrap_or_default(),
             acls,
             balance: 0,
             pending_charges: 0,

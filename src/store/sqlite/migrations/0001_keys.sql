@@ -8,27 +8,34 @@ CREATE TABLE meta (
   value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- AUTOINCREMENT, here and below: a serial is never used twice, so nothing kept under one can mean another record later.
 CREATE TABLE account (
-  id         TEXT PRIMARY KEY,
+  serial     INTEGER PRIMARY KEY AUTOINCREMENT,
+  id         TEXT NOT NULL UNIQUE,
+  name       TEXT,
   state      TEXT NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'suspended')),
   created_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE user (
-  id         TEXT PRIMARY KEY,
+  serial     INTEGER PRIMARY KEY AUTOINCREMENT,
+  id         TEXT NOT NULL UNIQUE,
+  name       TEXT,
+  email      TEXT,
   created_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- By user first: a look-up asks where a user belongs.
 CREATE TABLE membership (
   user        TEXT NOT NULL REFERENCES user (id),
   account     TEXT NOT NULL REFERENCES account (id),
   permissions TEXT NOT NULL DEFAULT '',
+  licence     TEXT,
   PRIMARY KEY (user, account)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX membership_of_account ON membership (account);
 
--- AUTOINCREMENT: a serial is never used twice, so nothing kept under one can mean another key later.
+-- `version` counts what can be seen to change: see key_version below.
 CREATE TABLE key (
   serial      INTEGER PRIMARY KEY AUTOINCREMENT,
   id          TEXT NOT NULL UNIQUE,
@@ -44,6 +51,7 @@ CREATE TABLE key (
   created_at  INTEGER NOT NULL,
   rotated_at  INTEGER,
   generation  INTEGER NOT NULL DEFAULT 1,
+  version     INTEGER NOT NULL DEFAULT 1,
   CHECK ((account IS NOT NULL) = (kind IN ('personal', 'service'))),
   CHECK ((user IS NOT NULL) = (kind IN ('personal', 'user')))
 ) STRICT;
@@ -54,7 +62,7 @@ CREATE INDEX key_of_operators ON key (serial) WHERE kind = 'operator';
 -- Found by digest and by nothing else. A retired secret stays, so that it is known as such and is never adopted again.
 -- A key has one current secret and at most one that is pending or in grace, whose time ends with `until`; `grace` is what
 -- a pending one will leave to the secret before it, in milliseconds. `used` is 0 while the first use of a secret that a
--- rotation made is waited for.
+-- rotation made is waited for. `number` counts a key's secrets from 1; none has another's.
 CREATE TABLE secret (
   digest     BLOB PRIMARY KEY CHECK (length(digest) = 32),
   key        INTEGER NOT NULL REFERENCES key (serial) ON DELETE CASCADE,
@@ -62,6 +70,7 @@ CREATE TABLE secret (
   prefix     TEXT,
   kid        TEXT,
   hint       TEXT NOT NULL,
+  number     INTEGER NOT NULL DEFAULT 1,
   created_at INTEGER NOT NULL,
   until      INTEGER,
   grace      INTEGER,
@@ -136,7 +145,7 @@ END;
 CREATE TRIGGER account_inserted AFTER INSERT ON account WHEN (SELECT bulk FROM head) = 0 BEGIN
   INSERT INTO log (kind, subject, narrowing) VALUES (2, CAST('account:' || NEW.id AS BLOB), 0);
 END;
-CREATE TRIGGER account_updated AFTER UPDATE ON account WHEN (SELECT bulk FROM head) = 0 BEGIN
+CREATE TRIGGER account_updated AFTER UPDATE OF serial, id, state ON account WHEN (SELECT bulk FROM head) = 0 BEGIN
   INSERT INTO log (kind, subject, narrowing) VALUES (2, CAST('account:' || OLD.id AS BLOB), 1);
   INSERT INTO log (kind, subject, narrowing)
   SELECT 2, CAST('account:' || NEW.id AS BLOB), 1 WHERE NEW.id IS NOT OLD.id;
@@ -163,4 +172,99 @@ CREATE TRIGGER adopted_prefix_inserted AFTER INSERT ON adopted_prefix WHEN (SELE
 END;
 CREATE TRIGGER adopted_prefix_deleted AFTER DELETE ON adopted_prefix WHEN (SELECT bulk FROM head) = 0 BEGIN
   INSERT INTO log (kind, subject, narrowing) VALUES (3, CAST(OLD.prefix AS BLOB), 1);
+END;
+
+-- Audit: who did what, in the same transaction as what they did. An entry outlives what it is about, so nothing is referenced.
+-- `caller` is a user of the operating system, or the key of an operator or a holder. `details` is a JSON object.
+CREATE TABLE audit (
+  seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+  at         INTEGER NOT NULL,
+  last_at    INTEGER NOT NULL,
+  count      INTEGER NOT NULL DEFAULT 1,
+  action     TEXT NOT NULL,
+  outcome    TEXT NOT NULL CHECK (outcome IN ('done', 'refused')),
+  who        TEXT NOT NULL CHECK (who IN ('keyward', 'command_line', 'operator', 'holder', 'stranger')),
+  caller     TEXT,
+  address    TEXT,
+  request_id TEXT,
+  key        TEXT,
+  account    TEXT,
+  user       TEXT,
+  details    TEXT NOT NULL DEFAULT '{}',
+  CHECK ((caller IS NULL) = (who IN ('keyward', 'stranger')))
+) STRICT;
+CREATE INDEX audit_of_key ON audit (key, at);
+CREATE INDEX audit_of_account ON audit (account) WHERE account IS NOT NULL;
+CREATE INDEX audit_of_user ON audit (user) WHERE user IS NOT NULL;
+
+-- Answers for whoever asks again under the same Idempotency-Key. Only who presents the same credential and the same key can find
+-- one or open it: name, request and seal are all made of both.
+CREATE TABLE answer (
+  name    BLOB PRIMARY KEY CHECK (length(name) = 32),
+  request BLOB NOT NULL,
+  sealed  BLOB NOT NULL,
+  until   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX answer_by_end ON answer (until);
+
+-- Who uses which secret, by its number: at most so many callers each as `keyring.callers` says, and the others counted together.
+-- Apart from the keys, as `usage` is, and never logged. What was seen of a secret goes with it.
+CREATE TABLE caller (
+  key        INTEGER NOT NULL,
+  secret     INTEGER NOT NULL,
+  address    TEXT NOT NULL,
+  agent      TEXT NOT NULL,
+  route      TEXT NOT NULL,
+  count      INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL,
+  last_seen  INTEGER NOT NULL,
+  PRIMARY KEY (key, secret, address, agent, route)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE other_callers (
+  key        INTEGER NOT NULL,
+  secret     INTEGER NOT NULL,
+  count      INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL,
+  last_seen  INTEGER NOT NULL,
+  PRIMARY KEY (key, secret)
+) STRICT, WITHOUT ROWID;
+
+-- In which accounts the keys of users were used.
+CREATE TABLE reached (
+  key        INTEGER NOT NULL,
+  account    TEXT NOT NULL,
+  count      INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL,
+  last_seen  INTEGER NOT NULL,
+  PRIMARY KEY (key, account)
+) STRICT, WITHOUT ROWID;
+
+-- Rotations whose old secret ends once nobody has used it for `span` milliseconds, which count from `since` on: from when it is in
+-- grace. A key has one rotation at most.
+CREATE TABLE quiet (
+  key   INTEGER PRIMARY KEY REFERENCES key (serial) ON DELETE CASCADE,
+  span  INTEGER NOT NULL,
+  since INTEGER
+) STRICT;
+
+CREATE TRIGGER callers_retired AFTER UPDATE OF state ON secret WHEN NEW.state = 'retired' BEGIN
+  DELETE FROM caller WHERE key = NEW.key AND secret = NEW.number;
+  DELETE FROM other_callers WHERE key = NEW.key AND secret = NEW.number;
+END;
+CREATE TRIGGER callers_deleted AFTER DELETE ON key BEGIN
+  DELETE FROM caller WHERE key = OLD.serial;
+  DELETE FROM other_callers WHERE key = OLD.serial;
+  DELETE FROM reached WHERE key = OLD.serial;
+END;
+
+-- A version for every change of a key's record or of its secrets' part in it. It is no column that a look-up reads, so it is
+-- not told. Triggers do not run themselves again here (SQLite's default), and the condition stands for where they do.
+CREATE TRIGGER key_version AFTER UPDATE ON key WHEN NEW.version IS OLD.version BEGIN
+  UPDATE key SET version = version + 1 WHERE serial = NEW.serial;
+END;
+CREATE TRIGGER secret_version AFTER UPDATE OF state, prefix, kid, hint, until ON secret
+WHEN (NEW.state, NEW.prefix, NEW.kid, NEW.hint, NEW.until) IS NOT (OLD.state, OLD.prefix, OLD.kid, OLD.hint, OLD.until)
+BEGIN
+  UPDATE key SET version = version + 1 WHERE serial = NEW.key;
 END;
