@@ -29,6 +29,9 @@ pub trait SelfService: fmt::Debug + Send + Sync {
     /// The part that answers at this host and path, whatever the method. Asked of every request.
     fn part(&self, host: &str, path: &str) -> Option<usize>;
 
+    /// Whether that part answers whoever asks, so that no key is looked for.
+    fn is_open(&self, part: usize) -> bool;
+
     /// Answers one request.
     fn answer<'a>(&'a self, call: Call<'a>) -> Answering<'a>;
 
@@ -85,7 +88,9 @@ impl Gateway {
         record.falls_under(generation.plan.routes.len() + part);
         let Asked { mut head, client, .. } = *asked;
         let client = client.address;
+        let is_open = service.is_open(part);
         let (secret, verdict) = match credential::take(&mut head.headers, &generation.plan.carriers) {
+            _ if is_open => (None, Err(Refusal::KeyRequired.into())),
             Ok(credential) => {
                 let agent = head.headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
                 let route = generation.name(generation.plan.routes.len() + part).unwrap_or_default();
@@ -95,7 +100,7 @@ impl Gateway {
             }
             Err(refusal) => (None, Err(refusal.into())),
         };
-        record.answered_here(verdict.as_ref().err());
+        record.answered_here(verdict.as_ref().err().filter(|_| !is_open));
         let call = Call { part, head, body, client, request_id: record.id().as_str(), secret, verdict };
         Err(Ours::Answer(Box::new(service.answer(call).await)))
     }

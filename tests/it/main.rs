@@ -11,12 +11,14 @@ mod crowds;
 mod curl_pages;
 mod demo;
 mod desync;
+mod dialects;
 
 mod floods;
 mod floors;
 mod gateway;
 mod httpbin;
 mod import_page;
+mod leaks;
 mod limits_page;
 mod load_test;
 mod memory;
