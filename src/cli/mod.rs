@@ -169,6 +169,7 @@ mod tests {
             "key list --account 101 --json",
             "key show key_1 --json",
             "key rotate key_1 --json",
+            "key rotate key_1 --until-quiet 1h --at-most 7d",
             "key revoke key_1",
             "key suspend key_1",
             "key resume key_1",

@@ -231,6 +231,8 @@ impl Table<'_> {
             account_mismatch,
             realm,
             body_limit,
+            json_body_limit,
+            filter_limit,
             empty_segments,
             semicolons,
             escaped_slashes,
@@ -242,6 +244,8 @@ impl Table<'_> {
         self.at_once("account_mismatch", account_mismatch, &new.account_mismatch);
         self.at_once("realm", realm, &new.realm);
         self.at_once("body_limit", body_limit, &new.body_limit);
+        self.at_once("json_body_limit", json_body_limit, &new.json_body_limit);
+        self.at_once("filter_limit", filter_limit, &new.filter_limit);
         self.at_once("empty_segments", empty_segments, &new.empty_segments);
         self.at_once("semicolons", semicolons, &new.semicolons);
         self.at_once("escaped_slashes", escaped_slashes, &new.escaped_slashes);

@@ -164,10 +164,18 @@ impl Record {
         self.decision = match stop {
             Stop::Failed(_) | Stop::Overloaded => Decision::Failed,
             // The verdict was given before; what went wrong after it is the reason.
-            Stop::Origin(_) | Stop::TooLarge | Stop::Stalled | Stop::TooSlow => self.decision,
+            Stop::Origin(_) | Stop::Unfilterable(_) | Stop::TooLarge | Stop::Stalled | Stop::TooSlow => self.decision,
             Stop::Malformed(_) if self.forwarded.is_some() => self.decision,
-            Stop::Malformed(_) | Stop::HeadTooLarge | Stop::Misdirected | Stop::Refused(_) => Decision::Refused,
+            Stop::Malformed(_)
+            | Stop::HeadTooLarge
+            | Stop::Misdirected
+            | Stop::UnsupportedBody
+            | Stop::Gone(_)
+            | Stop::Refused(_) => Decision::Refused,
         };
+        if let Stop::Unfilterable(error) = stop {
+            tracing::warn!(request.id = self.id.as_str(), error = chain(error), "an answer cannot be filtered");
+        }
         if let Stop::Origin(error) = stop {
             tracing::warn!(request.id = self.id.as_str(), error = chain(error), "the origin gave no answer");
         }
@@ -248,7 +256,8 @@ impl Record {
         let plan = &self.ledger.generation.plan;
         let route = self.route.and_then(|at| plan.routes.get(at));
         line.optional("route", self.route.and_then(|at| self.ledger.generation.name(at)));
-        line.optional("service", route.map(|route| plan.services[route.service].name.as_str()));
+        let forwarding = route.filter(|route| !route.is_gone());
+        line.optional("service", forwarding.map(|route| plan.services[route.service].name.as_str()));
         line.optional("key", told.key.as_ref().map(|(id, _)| id.as_str()));
         line.optional("kind", told.key.as_ref().map(|(_, kind)| kind.as_str()));
         line.optional("account", told.account.as_ref().map(AccountId::as_str));

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use super::canon::Malformed;
 use super::refuse::Stop;
 use super::route::Route;
-use crate::key::{Ask, Grant, Refusal, Verified, grant};
+use crate::key::{AccountId, Ask, Grant, Refusal, Verified, grant};
 use crate::telemetry::label::Rehearsed;
 
 /// Proof that this request may go on, and in whose name.
@@ -63,6 +63,11 @@ impl<'a> Permit<'a> {
         }
     }
 
+    /// The account the request acts in.
+    pub(super) fn account(&self) -> Option<&AccountId> {
+        self.holder()?.grant.account.as_ref()
+    }
+
     /// What it would have been refused for, had every rule been enforced.
     pub(super) fn rehearsed(&self) -> Option<Rehearsed> {
         match &self.grounds {
@@ -82,12 +87,36 @@ pub(super) fn permit<'a>(
     client: IpAddr,
     account: Result<Option<Cow<'_, str>>, Malformed>,
 ) -> Result<Permit<'a>, Stop> {
-    let reported = &route.reported;
-    let (account, ambiguous) = match account {
-        Err(Malformed::TwoAccounts) if reported.account => (None, Some(Rehearsed::Malformed)),
+    let (account, why) = match account {
+        Err(Malformed::TwoAccounts) if route.reported.account => (None, Some(Rehearsed::Malformed)),
         named => (named?, None),
     };
-    let ask = Ask { client, account: account.as_deref(), permission: route.permission.as_ref() };
+    held(route, verified, client, account.as_deref(), why)
+}
+
+/// The same where the request names accounts that have to agree and do not: at least one of them is not the key's.
+///
+/// # Errors
+/// As [`permit`].
+pub(super) fn disagreeing(route: &Route, verified: Verified, client: IpAddr) -> Result<Permit<'_>, Stop> {
+    if !route.reported.account {
+        // Where the key may not be used at all comes first.
+        grant(&verified, &Ask { client, account: None, permission: None })?;
+        return Err(Refusal::AccountMismatch.into());
+    }
+    held(route, verified, client, None, Some(Rehearsed::AccountMismatch))
+}
+
+/// Holds a key to its route; `why` is what the request would have been refused for already.
+fn held<'a>(
+    route: &'a Route,
+    verified: Verified,
+    client: IpAddr,
+    account: Option<&str>,
+    why: Option<Rehearsed>,
+) -> Result<Permit<'a>, Stop> {
+    let reported = &route.reported;
+    let ask = Ask { client, account, permission: route.permission.as_ref() };
     let (grant, elsewhere) = match grant(&verified, &ask) {
         // As if it named none: where the key does not belong it is granted nothing, and the origin is told of its own account.
         Err(Refusal::AccountMismatch) if reported.account => {
@@ -96,7 +125,7 @@ pub(super) fn permit<'a>(
         judged => (judged?, None),
     };
     let lacks = reported.permission.as_ref().is_some_and(|needed| !grant.permissions.cover(needed));
-    let why = ambiguous.or(elsewhere).or_else(|| lacks.then_some(Rehearsed::ScopeInsufficient));
+    let why = why.or(elsewhere).or_else(|| lacks.then_some(Rehearsed::ScopeInsufficient));
     let holder = Holder { verified, grant };
     let grounds = match why {
         None => Grounds::Granted(holder),

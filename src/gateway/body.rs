@@ -6,21 +6,63 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
 use super::access::Record;
 use super::origin::OriginBody;
 use crate::net::BoxError;
-use crate::net::body::{BodyError, Paced};
+use crate::net::body::{BodyError, Paced, fits};
+
+/// A request's body as the client sent it: on its way, or read already.
+#[derive(Debug)]
+pub enum ClientBody {
+    /// On its way.
+    Coming(Incoming),
+    /// None once it was taken.
+    Held(Option<Bytes>),
+}
+
+impl ClientBody {
+    /// One that was read.
+    pub(super) fn held(bytes: Bytes) -> Self {
+        Self::Held(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Coming(body) => Pin::new(body).poll_frame(cx),
+            Self::Held(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Coming(body) => body.is_end_stream(),
+            Self::Held(bytes) => bytes.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Coming(body) => body.size_hint(),
+            Self::Held(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+        }
+    }
+}
 
 /// A request's body on its way to the origin. It tells the exchange, which cannot see it there, how it fares.
 pub(super) struct RequestBody {
     /// None where there is none. Boxed, for nearly every request is one of those, and is handed on many times.
-    inner: Option<Box<Paced<Incoming>>>,
+    inner: Option<Box<Paced<ClientBody>>>,
     upload: Rc<Upload>,
 }
 
@@ -37,7 +79,7 @@ pub(super) struct Upload {
     failure: Cell<Option<UploadFailure>>,
     /// Whether what the origin did not take is left in `rest`: over HTTP/2, see [`Rest`].
     keeps: bool,
-    rest: RefCell<Option<Incoming>>,
+    rest: RefCell<Option<ClientBody>>,
 }
 
 /// Why a request's body ended early.
@@ -64,7 +106,7 @@ impl Upload {
     }
 
     /// What the origin did not take.
-    pub(super) fn rest(&self) -> Option<Incoming> {
+    pub(super) fn rest(&self) -> Option<ClientBody> {
         self.rest.take()
     }
 
@@ -76,9 +118,9 @@ impl Upload {
 impl RequestBody {
     /// The body, held to a pace, and the view of how it fares, which `keeps` what is left of it.
     pub(super) fn new(
-        body: Incoming,
+        body: ClientBody,
         keeps: bool,
-        pace: impl FnOnce(Incoming) -> Paced<Incoming>,
+        pace: impl FnOnce(ClientBody) -> Paced<ClientBody>,
     ) -> (Self, Rc<Upload>) {
         let none = body.is_end_stream();
         let upload = Rc::new(Upload { finished: Cell::new(none), keeps, ..Upload::default() });
@@ -150,7 +192,7 @@ pub struct Outgoing {
 /// stream (RFC 9113, 8.1), which many a client takes for a broken exchange, and never shows the answer. So it is read
 /// first, in bounds.
 struct Rest {
-    body: Incoming,
+    body: ClientBody,
     budget: usize,
     end: Pin<Box<Sleep>>,
 }
@@ -159,7 +201,7 @@ impl Rest {
     const BYTES: usize = 1024 * 1024;
     const TIME: Duration = Duration::from_secs(2);
 
-    fn new(body: Incoming) -> Box<Self> {
+    fn new(body: ClientBody) -> Box<Self> {
         Box::new(Self { body, budget: Self::BYTES, end: Box::pin(sleep(Self::TIME)) })
     }
 
@@ -175,6 +217,13 @@ impl Rest {
         }
         Poll::Ready(())
     }
+}
+
+/// Why an answer's body cannot be had whole.
+#[derive(Debug)]
+pub(super) enum Overrun {
+    TooLarge,
+    Broken(BodyError),
 }
 
 enum Source {
@@ -200,8 +249,33 @@ impl Outgoing {
     }
 
     /// Ends only once what the client still sends was read.
-    pub(super) fn reading(mut self, rest: Option<Incoming>) -> Self {
+    pub(super) fn reading(mut self, rest: Option<ClientBody>) -> Self {
         self.rest = rest.map(Rest::new);
+        self
+    }
+
+    /// All of it, at most so many bytes. The origin's connection is free for the next exchange then.
+    pub(super) async fn collected(&mut self, limit: usize) -> Result<Bytes, Overrun> {
+        let mut bytes = BytesMut::new();
+        if let Source::Origin(body) = &mut self.source {
+            if !fits(body, limit as u64) {
+                return Err(Overrun::TooLarge);
+            }
+            while let Some(frame) = body.frame().await {
+                let data = frame.map_err(Overrun::Broken)?.into_data().unwrap_or_default();
+                if data.len() > limit - bytes.len() {
+                    return Err(Overrun::TooLarge);
+                }
+                bytes.extend_from_slice(&data);
+            }
+        }
+        self.source = Source::Whole(None);
+        Ok(bytes.freeze())
+    }
+
+    /// The same answer with another body.
+    pub(super) fn replaced(mut self, text: String) -> Self {
+        self.source = Source::Whole(Some(text.into()));
         self
     }
 

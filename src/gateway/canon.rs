@@ -57,6 +57,9 @@ pub(super) enum Malformed {
     /// The body broke off or was no valid chunked coding.
     #[error("the request body is broken")]
     Body,
+    /// The body has to be looked into, and reads in two ways or in none.
+    #[error("the request body is no JSON object, or names a member twice")]
+    Json,
 }
 
 /// How strict to be where strictness is a setting.

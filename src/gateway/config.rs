@@ -18,6 +18,10 @@ pub struct Config {
     pub realm: String,
     /// One request's body.
     pub body_limit: Size,
+    /// One request's JSON body, where an account is looked for in it.
+    pub json_body_limit: Size,
+    /// One answer, where it is filtered.
+    pub filter_limit: Size,
     /// `//` in a path.
     pub empty_segments: Leniency,
     /// `;` in a path.
@@ -188,6 +192,61 @@ pub struct RouteConfig {
     pub report: Option<ReportConfig>,
     /// One request's body.
     pub body_limit: Option<Size>,
+    /// Further places that may name the account; all that do have to name the same.
+    pub agree: Option<Vec<AgreePlace>>,
+    /// What of the service's answers is per account; only the key's own goes on.
+    pub filter: Option<Vec<FilterConfig>>,
+    /// Since when, or from when on, nobody should use it; or only that nobody should.
+    pub deprecated: Option<Deprecated>,
+    /// When it may stop answering.
+    pub sunset: Option<Timestamp>,
+    /// What takes its place: a path or an address, with `{account}` where the account stands.
+    pub successor: Option<String>,
+    /// A page that tells about its end.
+    pub link: Option<String>,
+    /// Nothing is forwarded any more: 410.
+    pub gone: Option<bool>,
+}
+
+/// `deprecated` of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged, expecting = "not a moment in RFC 3339 form such as 2030-01-01T00:00:00Z, nor true or false")]
+pub enum Deprecated {
+    /// Whether it is, without a date.
+    Flag(bool),
+    /// From this moment on.
+    Since(Timestamp),
+}
+
+/// One place of `agree` of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgreePlace {
+    /// This header.
+    Header(String),
+    /// This query parameter.
+    Query(String),
+    /// This member of a JSON body, as a JSON pointer (RFC 6901).
+    Body(String),
+}
+
+/// One rule of `filter` of a route: `items` with `account`, or `members`, or `own`, each a JSON pointer (RFC 6901) in which `*`
+/// stands for every item or member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilterConfig {
+    /// A list of which only the items of the key's account go on.
+    pub items: Option<String>,
+    /// Where in an item its account stands; empty where the item is the account.
+    pub account: Option<String>,
+    /// Numbers that say how many items there are.
+    pub counts: Option<Vec<String>>,
+    /// An object whose members are named by accounts, of which only the key's go on.
+    pub members: Option<String>,
+    /// An account that has to be the key's.
+    pub own: Option<String>,
+    /// Whether it may be missing in an answer.
+    pub optional: Option<bool>,
 }
 
 /// `report` of a route: rules in report mode, beside those that it enforces.

@@ -11,9 +11,10 @@ use hyper::body::Incoming;
 use super::access::RequestId;
 use super::asked::{Asked, Kept};
 use super::authorize::Permit;
-use super::body::{Outgoing, RequestBody, Upload, UploadFailure};
+use super::body::{ClientBody, Outgoing, RequestBody, Upload, UploadFailure};
 use super::canon::Malformed;
 use super::credential::Carrier;
+use super::filter::Filter;
 use super::headers::{Identity, clean_answer};
 use super::origin::{Broken, Lease, OriginError, Pool};
 use super::refuse::Stop;
@@ -32,8 +33,8 @@ use crate::telemetry::label::OriginEvent;
 /// [`Stop::Origin`], or what was wrong with the client's body.
 pub(super) async fn forward(
     permit: &Permit<'_>,
-    asked: Box<Asked>,
-    body: &mut Option<Incoming>,
+    mut asked: Box<Asked>,
+    body: &mut Option<ClientBody>,
     service: &Service,
     pool: &Rc<Pool>,
     outbound: &Outbound<'_>,
@@ -41,6 +42,11 @@ pub(super) async fn forward(
     let limit = permit.route().body_limit;
     let Some(sent) = body.take_if(|body| fits(body, limit)) else { return Err(Stop::TooLarge) };
     let bodiless = sent.is_end_stream();
+    let narrow = permit.route().filter.as_ref().zip(permit.holder());
+    let narrow = narrow.map(|(filter, holder)| {
+        Filter::ask_plainly(&mut asked.head);
+        (filter, holder, asked.head.method.clone())
+    });
     let (sent, upload) = RequestBody::new(sent, asked.http2, |body| {
         Paced::new(body, outbound.body_idle, limit).at_least(outbound.body_rate, outbound.clock)
     });
@@ -48,8 +54,14 @@ pub(super) async fn forward(
     match exchange(pool, service, asked, head, sent, &upload, outbound.at).await {
         Ok((answer, lease)) => {
             let mut answer = answered(answer, lease, upload, service, outbound)?;
+            if let Some((filter, holder, method)) = narrow {
+                answer = Box::pin(filter.narrowed(answer, holder, &method)).await?;
+            }
             if let Some(holder) = permit.holder() {
                 tell_holder(answer.headers_mut(), &holder.verified, outbound.user_keys);
+            }
+            if let Some(retirement) = &permit.route().retirement {
+                retirement.tell(answer.headers_mut(), permit.account());
             }
             Ok(answer)
         }

@@ -10,6 +10,7 @@
 //! nobody: without a valid key every path answers 401.
 
 mod access;
+mod agree;
 mod alarm;
 mod asked;
 mod authorize;
@@ -21,10 +22,12 @@ pub mod config;
 mod connect;
 mod credential;
 pub mod echo;
+mod filter;
 mod forward;
 mod forwarded;
 mod headers;
 mod in_flight;
+mod json;
 mod live;
 mod origin;
 pub mod plan;
@@ -32,6 +35,7 @@ pub mod plan;
 pub mod properties;
 mod refuse;
 pub mod rehearsal;
+mod retirement;
 mod route;
 pub mod self_service;
 mod service;
@@ -47,18 +51,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::USER_AGENT;
-use http::{HeaderValue, Method, Request, Response, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 
 use self::access::{Record, RequestIds};
+use self::agree::Pace;
 use self::asked::Asked;
 use self::authorize::Permit;
-use self::body::Outgoing;
+use self::body::{ClientBody, Outgoing};
 use self::credential::Carrier;
 use self::forward::{Outbound, X_REQUEST_ID, forward};
 use self::live::{Current, Live, Own};
-use self::plan::Plan;
 use self::refuse::{Ours, Stop};
 use crate::clock::Clock;
 use crate::key::Refusal;
@@ -107,7 +111,7 @@ impl Gateway {
         &self,
         live: &Live,
         mut asked: Box<Asked>,
-        body: &mut Option<Incoming>,
+        body: &mut Option<ClientBody>,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, Ours> {
         let generation = live.generation();
@@ -115,10 +119,13 @@ impl Gateway {
         if generation.self_service.is_some() {
             asked = Box::pin(self.served(live, asked, body, record)).await?;
         }
-        let (permit, carrier) = match self.permit(plan, &mut asked, record).await {
+        let (permit, carrier) = match self.permit(live, &mut asked, body, record).await {
             Ok(permitted) => permitted,
             Err(stop) => return Err(live.worded(&asked, stop)),
         };
+        if permit.route().is_gone() {
+            return Err(live.worded(&asked, gone(&permit)));
+        }
         let at = record.forwarded(&permit);
         let service = permit.route().service;
         let outbound = Outbound {
@@ -140,10 +147,12 @@ impl Gateway {
     /// Route, credential, verify, authorize.
     async fn permit<'a>(
         &self,
-        plan: &'a Plan,
+        live: &'a Live,
         asked: &mut Asked,
+        body: &mut Option<ClientBody>,
         record: &mut Record,
     ) -> Result<(Permit<'a>, Option<Carrier>), Stop> {
+        let plan = &live.generation().plan;
         let path = asked.head.uri.path();
         let route = plan.routes.iter().find(|route| route.matches(asked.host(), &asked.head.method, path));
         if let Some(route) = route {
@@ -160,8 +169,14 @@ impl Gateway {
         record.by(verified.key(), verified.standing().kind);
         plan.user_keys.judge(&verified)?;
         let route = route.ok_or(Refusal::RouteNotFound)?;
-        let account = route.account(asked.host(), path, asked.head.uri.query(), &asked.head.headers);
-        let permit = authorize::permit(route, verified, asked.client.address, account)?;
+        let permit = if route.agree.is_empty() {
+            let account = route.account(asked.host(), path, asked.head.uri.query(), &asked.head.headers);
+            authorize::permit(route, verified, asked.client.address, account)?
+        } else {
+            let Generation { body_idle: idle, body_rate: rate, .. } = *live.generation();
+            Box::pin(agree::permit(route, verified, asked, body, &Pace { idle, rate, clock: &live.ledger.clock }))
+                .await?
+        };
         // A use is one that was permitted: knocking at another account's door is none.
         if let Some(holder) = permit.holder() {
             let agent = asked.head.headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
@@ -190,7 +205,7 @@ impl Handler for Gateway {
         let mut record = Record::begin(&live.ledger, self.ids.next(), peer.address.ip(), &head);
         let asked = ask(head, &peer, live.generation(), &mut record);
         async move {
-            let mut body = Some(body);
+            let mut body = Some(ClientBody::Coming(body));
             let answer = match asked {
                 Ok(asked) => self.answer(&live, asked, &mut body, &mut record).await,
                 Err(stop) => Err(stop.into()),
@@ -210,6 +225,15 @@ impl Handler for Gateway {
             answer.map(|body| body.recorded(record))
         }
     }
+}
+
+/// What is left of a route that is gone: the word that it is, and of what takes its place.
+fn gone(permit: &Permit<'_>) -> Stop {
+    let mut told = HeaderMap::new();
+    if let Some(retirement) = &permit.route().retirement {
+        retirement.tell(&mut told, permit.account());
+    }
+    Stop::Gone(told)
 }
 
 /// The canonical request, where there is room for it.

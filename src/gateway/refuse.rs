@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
 
@@ -14,6 +14,7 @@ use super::body::Outgoing;
 use super::canon::Malformed;
 use super::challenge::{Challenge, Challenges};
 use super::config::Mismatch;
+use super::filter::Unfilterable;
 use super::origin::OriginError;
 use super::plan::Plan;
 use crate::key::{Invalid, Refusal};
@@ -40,8 +41,14 @@ pub(super) enum Stop {
     Stalled,
     /// Its body came too slowly.
     TooSlow,
+    /// Its body has to be looked into, and is no plain JSON.
+    UnsupportedBody,
+    /// Its route is there no longer; what is told of what takes its place.
+    Gone(HeaderMap),
     /// The origin's matter.
     Origin(OriginError),
+    /// The origin's matter too: its answer cannot be narrowed to what the key may see.
+    Unfilterable(Unfilterable),
 }
 
 impl From<Malformed> for Stop {
@@ -78,7 +85,10 @@ impl Stop {
             Self::TooLarge => "body_too_large",
             Self::Stalled => "body_stalled",
             Self::TooSlow => "body_too_slow",
+            Self::UnsupportedBody => "body_unsupported",
+            Self::Gone(_) => "route_gone",
             Self::Origin(error) => error.reason(),
+            Self::Unfilterable(_) => "answer_unfilterable",
         }
     }
 }
@@ -125,6 +135,7 @@ pub const REASONS: &[&str] = &[
     "body_too_large",
     "body_stalled",
     "body_too_slow",
+    "body_unsupported",
     "credential_ambiguous",
     "key_required",
     "key_malformed",
@@ -142,6 +153,7 @@ pub const REASONS: &[&str] = &[
     "account_mismatch",
     "scope_insufficient",
     "route_not_found",
+    "route_gone",
     "store_unavailable",
     "store_timeout",
     "store_overloaded",
@@ -155,6 +167,7 @@ pub const REASONS: &[&str] = &[
     "origin_unasked",
     "origin_ambiguous",
     "origin_head_too_large",
+    "answer_unfilterable",
 ];
 
 /// What a cause looks like from outside.
@@ -190,6 +203,17 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
         Stop::TooLarge => face(S::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The request body is too large."),
         Stop::Stalled => face(S::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The request body stopped coming."),
         Stop::TooSlow => face(S::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The request body came too slowly."),
+        Stop::UnsupportedBody => face(
+            S::UNSUPPORTED_MEDIA_TYPE,
+            "UNSUPPORTED_MEDIA_TYPE",
+            "The request body is of a type that is not accepted here.",
+        ),
+        Stop::Gone(_) => face(S::GONE, "ROUTE_GONE", "What was served at this path is gone."),
+        Stop::Unfilterable(_) => face(
+            S::BAD_GATEWAY,
+            "UPSTREAM_UNFILTERABLE",
+            "The service behind gave an answer of which the key's own part cannot be told.",
+        ),
         Stop::Overloaded => {
             face(S::SERVICE_UNAVAILABLE, "OVERLOADED", "More requests than can be served are on their way.")
         }
@@ -264,21 +288,41 @@ pub(super) fn status_and_code(stop: &Stop, mismatch: Mismatch) -> (StatusCode, &
 pub(super) fn answer(ours: Ours, plan: &Plan, challenges: &Challenges, request_id: &str) -> Response<Outgoing> {
     match ours {
         Ours::Stop(stop) => refusal(&stop, plan, challenges, request_id),
-        Ours::Worded(_, answer) | Ours::Answer(answer) => answer.map(Outgoing::ours),
+        Ours::Worded(stop, answer) => {
+            let mut face = face_of(&stop, plan.mismatch);
+            if answer.status() == StatusCode::UNAUTHORIZED && matches!(face.challenge, Challenge::None) {
+                // There every 401 has one (RFC 9110, 15.5.2).
+                face.challenge = Challenge::Plain;
+            }
+            let mut headers = headers_of(&stop, &face, challenges);
+            let mut answer = answer.map(Outgoing::ours);
+            headers.extend(std::mem::take(answer.headers_mut()));
+            *answer.headers_mut() = headers;
+            answer
+        }
+        Ours::Answer(answer) => answer.map(Outgoing::ours),
     }
 }
 
 /// The answer to a request that goes no further.
 fn refusal(stop: &Stop, plan: &Plan, challenges: &Challenges, request_id: &str) -> Response<Outgoing> {
     let face = face_of(stop, plan.mismatch);
+    let mut answer = Response::new(Outgoing::whole(body(stop, &face, plan.verbose_refusals, request_id)));
+    *answer.status_mut() = face.status;
+    *answer.headers_mut() = headers_of(stop, &face, challenges);
+    answer
+}
+
+/// What is said in headers, whatever the words.
+fn headers_of(stop: &Stop, face: &Face, challenges: &Challenges) -> HeaderMap {
     let mut headers = challenges.headers(face.challenge, &more(stop));
     if face.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    let mut answer = Response::new(Outgoing::whole(body(stop, &face, plan.verbose_refusals, request_id)));
-    *answer.status_mut() = face.status;
-    *answer.headers_mut() = headers;
-    answer
+    if let Stop::Gone(told) = stop {
+        headers.extend(told.clone());
+    }
+    headers
 }
 
 /// What HEAD is answered: the length is told, the body is not sent. Over HTTP/2 hyper would send it, which clients take
@@ -338,6 +382,9 @@ const fn advice(stop: &Stop) -> &'static str {
         Stop::TooLarge => "Send less.",
         Stop::Stalled => "Send the body without a long pause.",
         Stop::TooSlow => "Send the body faster.",
+        Stop::UnsupportedBody => "Send application/json in UTF-8, without a Content-Encoding.",
+        Stop::Gone(_) => "The Link header names what takes its place, where there is something.",
+        Stop::Unfilterable(_) => "The key was accepted; tell whoever runs this service.",
         Stop::Overloaded => "Nothing was done about this request; try again in a moment.",
         Stop::Failed(_) => "Nothing is wrong with the key as far as is known; try again.",
         Stop::Origin(OriginError::Busy | OriginError::QueueFull) => "Try again in a moment.",
@@ -388,6 +435,9 @@ mod tests {
             Stop::TooLarge,
             Stop::Stalled,
             Stop::TooSlow,
+            Stop::UnsupportedBody,
+            Stop::Gone(HeaderMap::new()),
+            Stop::Unfilterable(Unfilterable::TooLarge),
             Stop::Overloaded,
             Stop::Origin(OriginError::Busy),
             Stop::Origin(OriginError::QueueFull),

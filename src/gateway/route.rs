@@ -7,11 +7,14 @@ use http::{HeaderMap, HeaderName, Method};
 use memchr::memchr2;
 use percent_encoding::percent_decode_str;
 
+use super::agree::Agree;
 use super::canon::{Malformed, without_port};
 use super::config::{AccountPlace, Config, RouteConfig};
 use super::credential::Carrier;
+use super::filter::Filter;
 use super::headers::{is_plain, is_reserved};
 use super::rehearsal::Reported;
+use super::retirement::Retirement;
 use super::template::{Template, segments};
 use crate::flaw::Flaw;
 use crate::key::Permission;
@@ -36,6 +39,12 @@ pub(super) struct Route {
     pub(super) reported: Reported,
     pub(super) open: bool,
     pub(super) body_limit: u64,
+    /// Where else the account may stand.
+    pub(super) agree: Agree,
+    /// What of the answers goes on.
+    pub(super) filter: Option<Filter>,
+    /// What is told of its end. Boxed, for it is rare.
+    pub(super) retirement: Option<Box<Retirement>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +81,8 @@ impl Route {
             Some(Ok(template)) => Some(template),
         };
         let service = match said.service.as_deref() {
+            // Nothing is forwarded, so nobody looks for it.
+            None if said.gone == Some(true) => Some(0),
             None => {
                 flaw("service", "a route needs a service".into());
                 None
@@ -109,6 +120,15 @@ impl Route {
         if open && keyed.contains(&true) {
             flaw("open", "an open route asks for no key, so it has no permission, carriers, account or report".into());
         }
+        if open && (said.agree.is_some() || said.filter.is_some()) {
+            flaw(
+                "open",
+                "an open route asks for no key, so there is no account to `agree` with or to `filter` for".into(),
+            );
+        }
+        let agree = Agree::new(said, config, &mut flaw);
+        let filter = Filter::new(said, config, &mut flaw);
+        let retirement = Retirement::new(said, &mut flaw).map(Box::new);
         let enforced = path.as_ref().and_then(|path| {
             Place::new(said.account.as_ref(), path, open).map_err(|bad| flaw("account", bad)).ok().flatten()
         });
@@ -127,7 +147,15 @@ impl Route {
             reported,
             open,
             body_limit: said.body_limit.unwrap_or(config.body_limit).0,
+            agree,
+            filter,
+            retirement,
         })
+    }
+
+    /// Whether nothing is forwarded any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.retirement.as_ref().is_some_and(|retirement| retirement.gone)
     }
 
     /// Whether a request falls under this rule.
@@ -271,7 +299,7 @@ fn decoded(text: &str) -> Cow<'_, str> {
 }
 
 /// The values of a query parameter, its name and value decoded as forms are. Some origins still part them at `;` too.
-fn parameters<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
+pub(super) fn parameters<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
     let pairs = query.unwrap_or_default().split(['&', ';']).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.filter(move |(key, _)| form(key) == name).map(|(_, value)| form(value))
 }

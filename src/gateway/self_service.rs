@@ -10,9 +10,9 @@ use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::{HeaderValue, Response, StatusCode, request};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use super::asked::Asked;
+pub use super::body::ClientBody;
 use super::credential;
 use super::live::Live;
 use super::refuse::{self, Ours, Stop};
@@ -46,7 +46,7 @@ pub struct Call<'a> {
     /// Its canonical head, without the credential.
     pub head: request::Parts,
     /// Its body; what is not taken is read by the gateway.
-    pub body: &'a mut Option<Incoming>,
+    pub body: &'a mut Option<ClientBody>,
     /// Where it comes from.
     pub client: IpAddr,
     /// Its id.
@@ -76,7 +76,7 @@ impl Gateway {
         &self,
         live: &Live,
         asked: Box<Asked>,
-        body: &mut Option<Incoming>,
+        body: &mut Option<ClientBody>,
         record: &mut Record,
     ) -> Result<Box<Asked>, Ours> {
         let generation = live.generation();

@@ -104,7 +104,7 @@ fn status(sunset: Option<Timestamp>) -> HeaderValue {
 }
 
 /// RFC 9745, 3.
-fn link_value(link: &str) -> Option<HeaderValue> {
+pub(super) fn link_value(link: &str) -> Option<HeaderValue> {
     let web = link.starts_with("https://") || link.starts_with("http://");
     let plain = link.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"'));
     (web && plain).then(|| HeaderValue::try_from(format!("<{link}>; rel=\"deprecation\"")).ok())?

@@ -219,6 +219,8 @@ pub struct Rotating {
     pub hint: String,
     /// From then on it no longer authenticates.
     pub valid_until: Timestamp,
+    /// The old one ends sooner, once nobody has used it for so many seconds.
+    pub until_quiet_seconds: Option<u64>,
 }
 
 impl Key {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  immediate   new: current                       old: retired
-//!  grace       new: current                       old: grace --its time, or complete--> retired
+//!  grace       new: current                       old: grace --its time, quiet, or complete--> retired
 //!  first use   new: pending --first use--> current
 //!              old: current --first use--> grace or retired
 //! ```
@@ -21,6 +21,8 @@ pub struct Rotation {
     pub mode: Mode,
     /// Ends a rotation that still runs; without it, one that runs is a conflict.
     pub supersede: bool,
+    /// The old secret ends before its grace does, once nobody has used it for so long.
+    pub until_quiet: Option<Duration>,
     /// How many secrets the key has had, to who asks; a conflict where that is not so any more. Of two who rotate what both
     /// have seen, one finds out.
     pub generation: Option<i64>,
@@ -28,7 +30,7 @@ pub struct Rotation {
 
 impl Rotation {
     /// The old secret ends at once, and with it whatever rotation still runs.
-    pub const IMMEDIATE: Self = Self { mode: Mode::Immediate, supersede: false, generation: None };
+    pub const IMMEDIATE: Self = Self { mode: Mode::Immediate, supersede: false, until_quiet: None, generation: None };
 }
 
 /// What becomes of the old secret.

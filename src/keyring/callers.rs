@@ -6,12 +6,13 @@
 //! ```
 //!
 //! Each thread gathers for itself, so its lock is as good as never contended, and whom it met before it counts without an
-//! allocation. What finds no room is dropped and counted.
+//! allocation. What finds no room is dropped and counted, and
+//! [`Callers::known_since`] says that something is missing.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +45,9 @@ pub(super) struct Callers {
     hashes: RandomState,
     shards: Box<[Mutex<Shard>]>,
     dropped: AtomicU64,
+    /// From when on nothing is missing, in milliseconds.
+    known_since: AtomicI64,
+    writing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -74,8 +78,8 @@ struct Gathered {
     seen: Tally,
 }
 
-/// Most that all threads together keep in mind.
-const MOST: usize = 100_000;
+/// Most that all threads together keep in mind; few in tests, which fill it.
+const MOST: usize = if cfg!(test) { 300 } else { 100_000 };
 /// So much of a user agent tells it from others.
 const AGENT: usize = 128;
 /// Who was not seen for so long is met anew.
@@ -84,13 +88,15 @@ const IDLE: Duration = Duration::from_secs(60 * 60);
 const AT_ONCE: usize = 2000;
 
 impl Callers {
-    /// For so many threads.
-    pub(super) fn new(most: usize, threads: usize) -> Self {
+    /// For so many threads, from `now` on.
+    pub(super) fn new(most: usize, threads: usize, now: Timestamp) -> Self {
         Self {
             most,
             hashes: RandomState::default(),
             shards: (0..threads.clamp(1, 64)).map(|_| Mutex::default()).collect(),
             dropped: AtomicU64::new(0),
+            known_since: AtomicI64::new(now.as_millis()),
+            writing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -148,6 +154,7 @@ impl Callers {
         // Another one under the same mark would be counted as this one.
         if shard.met.len() >= MOST / self.shards.len() || shard.met.contains_key(&mark) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.known_since.fetch_max(now.as_millis(), Ordering::Relaxed);
             return;
         }
         if matches!(what, What::Caller { .. }) {
@@ -219,6 +226,11 @@ impl Callers {
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
+
+    /// From when on every use was noted; never, where none is.
+    pub(super) fn known_since(&self) -> Option<Timestamp> {
+        (self.most > 0).then(|| Timestamp::from_millis(self.known_since.load(Ordering::Relaxed)))
+    }
 }
 
 impl Shard {
@@ -236,15 +248,19 @@ impl Shard {
 }
 
 impl Shared {
-    /// Writes who was met until now, as far as that can be.
-    pub(super) async fn write_callers(&self) {
-        if let Err(error) = self.flush_callers().await {
-            tracing::warn!(error = chain(&error), "who used which secret could not be written; kept for later");
+    /// Writes who was met until now; whether that could be done.
+    pub(super) async fn write_callers(&self) -> bool {
+        let written = self.flush_callers().await;
+        if let Err(error) = &written {
+            tracing::warn!(error = chain(error), "who used which secret could not be written; kept for later");
         }
+        written.is_ok()
     }
 
     /// Writes who was met since the last time. What could not be written is gathered again.
     pub(super) async fn flush_callers(&self) -> Result<(), Rejected> {
+        // Whoever comes second finds all of the first's written, or given back.
+        let _one = self.callers.writing.lock().await;
         let all = self.callers.take(self.clock.now());
         for (at, chunk) in all.chunks(AT_ONCE).enumerate() {
             let trace =

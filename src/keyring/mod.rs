@@ -20,6 +20,7 @@ mod flight;
 mod follow;
 mod known;
 mod operate;
+mod quiet;
 mod rehearsal;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -182,6 +183,7 @@ impl Keyring {
                 "the callers of before could not be forgotten; the next start tries again"
             );
         }
+        let now = clock.now();
         let shared = Arc::new(Shared {
             store,
             digester,
@@ -192,7 +194,7 @@ impl Keyring {
             known: Known::new(config.known),
             adopted: ArcSwap::from_pointee(Adopted::Unsure),
             uses: Uses::new(),
-            callers: Callers::new(config.callers, workers + 1),
+            callers: Callers::new(config.callers, workers + 1, now),
             first_uses: FirstUses::default(),
             rehearsal: Table::new(config.rehearsal),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),

@@ -198,6 +198,21 @@ fn check_times(new: &NewKey, now: Timestamp) -> Result<(), Problem> {
 
 /// A second secret that is good for no time, or for ever, is no rotation.
 fn check_rotation(rotation: Rotation) -> Result<(), Problem> {
+    if let Some(quiet) = rotation.until_quiet {
+        let grace = match rotation.mode {
+            Mode::Immediate => Duration::ZERO,
+            Mode::Grace(grace) | Mode::FirstUse { grace, .. } => grace,
+        };
+        if grace.is_zero() {
+            return Err(Problem::Invalid(
+                "an old secret without a grace cannot end when it was quiet; give it one".into(),
+            ));
+        }
+        if quiet < SHORTEST_QUIET || quiet >= grace {
+            let what = "the time without a use that ends the old secret is at least a minute, and less than its grace";
+            return Err(Problem::Invalid(what.into()));
+        }
+    }
     let (span, what) = match rotation.mode {
         Mode::Immediate => return Ok(()),
         Mode::Grace(span) => (span, "the grace of the old secret"),
@@ -212,6 +227,9 @@ fn check_rotation(rotation: Rotation) -> Result<(), Problem> {
     }
     Ok(())
 }
+
+/// Uses are seen in intervals: of less nothing could be told.
+const SHORTEST_QUIET: Duration = Duration::from_secs(60);
 
 /// Two secrets of one key are twice as easy to lose; whoever needs them for longer makes a second key.
 const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);

@@ -108,14 +108,14 @@ impl Shared {
     }
 }
 
-/// Writes what was gathered every interval, until told to end.
+/// Writes what was gathered every interval, until told to end; and acts upon what it tells.
 pub(super) async fn flush(shared: Arc<Shared>, interval: Duration, end: CancellationToken) {
     while !slept(interval.max(SHORTEST), &end).await {
         if let Err(error) = shared.flush_uses().await {
             let keys = shared.uses.waiting();
             tracing::warn!(error = chain(&error), keys, "last uses could not be written; kept for later");
         }
-        shared.write_callers().await;
+        shared.retire_quiet().await;
     }
 }
 

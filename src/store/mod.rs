@@ -351,6 +351,26 @@ impl Store {
         }
     }
 
+    /// Retires every superseded secret that was quiet for as long as was asked for, as far as is known: up to `through`, and
+    /// nothing before `known`. Whose secrets these were; none, without a change, where there is no such secret.
+    ///
+    /// # Errors
+    /// The store could not tell or could not write.
+    pub async fn retire_quiet(
+        &self,
+        known: Timestamp,
+        through: Timestamp,
+    ) -> Result<Option<Changed<Vec<KeyId>>>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                if db.read(move |db| rotate::quiet(db, known, through)).await?.is_empty() {
+                    return Ok(None);
+                }
+                db.write(move |db| Ok(rotate::retire_quiet(db, known, through)?)).await.map(Some)
+            }
+        }
+    }
+
     /// Suspends, resumes or revokes a key; where `seen` says so, only one that is still as somebody has seen it.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod api;
 mod clients;
 mod command_line;
 mod crowds;
+mod curl_pages;
 mod demo;
 mod desync;
 

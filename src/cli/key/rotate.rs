@@ -18,9 +18,12 @@ use crate::store;
 pub(in crate::cli) struct Arguments {
     /// The key's id.
     id: KeyId,
-    /// How long the old secret is good beside the new one, such as 24h.
-    #[arg(long)]
+    /// How long the old secret is good beside the new one, such as 24h; with --until-quiet, at most.
+    #[arg(long, visible_alias = "at-most")]
     grace: Option<Span>,
+    /// The old secret ends sooner, once nobody has used it for so long, such as 1h.
+    #[arg(long, value_name = "SPAN", requires = "grace")]
+    until_quiet: Option<Span>,
     /// The old secret stays until the new one is first used, and for --grace after that.
     #[arg(long)]
     first_use: bool,
@@ -44,7 +47,8 @@ impl Arguments {
             Some(span) => Mode::Grace(span),
             None => Mode::Immediate,
         };
-        Rotation { mode, supersede: self.supersede, generation: Some(generation) }
+        let until_quiet = self.until_quiet.map(|Span(span)| span);
+        Rotation { mode, supersede: self.supersede, until_quiet, generation: Some(generation) }
     }
 }
 
@@ -63,7 +67,9 @@ pub(super) async fn run(settings: &Settings, arguments: Arguments, json: bool) -
         say(&if second.state == SecretState::Pending {
             format!("The old secret stays until this one is first used; not used before {until}, this one is given up.")
         } else {
-            format!("The old secret, …{hint}, is good until {until}; `keyward key complete` ends it sooner.")
+            let quiet = second.until_quiet_seconds.map(|seconds| Span(Duration::from_secs(seconds)));
+            let quiet = quiet.map(|span| format!(", or until nobody has used it for {span}")).unwrap_or_default();
+            format!("The old secret, …{hint}, is good until {until}{quiet}; `keyward key complete` ends it sooner.")
         });
     }
     Ok(())

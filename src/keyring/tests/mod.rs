@@ -4,6 +4,7 @@ mod ahead;
 mod callers;
 mod invented;
 mod operate;
+mod quiet;
 mod rotation;
 mod upkeep;
 mod verify;

@@ -15,7 +15,7 @@ async fn timed() -> (Ring, ManualClock) {
 }
 
 impl Ring {
-    async fn rotate(&self, key: &Key, rotation: Rotation) -> Result<(Secret, Key), Problem> {
+    pub(super) async fn rotate(&self, key: &Key, rotation: Rotation) -> Result<(Secret, Key), Problem> {
         let (secret, imprint) = fresh();
         match self.keyring.operate(&By::KEYWARD, Command::RotateKey(key.id.clone(), imprint, rotation)).await? {
             Outcome::Key(key) => Ok((secret, *key)),
@@ -31,7 +31,7 @@ impl Ring {
         matches!(self.rotate(key, Rotation { mode, ..Rotation::IMMEDIATE }).await, Err(Problem::Conflict(..)))
     }
 
-    async fn shown(&self, key: &Key) -> Key {
+    pub(super) async fn shown(&self, key: &Key) -> Key {
         match self.operate(Command::ShowKey(key.id.clone())).await {
             Outcome::Key(key) => *key,
             other => panic!("{other:?}"),
@@ -39,7 +39,7 @@ impl Ring {
     }
 
     /// Uses a secret, as a permitted request does.
-    async fn uses(&self, secret: &Secret) {
+    pub(super) async fn uses(&self, secret: &Secret) {
         self.keyring.used(&self.verify(secret).await.unwrap(), secret, &nobody());
     }
 
@@ -159,7 +159,7 @@ async fn rule_3_a_running_rotation_is_a_conflict_unless_it_is_superseded() {
         let (second, _) = ring.rotated(&key, running).await;
         assert!(ring.conflicts(&key, next).await, "{running:?} {next:?}");
         assert_eq!((ring.refusal(&first).await, ring.refusal(&second).await), (None, None));
-        let superseding = Rotation { mode: next, supersede: true, generation: None };
+        let superseding = Rotation { mode: next, supersede: true, ..Rotation::IMMEDIATE };
         let (third, _) = ring.rotate(&key, superseding).await.unwrap();
         let mut refused = 0;
         for secret in [&first, &second] {

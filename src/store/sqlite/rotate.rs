@@ -20,7 +20,7 @@ pub(in crate::store) fn rotate(
 ) -> Result<Key, Stop> {
     let key = living(db, id)?;
     must_be_new(db, &secret.digest)?;
-    let Rotation { mode, supersede, generation } = rotation;
+    let Rotation { mode, supersede, until_quiet, generation } = rotation;
     if generation.is_some_and(|seen| seen != key.generation) {
         let why = format!("key {:?} was rotated meanwhile; look at it, and rotate again if need be", id.as_str());
         return Err(Rejected::Conflict(Clash::Overtaken, why).into());
@@ -57,6 +57,15 @@ pub(in crate::store) fn rotate(
             ])?;
         }
     }
+    if let Some(span) = until_quiet {
+        // What will be left to the secret before a pending one begins with its first use.
+        let since = matches!(mode, Mode::Grace(_)).then(|| now.as_millis());
+        db.prepare_cached("INSERT INTO quiet (key, span, since) VALUES (?1, ?2, ?3)")?.execute((
+            key.serial,
+            i64::try_from(span.as_millis()).unwrap_or(i64::MAX),
+            since,
+        ))?;
+    }
     db.prepare_cached("UPDATE key SET rotated_at = ?2, generation = generation + 1 WHERE serial = ?1")?
         .execute((key.serial, now.as_millis()))?;
     must_have_key(db, id)
@@ -79,7 +88,9 @@ pub(in crate::store) fn first_used(db: &Connection, digest: &Digest, now: Timest
             let key = living(db, &id)?;
             match grace.filter(|grace| *grace > 0) {
                 Some(grace) => {
-                    supersede_current(db, &key, Timestamp::from_millis(now.as_millis().saturating_add(grace)))?
+                    supersede_current(db, &key, Timestamp::from_millis(now.as_millis().saturating_add(grace)))?;
+                    db.prepare_cached("UPDATE quiet SET since = ?2 WHERE key = ?1")?
+                        .execute((key.serial, now.as_millis()))?;
                 }
                 None => retire_current(db, key.serial)?,
             }
@@ -107,6 +118,7 @@ pub(in crate::store) fn complete(db: &Connection, id: &KeyId, most: usize, now: 
         Some(_) => retire_second(db, key.serial)?,
         None => return Err(none_runs(&key)),
     }
+    forget_quiet(db, key.serial)?;
     Ok(Completed { key: must_have_key(db, id)?, left, more })
 }
 
@@ -128,7 +140,39 @@ pub(in crate::store) fn cancel(db: &Connection, id: &KeyId, now: Timestamp) -> R
         }
         None => return Err(none_runs(&key)),
     }
+    forget_quiet(db, key.serial)?;
     must_have_key(db, id)
+}
+
+/// Retires every superseded secret that was quiet for as long as was asked for, up to `through`; of what was before `known`
+/// something may be missing, and counts as a use. Whose secrets these were.
+pub(in crate::store) fn retire_quiet(
+    db: &Connection,
+    known: Timestamp,
+    through: Timestamp,
+) -> rusqlite::Result<Vec<KeyId>> {
+    let quiet = quiet(db, known, through)?;
+    for (key, _) in &quiet {
+        retire_second(db, *key)?;
+    }
+    Ok(quiet.into_iter().map(|(_, id)| id).collect())
+}
+
+/// Keys with such a secret.
+pub(in crate::store) fn quiet(
+    db: &Connection,
+    known: Timestamp,
+    through: Timestamp,
+) -> rusqlite::Result<Vec<(i64, KeyId)>> {
+    db.prepare_cached(
+        "SELECT q.key, k.id FROM quiet q JOIN key k ON k.serial = q.key JOIN secret s ON s.key = q.key AND s.state = 'grace'
+          WHERE s.until > ?2 AND q.span + max(q.since, ?1,
+                (SELECT coalesce(max(last_seen), 0) FROM caller c WHERE c.key = s.key AND c.secret = s.number),
+                (SELECT coalesce(max(last_seen), 0) FROM other_callers c WHERE c.key = s.key AND c.secret = s.number))
+             <= ?2",
+    )?
+    .query_map((known.as_millis(), through.as_millis()), |row| Ok((row.get(0)?, row::parsed(row, 1)?)))?
+    .collect()
 }
 
 /// A key whose secrets may change: any but a revoked one.
@@ -151,6 +195,12 @@ fn retire_second(db: &Connection, key: i64) -> rusqlite::Result<()> {
         "UPDATE secret SET state = 'retired', until = NULL WHERE key = ?1 AND state IN ('pending', 'grace')",
     )?
     .execute([key])?;
+    forget_quiet(db, key)
+}
+
+/// No rotation of the key runs any more.
+fn forget_quiet(db: &Connection, key: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM quiet WHERE key = ?1")?.execute([key])?;
     Ok(())
 }
 

@@ -54,9 +54,10 @@ pub(super) fn optional_moment(row: &Row<'_>, at: usize) -> rusqlite::Result<Opti
 /// The columns of [`key`], in its order, and where they stand.
 pub(super) const KEY: &str = "SELECT k.serial, k.id, k.kind, k.state, k.account, k.user, k.name, s.prefix, s.kid,
         coalesce(s.hint, ''), k.permissions, k.allowed_ips, k.not_before, k.expires_at, k.created_at, k.rotated_at,
-        u.last_used_at, k.generation, o.state, o.hint, o.until
+        u.last_used_at, k.generation, o.state, o.hint, o.until, q.span
    FROM key k LEFT JOIN secret s ON s.key = k.serial AND s.state = 'current' LEFT JOIN usage u ON u.key = k.serial
-        LEFT JOIN secret o ON o.key = k.serial AND o.state IN ('pending', 'grace')";
+        LEFT JOIN secret o ON o.key = k.serial AND o.state IN ('pending', 'grace')
+        LEFT JOIN quiet q ON q.key = k.serial";
 
 /// A key's record.
 pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
@@ -85,7 +86,9 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
 
 fn rotation(row: &Row<'_>) -> rusqlite::Result<Option<Rotating>> {
     let Some(state) = optional(row, 18)? else { return Ok(None) };
-    Ok(Some(Rotating { state, hint: row.get(19)?, valid_until: moment(row, 20)? }))
+    let quiet: Option<i64> = row.get(21)?;
+    let until_quiet_seconds = quiet.and_then(|millis| u64::try_from(millis / 1000).ok());
+    Ok(Some(Rotating { state, hint: row.get(19)?, valid_until: moment(row, 20)?, until_quiet_seconds }))
 }
 
 fn list<T>(row: &Row<'_>, at: usize) -> rusqlite::Result<Vec<T>>

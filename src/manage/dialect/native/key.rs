@@ -59,11 +59,13 @@ enum Running<'a> {
     /// The old one is good for a while.
     Grace {
         started_at: Option<Timestamp>,
+        until_quiet_seconds: Option<u64>,
         previous: Second<'a>,
     },
     /// The new one waits for its first use.
     Pending {
         started_at: Option<Timestamp>,
+        until_quiet_seconds: Option<u64>,
         next: Second<'a>,
     },
 }
@@ -87,10 +89,11 @@ impl<'a> Body<'a> {
             None => Running::None,
             Some(running) => {
                 let second = Second { hint: &running.hint, valid_until: running.valid_until };
+                let until_quiet_seconds = running.until_quiet_seconds;
                 match running.state {
-                    SecretState::Pending => Running::Pending { started_at, next: second },
+                    SecretState::Pending => Running::Pending { started_at, until_quiet_seconds, next: second },
                     SecretState::Grace | SecretState::Current | SecretState::Retired => {
-                        Running::Grace { started_at, previous: second }
+                        Running::Grace { started_at, until_quiet_seconds, previous: second }
                     }
                 }
             }
@@ -279,6 +282,7 @@ pub(super) struct Rotate {
     mode: Way,
     grace_seconds: Option<u64>,
     within_seconds: Option<u64>,
+    until_quiet_seconds: Option<u64>,
     #[serde(default)]
     supersede: bool,
     pub(super) prefix: Option<Prefix>,
@@ -310,7 +314,8 @@ impl Rotate {
                 return Err(Problem::member("/within_seconds", "only the mode first_use has it"));
             }
         };
-        Ok(Rotation { mode, supersede: self.supersede, generation: Some(generation) })
+        let until_quiet = self.until_quiet_seconds.map(Duration::from_secs);
+        Ok(Rotation { mode, supersede: self.supersede, until_quiet, generation: Some(generation) })
     }
 }
 

@@ -135,6 +135,8 @@ fn a_rotation_is_read_by_its_mode() {
     let both = json!({"mode": "first_use", "within_seconds": 5, "grace_seconds": 6, "supersede": true});
     assert_eq!(mode(both.clone()), Mode::FirstUse { within: second(5), grace: second(6) });
     assert!(read(both).unwrap().supersede);
+    let quiet = read(json!({"mode": "grace", "grace_seconds": 600, "until_quiet_seconds": 60})).unwrap().until_quiet;
+    assert_eq!(quiet, Some(second(60)));
     assert_eq!(read(json!({})).unwrap().generation, Some(3));
     for body in [
         json!({"mode": "grace"}),
@@ -328,7 +330,8 @@ async fn every_answer_is_as_it_is_described() {
     check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
     check(Method::POST, "/v1/keys/{key}/rotation/cancel", &key, none.clone(), 200).await;
     check(Method::POST, "/v1/keys/{key}/rotation/cancel", &key, none.clone(), 409).await;
-    check(Method::POST, rotate, &key, json!({"mode": "grace", "grace_seconds": 60}), 201).await;
+    let quietly = json!({"mode": "grace", "grace_seconds": 600, "until_quiet_seconds": 60});
+    check(Method::POST, rotate, &key, quietly, 201).await;
     check(Method::POST, rotate, &key, json!({"mode": "grace", "grace_seconds": 60}), 409).await;
     check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
     check(Method::POST, "/v1/keys/{key}/rotation/complete", &key, none.clone(), 200).await;

@@ -199,6 +199,14 @@ CREATE TABLE reached (
   PRIMARY KEY (key, account)
 ) STRICT, WITHOUT ROWID;
 
+-- Rotations whose old secret ends once nobody has used it for `span` milliseconds, which count from `since` on: from when it is in
+-- grace. A key has one rotation at most.
+CREATE TABLE quiet (
+  key   INTEGER PRIMARY KEY REFERENCES key (serial) ON DELETE CASCADE,
+  span  INTEGER NOT NULL,
+  since INTEGER
+) STRICT;
+
 CREATE TRIGGER callers_retired AFTER UPDATE OF state ON secret WHEN NEW.state = 'retired' BEGIN
   DELETE FROM caller WHERE key = NEW.key AND secret = NEW.number;
   DELETE FROM other_callers WHERE key = NEW.key AND secret = NEW.number;
