@@ -6,7 +6,7 @@
 use super::{ReloadConfig, Settings};
 use crate::gateway::config::{IdentityNames, OriginConfig, UserKeysConfig};
 use crate::keyring::config::KeysConfig;
-use crate::manage::config::{DialectsConfig, SelfServiceConfig};
+use crate::manage::config::{DbtConfig, DialectsConfig, SelfServiceConfig};
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
 
@@ -49,7 +49,8 @@ impl Settings {
         changes.table("server").server(server, &mut new.server);
         changes.table("admin").admin(admin, &mut new.admin);
         changes.table("self_service").self_service(self_service, &new.self_service);
-        let DialectsConfig {} = dialects;
+        let DialectsConfig { dbt } = dialects;
+        changes.table("dialects.dbt").dbt(dbt, &new.dialects.dbt);
         changes.table("store").store(store, &mut new.store);
         changes.table("keyring").keyring(keyring, &mut new.keyring);
         changes.table("keys").keys(keys, &mut new.keys);
@@ -90,6 +91,15 @@ impl Table<'_> {
         let SelfServiceConfig { path, hosts } = old;
         self.at_once("path", path, &new.path);
         self.at_once("hosts", hosts, &new.hosts);
+    }
+
+    fn dbt(&mut self, old: &DbtConfig, new: &DbtConfig) {
+        let DbtConfig { enabled, hosts, prefix, service_prefix, accounts } = old;
+        self.at_once("enabled", enabled, &new.enabled);
+        self.at_once("hosts", hosts, &new.hosts);
+        self.at_once("prefix", prefix, &new.prefix);
+        self.at_once("service_prefix", service_prefix, &new.service_prefix);
+        self.at_once("accounts", accounts, &new.accounts);
     }
 
     fn server(&mut self, old: &net::config::Config, new: &mut net::config::Config) {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::key::token::Prefix;
+
 /// `[admin]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +40,37 @@ pub struct SelfServiceConfig {
 }
 
 /// `[dialects]`: the forms of vendors' key APIs that are answered on the clients' listeners.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct DialectsConfig {}
+pub struct DialectsConfig {
+    /// dbt Cloud's.
+    pub dbt: DbtConfig,
+}
+
+/// `[dialects.dbt]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DbtConfig {
+    /// Whether it is spoken.
+    pub enabled: bool,
+    /// At these hosts alone; at any where empty.
+    pub hosts: Vec<String>,
+    /// What secrets of personal and user keys begin with.
+    pub prefix: Prefix,
+    /// What secrets of service keys begin with.
+    pub service_prefix: Prefix,
+    /// What becomes of the lists of accounts.
+    pub accounts: AcrossAccounts,
+}
+
+/// What becomes of a request that names no account and asks about all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AcrossAccounts {
+    /// It is answered with those that the key belongs to.
+    Scoped,
+    /// It is refused (410).
+    Gone,
+    /// It is the origin's matter.
+    Forwarded,
+}

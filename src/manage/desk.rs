@@ -10,7 +10,7 @@ use super::problem::{Code, Problem};
 use crate::clock::{Clock, Timestamp};
 use crate::key::rotation::Rotation;
 use crate::key::token::{self, Prefix};
-use crate::key::{Imprint, Key, KeyId, KeyState, Kind, Permissions, Seen};
+use crate::key::{Account, Imprint, Key, KeyId, KeyState, Kind, Permissions, Seen};
 use crate::keyring::Keyring;
 use crate::keyring::command::{By, Command, Completed, KeyFilter, NewKey, Outcome, Problem as NotDone, SecretUse};
 use crate::secret::Secret;
@@ -58,6 +58,27 @@ impl Desk<'_> {
             Caller::Holder(holder) if !holder.reaches(&key) => Err(Problem::new(Code::KeyNotFound)),
             Caller::Holder(_) | Caller::Operator(_) => Ok(key),
         }
+    }
+
+    /// A key that the caller may see, by its number.
+    ///
+    /// # Errors
+    /// [`Code::KeyNotFound`], as for [`Self::key`].
+    pub(super) async fn numbered(&self, serial: i64) -> Result<Key, Problem> {
+        let next = KeyFilter { after: Some(serial.saturating_sub(1)), most: Some(1), ..KeyFilter::default() };
+        let key = self.some(next).await?.into_iter().find(|key| key.serial == serial);
+        let seen = key.filter(|key| match self.caller {
+            Caller::Holder(holder) => holder.reaches(key),
+            Caller::Operator(_) => true,
+        });
+        seen.ok_or_else(|| Problem::new(Code::KeyNotFound))
+    }
+
+    /// The accounts that a holder may act in, by id.
+    pub(super) async fn accounts(&self) -> Result<Vec<Account>, Problem> {
+        let Outcome::Accounts(all) = self.carry_out(Command::ListAccounts).await? else { return Err(unexpected()) };
+        let Caller::Holder(holder) = self.caller else { return Ok(all) };
+        Ok(all.into_iter().filter(|account| holder.accounts().any(|own| *own == account.id)).collect())
     }
 
     /// The keys that fit; of a holder, their own, or `all` that they manage.

@@ -20,13 +20,14 @@ use super::body::Document;
 use super::caller::Caller;
 use super::config::{DialectsConfig, SelfServiceConfig};
 use super::desk::{Desk, Hand};
+use super::dialect::dbt::{self, Dbt};
 use super::dialect::native::{self, Asked, THEIRS};
 use super::holder::Holder;
 use super::problem::{Code, Problem};
 use super::routes::{To, find_in};
 use super::{Manner, options};
 use crate::flaw::Flaw;
-use crate::key::{Refusal, Verified};
+use crate::key::{Refusal, Standing, Verified};
 use crate::keyring::Denied;
 use crate::keyring::command::{By, Who};
 use crate::secret::Secret;
@@ -51,6 +52,8 @@ struct Part {
 enum Form {
     /// Everything below this path.
     Native(String),
+    /// What dbt Cloud answers about tokens.
+    Dbt(Dbt),
 }
 
 /// One request of a holder.
@@ -68,6 +71,8 @@ pub struct Call<'a, B> {
     pub request_id: &'a str,
     /// What it presented.
     pub secret: Option<Secret>,
+    /// Whose that is, also where it is refused.
+    pub whose: Option<Verified>,
     /// Whose that is, or why it is refused.
     pub verdict: Result<Verified, Denied>,
 }
@@ -81,6 +86,8 @@ pub struct Refused<'a> {
     pub code: &'static str,
     /// The caller's matter, where it is that.
     pub refusal: Option<&'a Refusal>,
+    /// Whose key it is, where that was found out.
+    pub whose: Option<&'a Standing>,
     /// Where it comes from.
     pub client: IpAddr,
 }
@@ -118,10 +125,11 @@ impl SelfService {
         B: Body<Data = Bytes> + Unpin,
     {
         let Some(Part { form, .. }) = self.parts.get(call.part) else { return Response::default() };
-        let request_id = call.request_id;
+        let (request_id, method, whose) = (call.request_id, call.head.method.clone(), call.whose.clone());
         let answer = self.judged(form, call).await;
         let mut answer = answer.unwrap_or_else(|problem| match form {
             Form::Native(_) => problem.into_response(&self.manner.realm, request_id),
+            Form::Dbt(_) => dbt::refusal(problem, whose.as_ref().map(Verified::standing), &method, &self.manner.realm),
         });
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         answer
@@ -131,9 +139,9 @@ impl SelfService {
     #[must_use]
     pub fn word(&self, host: &str, path: &str, refused: &Refused<'_>) -> Option<Response<Full<Bytes>>> {
         let part = self.parts.iter().find(|part| part.form.words(path) && part.is_at(host))?;
-        let _ = refused;
         match &part.form {
             Form::Native(_) => None,
+            Form::Dbt(_) => Some(dbt::word(refused, &self.manner.realm)),
         }
     }
 
@@ -153,6 +161,7 @@ impl SelfService {
         let desk = Desk { hand: &self.hand, caller: &Caller::Holder(holder), by };
         match form {
             Form::Native(base) => self.native(base, &desk, &head, body).await,
+            Form::Dbt(dbt) => dbt.answer(&desk, &head, body).await,
         }
     }
 
@@ -195,6 +204,7 @@ impl Form {
     const fn name(&self) -> &'static str {
         match self {
             Self::Native(_) => "self-service",
+            Self::Dbt(_) => "dbt",
         }
     }
 
@@ -202,12 +212,16 @@ impl Form {
     fn has(&self, path: &str) -> bool {
         match self {
             Self::Native(base) => is_below(base, path),
+            Self::Dbt(dbt) => dbt.has(path),
         }
     }
 
     /// Whether clients at this path expect its words.
     fn words(&self, path: &str) -> bool {
-        self.has(path)
+        match self {
+            Self::Native(_) => self.has(path),
+            Self::Dbt(_) => dbt::words(path),
+        }
     }
 }
 
@@ -223,7 +237,7 @@ pub fn check(said: &SelfServiceConfig, dialects: &DialectsConfig) -> Vec<Flaw> {
     parts(said, dialects).err().unwrap_or_default()
 }
 
-fn parts(said: &SelfServiceConfig, _dialects: &DialectsConfig) -> Result<Vec<Part>, Vec<Flaw>> {
+fn parts(said: &SelfServiceConfig, dialects: &DialectsConfig) -> Result<Vec<Part>, Vec<Flaw>> {
     let mut parts = Vec::new();
     if !said.path.is_empty() {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
@@ -236,6 +250,10 @@ fn parts(said: &SelfServiceConfig, _dialects: &DialectsConfig) -> Result<Vec<Par
             return Err(vec![Flaw::new("self_service.path", message)]);
         }
         parts.push(Part { hosts: said.hosts.clone(), form: Form::Native(said.path.clone()) });
+    }
+    let DialectsConfig { dbt } = dialects;
+    if dbt.enabled {
+        parts.push(Part { hosts: dbt.hosts.clone(), form: Form::Dbt(Dbt::new(dbt)) });
     }
     Ok(parts)
 }

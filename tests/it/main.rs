@@ -10,6 +10,7 @@ mod crowds;
 mod curl_pages;
 mod demo;
 mod desync;
+mod dialects;
 
 mod floods;
 mod floors;
