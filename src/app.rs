@@ -278,7 +278,7 @@ const ADMIN_FINISHES: Duration = Duration::from_secs(1);
 async fn open_keyring(settings: &Settings, workers: usize, clock: &Clock) -> Result<Arc<Keyring>, AppError> {
     let pepper = crate::config::pepper(&settings.keys).map_err(|flaw| AppError::Settings(vec![flaw]))?;
     let digester = Digester::new(pepper);
-    let store = open_store(settings, &digester).await?;
+    let store = open_store(settings, &digester).await?.under(settings.keys.policy());
     let control = Handle::current();
     Ok(Arc::new(Keyring::open(&settings.keyring, workers, store, digester, clock.clone(), control).await?))
 }

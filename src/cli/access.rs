@@ -70,7 +70,7 @@ impl Access {
 pub(super) async fn carry_out(settings: &Settings, command: Command) -> anyhow::Result<Outcome> {
     // What has nothing to look for in an empty store would only leave one behind under a mistyped name.
     let missing = match &command {
-        Command::CreateAccount(_) | Command::CreateUser(_) | Command::Import(_) => store::Access::Create,
+        Command::CreateAccount(..) | Command::CreateUser(..) | Command::Import(_) => store::Access::Create,
         _ => store::Access::Existing,
     };
     let mut access = Access::open(settings, missing).await?;
@@ -96,7 +96,7 @@ async fn own(settings: &Settings, missing: store::Access) -> anyhow::Result<Opti
     let digester = Digester::new(pepper(&settings.keys).map_err(|flaw| anyhow::anyhow!("{flaw}"))?);
     let store = match Store::open(&settings.store, digester.mark(), missing) {
         Err(StoreError::Locked { .. }) => return Ok(None),
-        opened => opened?,
+        opened => opened?.under(settings.keys.policy()),
     };
     // Nobody presents a secret to this one, so it reads nothing ahead.
     let config = keyring::Config { warm: false, known: 0, ..settings.keyring.clone() };

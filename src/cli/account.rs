@@ -1,13 +1,13 @@
-//! `keyward account`: create, list, suspend, resume.
+//! `keyward account`: create, list, show, update, suspend, resume.
 
 use clap::Subcommand;
 use serde_json::json;
 
 use super::access::carry_out;
-use super::output::{print, print_json, print_list};
-use super::settings::OnStore;
-use crate::key::{Account, AccountId, AccountState};
-use crate::keyring::command::{Command, Outcome};
+use super::output::{cell, print, print_json, print_list};
+use super::settings::{OnStore, edited};
+use crate::key::{Account, AccountId, AccountState, Edit, Line};
+use crate::keyring::command::{AccountChange, Command, Outcome, Slice};
 
 pub(super) type Arguments = OnStore<Verb>;
 
@@ -17,9 +17,25 @@ pub(super) enum Verb {
     Create {
         /// The account, such as 101 or acme.
         id: AccountId,
+        /// What people call it.
+        #[arg(long)]
+        name: Option<Line>,
     },
     /// Show all accounts.
     List,
+    /// Show one account.
+    Show {
+        /// The account.
+        id: AccountId,
+    },
+    /// Change what people call an account.
+    Update {
+        /// The account.
+        id: AccountId,
+        /// What people call it; "" takes the name away.
+        #[arg(long, value_parser = edited)]
+        name: Edit<Line>,
+    },
     /// Refuse every key of an account until it is resumed.
     Suspend {
         /// The account.
@@ -34,22 +50,29 @@ pub(super) enum Verb {
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let command = match arguments.verb {
-        Verb::Create { id } => Command::CreateAccount(id),
-        Verb::List => Command::ListAccounts,
+        Verb::Create { id, name } => Command::CreateAccount(id, name),
+        Verb::List => Command::ListAccounts(Slice::ALL),
+        Verb::Show { id } => Command::ShowAccount(id),
+        Verb::Update { id, name } => Command::ChangeAccount(id, AccountChange { name, state: None }),
         Verb::Suspend { id } => Command::SetAccountState(id, AccountState::Suspended),
         Verb::Resume { id } => Command::SetAccountState(id, AccountState::Active),
     };
     let settings = arguments.store.settings()?;
     match carry_out(&settings, command).await? {
         Outcome::Account(account) if arguments.json => print_json(&account),
-        Outcome::Account(account) => Ok(print(&format!("account {} is {}\n", account.id, account.state))?),
+        Outcome::Account(Account { id, name, state, .. }) => {
+            let called = name.map_or_else(String::new, |name| format!(", called {name},"));
+            Ok(print(&format!("account {id}{called} is {state}\n"))?)
+        }
         Outcome::Accounts(accounts) => print_list(
             arguments.json,
             "accounts",
             &accounts,
             |account| json!(account),
-            &["id", "state", "created"],
-            |Account { id, state, created_at }| vec![id.to_string(), state.to_string(), created_at.to_string()],
+            &["id", "state", "created", "name"],
+            |Account { id, state, created_at, name, .. }| {
+                vec![id.to_string(), state.to_string(), created_at.to_string(), cell(name.as_ref())]
+            },
         ),
         other => Err(super::access::unexpected(&other)),
     }

@@ -82,7 +82,7 @@ impl Place {
 
 async fn account_with_key(app: &App, settings: &Settings, account: &str) -> anyhow::Result<(Key, Secret)> {
     let account: AccountId = account.parse()?;
-    app.keyring().operate(&By::KEYWARD, Command::CreateAccount(account.clone())).await?;
+    app.keyring().operate(&By::KEYWARD, Command::CreateAccount(account.clone(), None)).await?;
     let (bare, secret) = bare_key(&settings.keys.prefix, Kind::Service)?;
     let key = NewKey { account: Some(account), name: "demo".to_owned(), ..bare };
     let key = expect_key(app.keyring().operate(&By::KEYWARD, Command::MintKey(Box::new(key))).await?)?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::access::{carry_out, unexpected};
 use super::output::print;
 use super::settings::StoreArguments;
-use crate::keyring::command::{Command, KeyFilter, Outcome};
+use crate::keyring::command::{Command, KeyFilter, MemberFilter, Outcome, Slice};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = FORMATS)]
@@ -48,9 +48,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let settings = arguments.store.settings()?;
     let command = match arguments.what {
         What::Keys => Command::ListKeys(KeyFilter::default()),
-        What::Accounts => Command::ListAccounts,
-        What::Users => Command::ListUsers,
-        What::Members => Command::ListMembers(None),
+        What::Accounts => Command::ListAccounts(Slice::ALL),
+        What::Users => Command::ListUsers(Slice::ALL),
+        What::Members => Command::ListMembers(MemberFilter::default()),
     };
     let (columns, records) = match carry_out(&settings, command).await? {
         Outcome::Keys(keys) => (&KEY[..], values(&keys)),
@@ -89,7 +89,7 @@ fn cell(value: &Value) -> String {
     }
 }
 
-const KEY: [&str; 19] = [
+const KEY: [&str; 20] = [
     "id",
     "serial",
     "kind",
@@ -108,11 +108,12 @@ const KEY: [&str; 19] = [
     "rotated_at",
     "last_used_at",
     "generation",
+    "version",
     "rotation",
 ];
-const ACCOUNT: [&str; 3] = ["id", "state", "created_at"];
-const USER: [&str; 2] = ["id", "created_at"];
-const MEMBER: [&str; 3] = ["account", "user", "permissions"];
+const ACCOUNT: [&str; 5] = ["id", "serial", "name", "state", "created_at"];
+const USER: [&str; 5] = ["id", "serial", "name", "email", "created_at"];
+const MEMBER: [&str; 4] = ["account", "user", "permissions", "licence"];
 
 const FORMATS: &str = "\
 Neither secrets nor their digests are in it: keyward keeps no secret, and gives no digest away. So an export of keys is no backup
@@ -152,17 +153,24 @@ mod tests {
         let now = Timestamp::from_millis(0);
         let (account, user) = ("101".parse().unwrap(), "paul".parse().unwrap());
         assert_eq!(members(&key()), sorted(&KEY));
-        let record = Account { id: "101".parse().unwrap(), state: AccountState::Active, created_at: now };
+        let record =
+            Account { id: "101".parse().unwrap(), serial: 1, name: None, state: AccountState::Active, created_at: now };
         assert_eq!(members(&record), sorted(&ACCOUNT));
-        assert_eq!(members(&User { id: "paul".parse().unwrap(), created_at: now }), sorted(&USER));
-        assert_eq!(members(&Membership { account, user, permissions: Default::default() }), sorted(&MEMBER));
+        assert_eq!(
+            members(&User { id: "paul".parse().unwrap(), serial: 1, name: None, email: None, created_at: now }),
+            sorted(&USER)
+        );
+        assert_eq!(
+            members(&Membership { account, user, permissions: Default::default(), licence: None }),
+            sorted(&MEMBER)
+        );
     }
 
     #[test]
     fn a_table_quotes_what_it_must_and_leaves_out_what_is_not_there() {
         let text = table(&KEY, &values(&[key()])).unwrap();
         let row = "key_1,1,service,active,101,,\"ci, \"\"nightly\"\"\",,,wxyz,\"jobs:read,jobs:run\",10.0.0.0/8,,\
-                   1970-01-01T00:00:00.000Z,1970-01-01T00:00:00.000Z,,,1,\n";
+                   1970-01-01T00:00:00.000Z,1970-01-01T00:00:00.000Z,,,1,1,\n";
         assert_eq!(text, format!("{}\n{row}", KEY.join(",")));
     }
 }

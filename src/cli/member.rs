@@ -4,10 +4,10 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::access::carry_out;
-use super::output::{print, print_json, print_list};
-use super::settings::OnStore;
-use crate::key::{AccountId, Membership, Permission, UserId};
-use crate::keyring::command::{Command, Outcome};
+use super::output::{cell, print, print_json, print_list};
+use super::settings::{OnStore, edited};
+use crate::key::{AccountId, Edit, Line, Membership, Permission, UserId};
+use crate::keyring::command::{Command, MemberChange, MemberFilter, Outcome};
 
 pub(super) type Arguments = OnStore<Verb>;
 
@@ -24,6 +24,9 @@ pub(super) enum Verb {
         /// What they may do there, such as jobs:run, jobs:* or *; may be given more than once.
         #[arg(long = "permission", value_name = "P")]
         permissions: Vec<Permission>,
+        /// The licence they have there; left out it stays, and "" takes it away. See the setting keys.developer_licences.
+        #[arg(long, value_parser = edited)]
+        licence: Option<Edit<Line>>,
     },
     /// Show memberships.
     List {
@@ -45,10 +48,13 @@ pub(super) enum Verb {
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut became = "is a member of";
     let command = match arguments.verb {
-        Verb::Add { account, user, permissions } => {
-            Command::AddMember(Membership { account, user, permissions: permissions.into() })
-        }
-        Verb::List { account } => Command::ListMembers(account),
+        Verb::Add { account, user, permissions, licence } => Command::AddMember(MemberChange {
+            account,
+            user,
+            permissions: permissions.into(),
+            licence: licence.unwrap_or_default(),
+        }),
+        Verb::List { account } => Command::ListMembers(MemberFilter { account, ..MemberFilter::default() }),
         Verb::Remove { account, user } => {
             became = "is no longer a member of";
             Command::RemoveMember(account, user)
@@ -63,9 +69,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             "members",
             &members,
             |member| json!(member),
-            &["account", "user", "permissions"],
-            |Membership { account, user, permissions }| {
-                vec![account.to_string(), user.to_string(), permissions.to_string()]
+            &["account", "user", "licence", "permissions"],
+            |Membership { account, user, permissions, licence }| {
+                vec![account.to_string(), user.to_string(), cell(licence.as_ref()), permissions.to_string()]
             },
         ),
         other => Err(super::access::unexpected(&other)),

@@ -164,7 +164,7 @@ mod tests {
             "member add --account 101 --user paul --permission jobs:run --permission jobs:read",
             "member list --account 101 --json",
             "member remove --account 101 --user paul",
-            "key mint --account 101 --kind service --name ci --expires-in 30d --permission jobs:* --prefix uspl --json",
+            "key mint --account 101 --kind service --name ci --expires 30d --permission jobs:* --prefix uspl --json",
             "key mint --account 101 --kind personal --user paul --expires-at 2030-01-01T00:00:00Z --allow-ip 10.0.0.0/8",
             "key list --account 101 --json",
             "key show key_1 --json",
@@ -185,8 +185,7 @@ mod tests {
             let words = std::iter::once("keyward").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in ["key mint --account 101 --expires-in 1d --expires-at 2030-01-01T00:00:00Z", "key mint --kind king"]
-        {
+        for line in ["key mint --account 101 --expires 1d --expires 2030-01-01T00:00:00Z", "key mint --kind king"] {
             let words = std::iter::once("keyward").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{line}");
         }

@@ -121,6 +121,7 @@ pub(super) mod tests {
             rotated_at: None,
             last_used_at: None,
             generation: 1,
+            version: 1,
             rotation: None,
         }
     }

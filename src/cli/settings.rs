@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::{Flag, Problems, Read, Said, Settings, read};
+use crate::key::{BadLine, Edit, Line};
 
 /// Where the store is: every command that touches it takes these.
 #[derive(Debug, clap::Args)]
@@ -34,6 +35,11 @@ impl StoreArguments {
         flags.extend(flag("--store", "store.url", self.store));
         Ok(from(self.config, flags)?.resolve_store()?)
     }
+}
+
+/// The value of a flag that changes what need not be there: nothing takes it away.
+pub(super) fn edited(text: &str) -> Result<Edit<Line>, BadLine> {
+    if text.is_empty() { Ok(Edit::Clear) } else { text.parse().map(Edit::Set) }
 }
 
 /// A flag that was given, as a setting.

@@ -94,11 +94,12 @@ impl Table<'_> {
     }
 
     fn dbt(&mut self, old: &DbtConfig, new: &DbtConfig) {
-        let DbtConfig { enabled, hosts, prefix, service_prefix, accounts } = old;
+        let DbtConfig { enabled, hosts, prefix, service_prefix, expires_in, accounts } = old;
         self.at_once("enabled", enabled, &new.enabled);
         self.at_once("hosts", hosts, &new.hosts);
         self.at_once("prefix", prefix, &new.prefix);
         self.at_once("service_prefix", service_prefix, &new.service_prefix);
+        self.at_once("expires_in", expires_in, &new.expires_in);
         self.at_once("accounts", accounts, &new.accounts);
     }
 
@@ -231,9 +232,13 @@ impl Table<'_> {
     }
 
     fn keys(&mut self, old: &KeysConfig, new: &mut KeysConfig) {
-        let KeysConfig { prefix, pepper_file } = old;
+        let KeysConfig { prefix, pepper_file, developer_licences, per_holder, expiry_max } = old;
         self.at_once("prefix", prefix, &new.prefix);
         self.at_restart("pepper_file", pepper_file, &mut new.pepper_file);
+        // The store judges by these, and what was read under them is remembered.
+        self.at_restart("developer_licences", developer_licences, &mut new.developer_licences);
+        self.at_restart("per_holder", per_holder, &mut new.per_holder);
+        self.at_restart("expiry_max", expiry_max, &mut new.expiry_max);
     }
 
     fn gateway(&mut self, old: &gateway::config::Config, new: &gateway::config::Config) {

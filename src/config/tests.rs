@@ -331,6 +331,39 @@ fn a_signing_key_that_is_none_is_told_where_it_was_said() {
 }
 
 #[test]
+fn what_a_route_says_of_accounts_beyond_its_path_and_of_its_end_is_told_where_it_was_said() {
+    let route = "[[routes]]\nservice = \"api\"\n";
+    let file = format!(
+        "{SERVICE}{route}path = \"/a/{{account}}\"\n\
+         agree = [{{ query = \"x\" }}, {{ header = \"Host\" }}, {{ body = \"account\" }}]\n\
+         filter = [\n{{ items = \"/data\" }},\n{{ own = \"/b\", counts = [] }},\n]\n\
+         {route}path = \"/b\"\ndeprecated = \"2027-01-01T00:00:00Z\"\nsunset = \"2026-01-01T00:00:00Z\"\nsuccessor = \"b\"\n\
+         {route}path = \"/c/{{account}}\"\nopen = true\nagree = [{{ query = \"x\" }}]\n\
+         {route}path = \"/d/{{account}}\"\nreport = {{ account = {{ path = \"account\" }} }}\nagree = [{{ body = \"/x\" }}]\n"
+    );
+    assert_told(
+        &Case::file(&file).problems(),
+        &[
+            ("keyward.toml:6:27: routes.0.agree.1: ", "\"Host\" is no header"),
+            ("keyward.toml:6:48: routes.0.agree.2: ", "is no JSON pointer"),
+            ("keyward.toml:8:1: routes.0.filter.0.account: ", "where in an item"),
+            ("keyward.toml:9:15: routes.0.filter.1.counts: ", "belongs to `items`"),
+            ("keyward.toml:15:1: routes.1.sunset: ", "before `deprecated`"),
+            ("keyward.toml:16:1: routes.1.successor: ", "no path and no http"),
+            ("keyward.toml:20:1: routes.2.open: ", "no account to `agree` with"),
+            ("keyward.toml:26:1: routes.3.agree: ", "only reported"),
+        ],
+    );
+    let file = format!("{SERVICE}{route}path = \"/a\"\ndeprecated = \"soon\"\n");
+    assert_told(
+        &Case::file(&file).problems(),
+        &[("keyward.toml:6:1: routes.0.deprecated: ", "\"soon\" is not a moment in RFC 3339 form")],
+    );
+    let gone = Case::file("[[routes]]\npath = \"/old/**\"\ngone = true\n").settings();
+    assert_eq!((gone.routes[0].gone, gone.services.len()), (Some(true), 0));
+}
+
+#[test]
 fn where_nothing_is_to_be_forwarded_to_it_is_told() {
     assert_told(&Case::nothing().problems(), &[("default: services: ", "--upstream URL")]);
     let (_folder, read) = Case::nothing().read();

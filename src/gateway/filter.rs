@@ -232,17 +232,17 @@ impl Rule {
     }
 }
 
-/// What stands where `pointer` leads. Nothing, or null, is a reason to stop, unless it is `optional`.
+/// What stands where `pointer` leads. Nothing, or null, is a reason to stop, unless it is `optional`; another form always is.
 fn there<'b, 'a>(
     pointer: &Pointer,
     json: &'b mut Json<'a>,
     optional: bool,
     nothing: impl Fn(Box<str>) -> Unfilterable,
 ) -> Result<Vec<&'b mut Json<'a>>, Unfilterable> {
-    let Found { mut values, missing } = pointer.find(json);
+    let Found { mut values, missing, astray } = pointer.find(json);
     let before = values.len();
     values.retain(|value| !value.is_null());
-    if !optional && (missing || values.len() < before) {
+    if astray || (!optional && (missing || values.len() < before)) {
         return Err(nothing(pointer.as_str().into()));
     }
     Ok(values)
@@ -256,8 +256,8 @@ fn kept_item<'a>(
     own: &[&str],
 ) -> Result<Option<Json<'a>>, Unfilterable> {
     let silent = || Unfilterable::NoAccount(format!("{}: {}", items.as_str(), account.as_str()).into());
-    let Found { values, missing } = account.find(&mut item);
-    if missing {
+    let Found { values, missing, astray } = account.find(&mut item);
+    if missing || astray {
         return Err(silent());
     }
     let mut is_own = false;

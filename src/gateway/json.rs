@@ -122,8 +122,10 @@ enum Step {
 #[derive(Debug)]
 pub(super) struct Found<'b, 'a> {
     pub(super) values: Vec<&'b mut Json<'a>>,
-    /// On some way something was missing, or was null, that is, or was no list or object.
+    /// On some way something was not there, or was null.
     pub(super) missing: bool,
+    /// On some way there was something, and it was no list or object to go into.
+    pub(super) astray: bool,
 }
 
 impl Pointer {
@@ -159,14 +161,18 @@ impl Pointer {
 
     /// Everything it leads to.
     pub(super) fn find<'b, 'a>(&self, root: &'b mut Json<'a>) -> Found<'b, 'a> {
-        let mut found = Found { values: vec![root], missing: false };
+        let mut found = Found { values: vec![root], missing: false, astray: false };
         for step in &self.steps {
             let mut next = Vec::new();
             for value in found.values {
+                if value.is_null() {
+                    found.missing = true;
+                    continue;
+                }
                 match value.step(step) {
                     Ok(values) if values.is_empty() && *step != Step::Every => found.missing = true,
                     Ok(values) => next.extend(values),
-                    Err(Astray) => found.missing = true,
+                    Err(Astray) => found.astray = true,
                 }
             }
             found.values = next;
@@ -325,15 +331,17 @@ mod tests {
     #[test]
     fn a_pointer_leads_where_rfc_6901_says_and_a_star_everywhere() {
         let text = r#"{"a/b":{"~":[10,{"x":1},{"x":2}]},"n":null}"#;
-        for (pointer, expected, missing) in [
-            ("", vec![text], false),
-            ("/a~1b/~0/0", vec!["10"], false),
-            ("/a~1b/~0/1/x", vec!["1"], false),
-            ("/a~1b/~0/*/x", vec!["1", "2"], true),
-            ("/*/~0/0", vec!["10"], true),
-            ("/a~1b/~0/01", vec![], true),
-            ("/n/x", vec![], true),
-            ("/none", vec![], true),
+        for (pointer, expected, missing, astray) in [
+            ("", vec![text], false, false),
+            ("/a~1b/~0/0", vec!["10"], false, false),
+            ("/a~1b/~0/1/x", vec!["1"], false, false),
+            ("/a~1b/~0/*/x", vec!["1", "2"], false, true),
+            ("/a~1b/~0/*", vec!["10", "{\"x\":1}", "{\"x\":2}"], false, false),
+            ("/*/~0/0", vec!["10"], true, false),
+            ("/a~1b/~0/3", vec![], true, false),
+            ("/a~1b/~0/01", vec![], false, true),
+            ("/n/x", vec![], true, false),
+            ("/none/x", vec![], true, false),
         ] {
             let mut json = Json::read(text.as_bytes()).unwrap();
             let found = Pointer::parse(pointer).unwrap().find(&mut json);
@@ -346,11 +354,8 @@ mod tests {
                     out
                 })
                 .collect();
-            assert_eq!(
-                (values, found.missing),
-                (expected.into_iter().map(str::to_owned).collect(), missing),
-                "{pointer}"
-            );
+            let expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+            assert_eq!((values, found.missing, found.astray), (expected, missing, astray), "{pointer}");
         }
         for bad in ["a", "a/b", "/~", "/~2", "#/a"] {
             assert!(Pointer::parse(bad).is_err(), "{bad}");
@@ -401,6 +406,25 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever comes, valid texts with a byte exchanged included.
+        #[test]
+        fn what_is_read_is_what_serde_reads(
+            value in any_json(),
+            at: prop::sample::Index,
+            with in "[\\[\\]{}:,\"\\\\a0.eE+\\- \\n\u{e4}]{0,3}",
+            alone: bool,
+        ) {
+            let mut text = if alone { String::new() } else { value.to_string() };
+            let ends: Vec<usize> = (0..=text.len()).filter(|at| text.is_char_boundary(*at)).collect();
+            let from = at.index(ends.len());
+            text.replace_range(ends[from]..ends[(from + 1).min(ends.len() - 1)], &with);
+            if let Ok(again) = written(&text) {
+                let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+                prop_assert!(read(&text).is_some());
+                prop_assert_eq!(read(&again), read(&text));
+            }
+        }
+
         #[test]
         fn it_reads_as_serde_reads(value in any_json(), pretty: bool) {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };

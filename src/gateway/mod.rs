@@ -234,7 +234,7 @@ impl Handler for Gateway {
 
 /// What is left of a route that is gone: the word that it is, and of what takes its place.
 fn gone(permit: &Permit<'_>) -> Stop {
-    let mut told = HeaderMap::new();
+    let mut told = Box::<HeaderMap>::default();
     if let Some(retirement) = &permit.route().retirement {
         retirement.tell(&mut told, permit.account());
     }

@@ -43,8 +43,8 @@ pub(super) enum Stop {
     TooSlow,
     /// Its body has to be looked into, and is no plain JSON.
     UnsupportedBody,
-    /// Its route is there no longer; what is told of what takes its place.
-    Gone(HeaderMap),
+    /// Its route is there no longer; what is told of what takes its place. Boxed, for it is large, and rare.
+    Gone(Box<HeaderMap>),
     /// The origin's matter.
     Origin(OriginError),
     /// The origin's matter too: its answer cannot be narrowed to what the key may see.
@@ -320,7 +320,7 @@ fn headers_of(stop: &Stop, face: &Face, challenges: &Challenges) -> HeaderMap {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if let Stop::Gone(told) = stop {
-        headers.extend(told.clone());
+        headers.extend((**told).clone());
     }
     headers
 }
@@ -436,7 +436,7 @@ mod tests {
             Stop::Stalled,
             Stop::TooSlow,
             Stop::UnsupportedBody,
-            Stop::Gone(HeaderMap::new()),
+            Stop::Gone(Box::default()),
             Stop::Unfilterable(Unfilterable::TooLarge),
             Stop::Overloaded,
             Stop::Origin(OriginError::Busy),

@@ -139,7 +139,7 @@ impl Live {
         match service.word(asked.host(), asked.head.uri.path(), &refused) {
             Some(mut answer) => {
                 if let Stop::Gone(told) = &stop {
-                    answer.headers_mut().extend(told.clone());
+                    answer.headers_mut().extend(*told.clone());
                 }
                 Ours::Worded(stop, Box::new(answer))
             }

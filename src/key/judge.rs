@@ -71,7 +71,7 @@ pub fn judge(standing: &Arc<Standing>, now: Timestamp) -> Result<Verified, Refus
     if standing.account.as_ref().is_some_and(|(_, state)| *state == AccountState::Suspended) {
         return Err(Refusal::AccountSuspended);
     }
-    if standing.kind == Kind::Personal && standing.memberships.is_empty() {
+    if standing.kind == Kind::Personal && standing.memberships.is_empty() || !standing.licensed {
         return Err(Refusal::KeyInvalid(Invalid::NotAMember));
     }
     Ok(Verified { standing: Arc::clone(standing), at: now })
@@ -100,6 +100,7 @@ pub(super) mod tests {
             account: Some(("101".parse().unwrap(), AccountState::Active)),
             user: None,
             memberships: Vec::new(),
+            licensed: true,
             permissions: crate::key::Permissions::default(),
             allowed_ips: Vec::new(),
         }
@@ -162,5 +163,10 @@ pub(super) mod tests {
     #[test]
     fn a_personal_key_dies_with_its_membership() {
         assert_eq!(verdict(|key| key.kind = Kind::Personal), Err(Refusal::KeyInvalid(Invalid::NotAMember)));
+    }
+
+    #[test]
+    fn a_user_without_the_licence_has_no_living_key() {
+        assert_eq!(verdict(|key| key.licensed = false), Err(Refusal::KeyInvalid(Invalid::NotAMember)));
     }
 }

@@ -12,6 +12,7 @@
 mod digest;
 mod id;
 mod judge;
+mod line;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod record;
@@ -24,6 +25,7 @@ pub mod token;
 pub use digest::{Digest, Digester};
 pub use id::{AccountId, BadId, KeyId, Permission, Permissions, UserId};
 pub use judge::{Verified, judge};
+pub use line::{BadLine, Edit, Line};
 pub use record::{
     Account, AccountState, Imprint, Key, KeyState, Kind, Membership, Presented, Rotating, SecretState, Seen, Standing,
     Status, UnknownWord, User,

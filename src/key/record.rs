@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::sha256;
 use super::id::{AccountId, KeyId, Permissions, UserId};
+use super::line::Line;
 use super::token::{Prefix, Shape, shape};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -130,6 +131,10 @@ words!(
 pub struct Account {
     /// The text the origin uses.
     pub id: AccountId,
+    /// The same as a number, for dialects that speak in integers.
+    pub serial: i64,
+    /// What people call it.
+    pub name: Option<Line>,
     /// Whether it is served.
     pub state: AccountState,
     /// When keyward met it.
@@ -141,6 +146,12 @@ pub struct Account {
 pub struct User {
     /// The text the origin uses.
     pub id: UserId,
+    /// The same as a number, for dialects that speak in integers.
+    pub serial: i64,
+    /// What people call them.
+    pub name: Option<Line>,
+    /// Where mail reaches them.
+    pub email: Option<Line>,
     /// When keyward met them.
     pub created_at: Timestamp,
 }
@@ -154,6 +165,8 @@ pub struct Membership {
     pub user: UserId,
     /// What they may do there; their personal keys inherit it live.
     pub permissions: Permissions,
+    /// The licence they have there; the setting `keys.developer_licences` may ask for some.
+    pub licence: Option<Line>,
 }
 
 /// A key's record, without its secret. Its id, account and permissions outlive every rotation.
@@ -195,6 +208,8 @@ pub struct Key {
     pub last_used_at: Option<Timestamp>,
     /// How many secrets it has had.
     pub generation: i64,
+    /// How often it was changed, and its secrets were.
+    pub version: i64,
     /// The rotation that was begun last, unless it is over; see [`Key::rotation_at`].
     pub rotation: Option<Rotating>,
 }
@@ -204,10 +219,12 @@ pub struct Key {
 pub struct Seen {
     /// Its number.
     pub serial: i64,
-    /// How many secrets it had.
-    pub generation: i64,
-    /// What had been done to it.
-    pub state: KeyState,
+    /// How often it had been changed.
+    pub version: i64,
+    /// What was to be said of it then; the clock alone may change that.
+    pub status: Status,
+    /// Whether a rotation ran; the clock alone may end it.
+    pub rotating: bool,
 }
 
 /// A rotation that is not over: a second secret authenticates beside the current one.
@@ -246,10 +263,11 @@ impl Key {
         }
     }
 
-    /// What whoever sees it now has seen.
+    /// What whoever sees it at `now` has seen.
     #[must_use]
-    pub const fn seen(&self) -> Seen {
-        Seen { serial: self.serial, generation: self.generation, state: self.state }
+    pub fn seen_at(&self, now: Timestamp) -> Seen {
+        let (status, rotating) = (self.status_at(now), self.rotation_at(now).is_some());
+        Seen { serial: self.serial, version: self.version, status, rotating }
     }
 
     /// The rotation that is not over at `now`.
@@ -319,6 +337,8 @@ pub struct Standing {
     pub user: Option<UserId>,
     /// Where that user belongs: for a personal key at most the one account, for a user key all of them.
     pub memberships: Vec<(AccountId, AccountState, Permissions)>,
+    /// Whether its user may hold keys: false where a licence is asked for and they have it nowhere.
+    pub licensed: bool,
     /// The key's own permissions.
     pub permissions: Permissions,
     /// Client networks it may be used from; any where empty.

@@ -14,8 +14,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::line::Edit;
+use crate::clock::Timestamp;
+
 /// How to rotate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotation {
     /// What becomes of the old secret, and when.
     pub mode: Mode,
@@ -26,11 +29,22 @@ pub struct Rotation {
     /// How many secrets the key has had, to who asks; a conflict where that is not so any more. Of two who rotate what both
     /// have seen, one finds out.
     pub generation: Option<i64>,
+    /// What the key is called from then on; as it was where nothing is said.
+    pub name: Option<String>,
+    /// Until when the key is accepted; as it was where nothing is said, so that a rotation by itself prolongs nothing.
+    pub expires_at: Edit<Timestamp>,
 }
 
 impl Rotation {
     /// The old secret ends at once, and with it whatever rotation still runs.
-    pub const IMMEDIATE: Self = Self { mode: Mode::Immediate, supersede: false, until_quiet: None, generation: None };
+    pub const IMMEDIATE: Self = Self {
+        mode: Mode::Immediate,
+        supersede: false,
+        until_quiet: None,
+        generation: None,
+        name: None,
+        expires_at: Edit::Keep,
+    };
 }
 
 /// What becomes of the old secret.

@@ -7,11 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
-use crate::key::{Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Membership, Seen, User, UserId};
+use crate::key::{
+    Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Line, Membership, Seen, User, UserId,
+};
 
 use crate::store::Draft;
 pub use crate::store::audit::{By, Who};
-pub use crate::store::{Caller, Clash, Completed, Fate, Imported, KeyFilter, SecretUse, Tally, Trial};
+pub use crate::store::{
+    AccountChange, Caller, Clash, Completed, Fate, Imported, KeyChange, KeyFilter, MemberChange, MemberFilter,
+    SecretUse, Slice, Tally, Trial, UserChange,
+};
 use crate::telemetry::label::Rehearsed;
 
 /// One thing to do or to show.
@@ -19,19 +24,27 @@ use crate::telemetry::label::Rehearsed;
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Makes an account under the text the origin uses for it.
-    CreateAccount(AccountId),
-    /// Shows all accounts.
-    ListAccounts,
+    CreateAccount(AccountId, Option<Line>),
+    /// Shows accounts.
+    ListAccounts(Slice<AccountId>),
+    /// Shows one account.
+    ShowAccount(AccountId),
+    /// Changes what an account is called, and whether it is served.
+    ChangeAccount(AccountId, AccountChange),
     /// Suspends or resumes an account, and with it every key in it.
     SetAccountState(AccountId, AccountState),
     /// Makes a user.
-    CreateUser(UserId),
-    /// Shows all users.
-    ListUsers,
+    CreateUser(UserId, UserChange),
+    /// Shows users.
+    ListUsers(Slice<UserId>),
+    /// Shows one user.
+    ShowUser(UserId),
+    /// Changes what a user is called, and where mail reaches them.
+    ChangeUser(UserId, UserChange),
     /// Makes a user a member of an account, or changes what they may do there.
-    AddMember(Membership),
-    /// Shows the members of one account, or all memberships.
-    ListMembers(Option<AccountId>),
+    AddMember(MemberChange),
+    /// Shows memberships.
+    ListMembers(MemberFilter),
     /// Ends a membership, and with it the user's personal keys there.
     RemoveMember(AccountId, UserId),
     /// Makes a key.
@@ -51,6 +64,9 @@ pub enum Command {
     /// Suspends ([`KeyState::Suspended`]), resumes ([`KeyState::Active`]) or revokes a key; where something was seen of it, only
     /// while it is still one of these.
     SetKeyState(KeyId, KeyState, Option<Vec<Seen>>),
+    /// Changes what else is said of a key, and its state with it; where something was seen of it, only while it is still one of
+    /// these.
+    ChangeKey(KeyId, Box<KeyChange>, Option<Vec<Seen>>),
     /// Adopts foreign keys, all or none, with accounts and users not met before.
     Import(Vec<NewKey>),
     /// Says what would become of every row of such an import, and changes nothing.
@@ -153,6 +169,12 @@ pub enum Problem {
     /// A span is longer than it may be: what is said of it, and how many seconds it may have.
     #[error("{0}")]
     TooLong(String, u64),
+    /// A key would be accepted for longer than the policy allows: what is said of it, and how many seconds it may have.
+    #[error("{0}")]
+    ExpiryTooLong(String, u64),
+    /// The holder has as many living keys as they may: what is said of it, and how many that is.
+    #[error("{0}")]
+    LimitReached(String, u32),
     /// We could not tell or could not write: our matter, not the caller's.
     #[error("the store is not available: {0}")]
     Unavailable(String),

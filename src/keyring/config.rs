@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::key::Line;
 use crate::key::token::Prefix;
 use crate::measure::Span;
+use crate::store::Policy;
 
 /// `[keyring]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -43,4 +45,19 @@ pub struct KeysConfig {
     pub prefix: Prefix,
     /// A file with the pepper that digests are made under.
     pub pepper_file: Option<PathBuf>,
+    /// Licences of which a member has one who may hold keys; where there are none, no licence is asked for.
+    pub developer_licences: Vec<Line>,
+    /// Most living keys of a holder; any number where zero.
+    pub per_holder: u32,
+    /// How far ahead a personal or user key may expire; any time, or never, where zero.
+    pub expiry_max: Span,
+}
+
+impl KeysConfig {
+    /// What holders of keys are held to.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let Self { developer_licences, per_holder, expiry_max, .. } = self;
+        Policy { licences: developer_licences.clone(), per_holder: *per_holder, expiry_max: expiry_max.0 }
+    }
 }

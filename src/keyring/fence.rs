@@ -241,6 +241,7 @@ mod tests {
             account: None,
             user: Some("paul".parse().unwrap()),
             memberships: vec![place("101"), place("102")],
+            licensed: true,
             permissions: Permissions::default(),
             allowed_ips: Vec::new(),
         }

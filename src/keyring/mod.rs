@@ -149,7 +149,14 @@ impl Counts {
         match changed {
             Ok(_) => self.changes.fetch_add(1, Ordering::Relaxed),
             Err(Rejected::Store(_)) => self.change_failures.fetch_add(1, Ordering::Relaxed),
-            Err(Rejected::Missing { .. } | Rejected::Exists { .. } | Rejected::Conflict(..)) => 0,
+            Err(
+                Rejected::Missing { .. }
+                | Rejected::Exists { .. }
+                | Rejected::Conflict(..)
+                | Rejected::Invalid(_)
+                | Rejected::ExpiryTooLong(..)
+                | Rejected::LimitReached(..),
+            ) => 0,
         };
     }
 

@@ -34,21 +34,38 @@ impl Keyring {
         let store = &shared.store;
         let now = shared.clock.now();
         Ok(match command {
-            Command::CreateAccount(id) => Outcome::Account(shared.settle(store.create_account(id, now).await).await?),
-            Command::ListAccounts => Outcome::Accounts(store.accounts().await?),
+            Command::CreateAccount(id, name) => {
+                Outcome::Account(shared.settle(store.create_account(id, name, now).await).await?)
+            }
+            Command::ListAccounts(some) => Outcome::Accounts(store.accounts(some).await?),
+            Command::ShowAccount(id) => match store.account(id.clone()).await? {
+                Some(found) => Outcome::Account(found),
+                None => return Err(missing("account", &id)),
+            },
+            Command::ChangeAccount(id, change) => {
+                Outcome::Account(shared.settle(store.change_account(id, change).await).await?)
+            }
             Command::SetAccountState(id, state) => {
                 Outcome::Account(shared.settle(store.set_account_state(id, state).await).await?)
             }
-            Command::CreateUser(id) => Outcome::User(shared.settle(store.create_user(id, now).await).await?),
-            Command::ListUsers => Outcome::Users(store.users().await?),
+            Command::CreateUser(id, said) => {
+                Outcome::User(shared.settle(store.create_user(id, said, now).await).await?)
+            }
+            Command::ListUsers(some) => Outcome::Users(store.users(some).await?),
+            Command::ShowUser(id) => match store.user(id.clone()).await? {
+                Some(found) => Outcome::User(found),
+                None => return Err(missing("user", &id)),
+            },
+            Command::ChangeUser(id, change) => Outcome::User(shared.settle(store.change_user(id, change).await).await?),
             Command::AddMember(member) => Outcome::Member(shared.settle(store.put_member(member).await).await?),
-            Command::ListMembers(account) => {
-                let members = store.members(account.clone()).await?;
+            Command::ListMembers(filter) => {
+                let account = filter.account.clone();
+                let members = store.members(filter).await?;
                 // An account without members is another thing than none.
                 if let Some(id) = account.filter(|_| members.is_empty())
-                    && !store.accounts().await?.iter().any(|known| known.id == id)
+                    && store.account(id.clone()).await?.is_none()
                 {
-                    return Err(Problem::NotFound { what: "account".into(), id: id.to_string() });
+                    return Err(missing("account", &id));
                 }
                 Outcome::Members(members)
             }
@@ -57,18 +74,18 @@ impl Keyring {
             }
             Command::MintKey(new) => {
                 check_owner(&new)?;
-                check_name(&new)?;
+                check_name(&new.name)?;
                 check_times(&new, now)?;
                 key(shared.settle(store.mint(draft(*new, &shared.digester), now).await).await?)
             }
             Command::ListKeys(filter) => Outcome::Keys(store.keys(filter, now).await?),
             Command::ShowKey(id) => match store.key(id.clone()).await? {
                 Some(found) => key(found),
-                None => return Err(Problem::NotFound { what: "key".into(), id: id.to_string() }),
+                None => return Err(missing("key", &id)),
             },
             Command::ShowCallers(id) => Outcome::Callers(shared.shown_callers(id, now).await?),
             Command::RotateKey(id, imprint, rotation) => {
-                check_rotation(rotation)?;
+                check_rotation(&rotation)?;
                 let secret = secret(imprint, &shared.digester);
                 key(shared.settle(store.rotate(id, secret, rotation, now).await).await?)
             }
@@ -83,7 +100,13 @@ impl Keyring {
                 key(shared.settle(store.cancel(id, now).await).await?)
             }
             Command::SetKeyState(id, state, seen) => {
-                key(shared.settle(store.set_key_state(id, state, seen).await).await?)
+                key(shared.settle(store.set_key_state(id, state, seen, now).await).await?)
+            }
+            Command::ChangeKey(id, change, seen) => {
+                if let Some(name) = &change.name {
+                    check_name(name)?;
+                }
+                key(shared.settle(store.change_key(id, *change, seen, now).await).await?)
             }
             Command::Import(rows) => {
                 for (at, row) in rows.iter().enumerate() {
@@ -151,6 +174,10 @@ impl Shared {
     }
 }
 
+fn missing(what: &str, id: &dyn ToString) -> Problem {
+    Problem::NotFound { what: what.into(), id: id.to_string() }
+}
+
 fn key(key: crate::key::Key) -> Outcome {
     Outcome::Key(Box::new(key))
 }
@@ -176,8 +203,8 @@ fn check_owner(new: &NewKey) -> Result<(), Problem> {
 }
 
 /// A name is shown in tables and logs.
-fn check_name(new: &NewKey) -> Result<(), Problem> {
-    if new.name.chars().count() > LONGEST_NAME || new.name.chars().any(char::is_control) {
+fn check_name(name: &str) -> Result<(), Problem> {
+    if name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
         return Err(Problem::Invalid(format!("a key's name is one line of at most {LONGEST_NAME} characters")));
     }
     Ok(())
@@ -197,7 +224,10 @@ fn check_times(new: &NewKey, now: Timestamp) -> Result<(), Problem> {
 }
 
 /// A second secret that is good for no time, or for ever, is no rotation.
-fn check_rotation(rotation: Rotation) -> Result<(), Problem> {
+fn check_rotation(rotation: &Rotation) -> Result<(), Problem> {
+    if let Some(name) = &rotation.name {
+        check_name(name)?;
+    }
     if let Some(quiet) = rotation.until_quiet {
         let grace = match rotation.mode {
             Mode::Immediate => Duration::ZERO,
@@ -237,7 +267,7 @@ const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// An adopted key keeps its past: one that has expired is adopted as such, so that it is known as expired. The row of a
 /// user key may name the account its user becomes a member of.
 fn check_row(row: &NewKey) -> Result<(), Problem> {
-    check_name(row)?;
+    check_name(&row.name)?;
     match row.kind {
         Kind::Operator => Err(Problem::Invalid("operator keys are minted, never adopted".into())),
         Kind::User if row.user.is_some() => Ok(()),
@@ -265,6 +295,9 @@ impl From<Rejected> for Problem {
             Rejected::Missing { what, id } => Self::NotFound { what: what.into(), id },
             Rejected::Exists { what, id } => Self::Exists { what: what.into(), id },
             Rejected::Conflict(clash, why) => Self::Conflict(clash, why),
+            Rejected::Invalid(why) => Self::Invalid(why),
+            Rejected::ExpiryTooLong(why, most) => Self::ExpiryTooLong(why, most),
+            Rejected::LimitReached(why, most) => Self::LimitReached(why, most),
             Rejected::Store(error) => error.into(),
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::key::token::Prefix;
+use crate::measure::Span;
 
 /// `[admin]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -59,6 +60,8 @@ pub struct DbtConfig {
     pub prefix: Prefix,
     /// What secrets of service keys begin with.
     pub service_prefix: Prefix,
+    /// How long personal keys that are made there are accepted; for ever where zero.
+    pub expires_in: Span,
     /// What becomes of the lists of accounts.
     pub accounts: AcrossAccounts,
 }

@@ -10,9 +10,13 @@ use super::problem::{Code, Problem};
 use crate::clock::{Clock, Timestamp};
 use crate::key::rotation::Rotation;
 use crate::key::token::{self, Prefix};
-use crate::key::{Account, Imprint, Key, KeyId, KeyState, Kind, Permissions, Seen};
+use crate::key::{
+    Account, AccountId, Imprint, Key, KeyId, KeyState, Kind, Membership, Permissions, Seen, User, UserId,
+};
 use crate::keyring::Keyring;
-use crate::keyring::command::{By, Command, Completed, KeyFilter, NewKey, Outcome, Problem as NotDone, SecretUse};
+use crate::keyring::command::{
+    By, Command, Completed, KeyChange, KeyFilter, MemberFilter, NewKey, Outcome, Problem as NotDone, SecretUse, Slice,
+};
 use crate::secret::Secret;
 
 /// What carries commands out.
@@ -74,11 +78,74 @@ impl Desk<'_> {
         seen.ok_or_else(|| Problem::new(Code::KeyNotFound))
     }
 
-    /// The accounts that a holder may act in, by id.
+    /// An account that the caller may act in.
+    pub(super) async fn account(&self, id: AccountId) -> Result<Account, Problem> {
+        if let Caller::Holder(holder) = self.caller
+            && !holder.accounts().any(|own| *own == id)
+        {
+            return Err(Problem::new(Code::AccountNotFound));
+        }
+        match self.carry_out(Command::ShowAccount(id)).await? {
+            Outcome::Account(account) => Ok(account),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The accounts that the caller may act in, by id.
     pub(super) async fn accounts(&self) -> Result<Vec<Account>, Problem> {
-        let Outcome::Accounts(all) = self.carry_out(Command::ListAccounts).await? else { return Err(unexpected()) };
-        let Caller::Holder(holder) = self.caller else { return Ok(all) };
-        Ok(all.into_iter().filter(|account| holder.accounts().any(|own| *own == account.id)).collect())
+        let Caller::Holder(holder) = self.caller else {
+            return match self.carry_out(Command::ListAccounts(Slice::ALL)).await? {
+                Outcome::Accounts(accounts) => Ok(accounts),
+                _ => Err(unexpected()),
+            };
+        };
+        let mut own: Vec<_> = holder.accounts().cloned().collect();
+        own.sort();
+        let mut accounts = Vec::with_capacity(own.len());
+        for id in own {
+            accounts.push(self.account(id).await?);
+        }
+        Ok(accounts)
+    }
+
+    /// A user: of a holder, their own, or any where they manage an account.
+    pub(super) async fn user(&self, id: UserId) -> Result<User, Problem> {
+        if let Caller::Holder(holder) = self.caller
+            && holder.user() != Some(&id)
+        {
+            Self::must_manage(holder)?;
+        }
+        match self.carry_out(Command::ShowUser(id)).await? {
+            Outcome::User(user) => Ok(user),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// All users, to who manages an account.
+    pub(super) async fn users(&self) -> Result<Vec<User>, Problem> {
+        if let Caller::Holder(holder) = self.caller {
+            Self::must_manage(holder)?;
+        }
+        match self.carry_out(Command::ListUsers(Slice::ALL)).await? {
+            Outcome::Users(users) => Ok(users),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn must_manage(holder: &Holder) -> Result<(), Problem> {
+        let manages = holder.accounts().any(|account| holder.manages(account));
+        if manages { Ok(()) } else { Err(Problem::new(Code::UserNotFound)) }
+    }
+
+    /// A user's place in an account, where they have one.
+    pub(super) async fn member(&self, account: &AccountId, user: &UserId) -> Result<Option<Membership>, Problem> {
+        let filter =
+            MemberFilter { account: Some(account.clone()), user: Some(user.clone()), ..MemberFilter::default() };
+        match self.carry_out(Command::ListMembers(filter)).await {
+            Ok(Outcome::Members(members)) => Ok(members.into_iter().next()),
+            Ok(_) | Err(NotDone::NotFound { .. }) => Ok(None),
+            Err(problem) => Err(problem.into()),
+        }
     }
 
     /// The keys that fit; of a holder, their own, or `all` that they manage.
@@ -134,20 +201,24 @@ impl Desk<'_> {
     ) -> Result<(Key, Secret), Problem> {
         if let Caller::Holder(holder) = self.caller {
             holder.may_become(key)?;
+            holder.may_last(key, &rotation.expires_at)?;
         }
         let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
         Ok((self.one(Command::RotateKey(key.id.clone(), imprint, rotation)).await?, secret))
     }
 
-    /// Suspends, resumes or revokes a key, where it is still one of these.
-    pub(super) async fn set_state(&self, id: KeyId, state: KeyState, seen: Option<Vec<Seen>>) -> Result<Key, Problem> {
+    /// Changes a key, where it is still one of these.
+    pub(super) async fn change(&self, id: KeyId, change: KeyChange, seen: Option<Vec<Seen>>) -> Result<Key, Problem> {
         if let Caller::Holder(holder) = self.caller {
-            let key = self.key(id.clone()).await?;
-            if state == KeyState::Active {
-                holder.may_become(&key)?;
-            }
+            holder.may_change(&self.key(id.clone()).await?, &change)?;
         }
-        self.one(Command::SetKeyState(id, state, seen)).await
+        self.one(Command::ChangeKey(id, Box::new(change), seen)).await
+    }
+
+    /// Ends a key for good, where it is still one of these.
+    pub(super) async fn revoke(&self, id: KeyId, seen: Option<Vec<Seen>>) -> Result<Key, Problem> {
+        self.must_see(&id).await?;
+        self.one(Command::SetKeyState(id, KeyState::Revoked, seen)).await
     }
 
     /// Who uses which secret of a key.
@@ -187,12 +258,7 @@ impl Desk<'_> {
         if holder.user() == Some(user) {
             return Ok(None);
         }
-        let members = match self.carry_out(Command::ListMembers(Some(account.clone()))).await {
-            Ok(Outcome::Members(members)) => members,
-            Ok(_) | Err(NotDone::NotFound { .. }) => Vec::new(),
-            Err(problem) => return Err(problem.into()),
-        };
-        let member = members.into_iter().find(|member| member.user == *user);
+        let member = self.member(account, user).await?;
         Ok(Some(member.map(|member| member.permissions).unwrap_or_default()))
     }
 

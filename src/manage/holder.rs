@@ -11,8 +11,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::problem::{Code, Problem};
-use crate::key::{AccountId, Ask, Key, KeyId, Kind, Permission, Permissions, Standing, UserId, Verified, grant};
-use crate::keyring::command::NewKey;
+use crate::clock::Timestamp;
+use crate::key::{
+    AccountId, Ask, Edit, Key, KeyId, KeyState, Kind, Permission, Permissions, Standing, UserId, Verified, grant,
+};
+use crate::keyring::command::{KeyChange, NewKey};
 
 /// Holding it in an account means to manage the keys of everybody there.
 pub(super) const MANAGE: &str = "keys:manage";
@@ -131,6 +134,38 @@ impl Holder {
     /// [`Code::ScopeEscalation`].
     pub(super) fn may_become(&self, key: &Key) -> Result<(), Problem> {
         if key.id == *self.key() { Ok(()) } else { self.cover(Reach::of(key)) }
+    }
+
+    /// Whether they may change a key that they reach: to less always, and to no more than they are.
+    ///
+    /// # Errors
+    /// [`Code::ScopeEscalation`].
+    pub(super) fn may_change(&self, key: &Key, change: &KeyChange) -> Result<(), Problem> {
+        self.may_last(key, &change.expires_at)?;
+        let resumes = change.state == Some(KeyState::Active) && key.state != KeyState::Active;
+        if !resumes && change.permissions.is_none() && change.allowed_ips.is_none() {
+            return Ok(());
+        }
+        self.cover(Reach {
+            permissions: change.permissions.as_ref().unwrap_or(&key.permissions),
+            allowed_ips: change.allowed_ips.as_deref().unwrap_or(&key.allowed_ips),
+            ..Reach::of(key)
+        })
+    }
+
+    /// Whether they may have a key that they reach last until then: longer only where they could make another as good.
+    ///
+    /// # Errors
+    /// [`Code::ScopeEscalation`].
+    pub(super) fn may_last(&self, key: &Key, until: &Edit<Timestamp>) -> Result<(), Problem> {
+        let longer = match (until, key.expires_at) {
+            (Edit::Keep, _) | (_, None) => false,
+            (Edit::Clear, Some(_)) => true,
+            (Edit::Set(until), Some(end)) => *until > end,
+        };
+        let could_make = (key.kind == Kind::Personal && self.owns(key))
+            || key.account.as_ref().is_some_and(|account| self.manages(account));
+        if longer && !could_make { Err(escalation("it would last longer than now")) } else { Ok(()) }
     }
 
     /// Makes a wanted key theirs: fills in what binds this one, and refuses what would be more. `of_user` is what the user of a

@@ -61,6 +61,8 @@ codes! {
     MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED, "The path takes other methods.";
     RequestTimeout = "REQUEST_TIMEOUT", REQUEST_TIMEOUT, "The request body did not come in time.";
     AlreadyExists = "ALREADY_EXISTS", CONFLICT, "Something is called so already.";
+    LimitReached = "API_KEY_LIMIT_REACHED", CONFLICT, "The holder has as many keys as they may.";
+    LicenceRequired = "LICENCE_REQUIRED", CONFLICT, "The user has no licence under which keys are held.";
     StateConflict = "API_KEY_STATE_CONFLICT", CONFLICT, "The key's state does not allow this.";
     RotationInProgress = "ROTATION_IN_PROGRESS", CONFLICT, "A rotation of the key runs.";
     RotationConflict = "ROTATION_CONFLICT", CONFLICT, "The key was rotated meanwhile.";
@@ -69,6 +71,7 @@ codes! {
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", UNSUPPORTED_MEDIA_TYPE, "The request body must be JSON.";
     ValidationFailed = "VALIDATION_FAILED", UNPROCESSABLE_ENTITY, "The request does not make sense.";
     GraceTooLong = "GRACE_TOO_LONG", UNPROCESSABLE_ENTITY, "The second secret would be good for too long.";
+    ExpiryTooLong = "EXPIRY_TOO_LONG", UNPROCESSABLE_ENTITY, "The key would be accepted for too long.";
     AuthUnavailable = "AUTH_UNAVAILABLE", SERVICE_UNAVAILABLE, "The key cannot be checked at the moment.";
     StoreUnavailable = "STORE_UNAVAILABLE", SERVICE_UNAVAILABLE, "The store did not carry this out.";
     NotReady = "NOT_READY", SERVICE_UNAVAILABLE, "keyward should not be sent requests.";
@@ -113,6 +116,7 @@ pub(super) struct Problem {
     pub(super) detail: Option<String>,
     pub(super) faults: Vec<Fault>,
     most_seconds: Option<u64>,
+    limit: Option<u32>,
     pub(super) allow: Option<String>,
 }
 
@@ -136,7 +140,7 @@ pub(super) enum Part {
 
 impl Problem {
     pub(super) const fn new(code: Code) -> Self {
-        Self { code, detail: None, faults: Vec::new(), most_seconds: None, allow: None }
+        Self { code, detail: None, faults: Vec::new(), most_seconds: None, limit: None, allow: None }
     }
 
     pub(super) fn detailed(code: Code, detail: impl Into<String>) -> Self {
@@ -173,6 +177,7 @@ impl Problem {
             request_id,
             errors: &self.faults,
             max_seconds: self.most_seconds,
+            limit: self.limit,
         };
         // Nothing in it can fail to be written.
         let body = serde_json::to_vec(&wire).unwrap_or_default();
@@ -207,6 +212,7 @@ impl From<command::Problem> for Problem {
             },
             P::Exists { .. } => Code::AlreadyExists,
             P::Conflict(Clash::State | Clash::Owner, _) => Code::StateConflict,
+            P::Conflict(Clash::Licence, _) => Code::LicenceRequired,
             P::Conflict(Clash::Rotation, _) => Code::RotationInProgress,
             P::Conflict(Clash::Overtaken, _) => Code::RotationConflict,
             P::Conflict(Clash::Seen, _) => Code::PreconditionFailed,
@@ -214,6 +220,13 @@ impl From<command::Problem> for Problem {
             P::TooLong(_, seconds) => {
                 let most_seconds = Some(*seconds);
                 return Self { most_seconds, ..Self::detailed(Code::GraceTooLong, problem.to_string()) };
+            }
+            P::ExpiryTooLong(_, seconds) => {
+                let most_seconds = Some(*seconds);
+                return Self { most_seconds, ..Self::detailed(Code::ExpiryTooLong, problem.to_string()) };
+            }
+            P::LimitReached(_, most) => {
+                return Self { limit: Some(*most), ..Self::detailed(Code::LimitReached, problem.to_string()) };
             }
             P::Unavailable(why) => {
                 // The store's words name files: they are for the log.
@@ -243,4 +256,6 @@ struct Wire<'a> {
     errors: &'a [Fault],
     #[serde(skip_serializing_if = "Option::is_none")]
     max_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
 }

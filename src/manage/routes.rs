@@ -86,7 +86,13 @@ pub(super) const ROUTES: &[Route] = {
                 (Method::POST, Native(Call::Directory(Directory::CreateAccount))),
             ],
         ),
-        operators("/v1/accounts/{account}", &[(Method::PATCH, Native(Call::Directory(Directory::ChangeAccount)))]),
+        operators(
+            "/v1/accounts/{account}",
+            &[
+                (Method::GET, Native(Call::Directory(Directory::ShowAccount))),
+                (Method::PATCH, Native(Call::Directory(Directory::ChangeAccount))),
+            ],
+        ),
         operators("/v1/accounts/{account}/members", &[(Method::GET, Native(Call::Directory(Directory::ListMembers)))]),
         operators(
             "/v1/accounts/{account}/members/{user}",
@@ -100,6 +106,13 @@ pub(super) const ROUTES: &[Route] = {
             &[
                 (Method::GET, Native(Call::Directory(Directory::ListUsers))),
                 (Method::POST, Native(Call::Directory(Directory::CreateUser))),
+            ],
+        ),
+        operators(
+            "/v1/users/{user}",
+            &[
+                (Method::GET, Native(Call::Directory(Directory::ShowUser))),
+                (Method::PATCH, Native(Call::Directory(Directory::ChangeUser))),
             ],
         ),
     ]

@@ -138,7 +138,7 @@ fn operators_rows() -> Vec<(Method, String)> {
 #[tokio::test]
 async fn every_row_for_operators_refuses_no_caller_a_wrong_caller_and_a_weak_caller_before_it_tells_anything() {
     let face = face().await;
-    face.operate(Command::CreateAccount("101".parse().unwrap())).await;
+    face.operate(Command::CreateAccount("101".parse().unwrap(), None)).await;
     let weak = face.key(Kind::Service, |key| key.account = Some("101".parse().unwrap())).await;
     let elsewhere = face.key(Kind::Operator, |key| key.allowed_ips = vec!["10.0.0.0/8".parse().unwrap()]).await;
     let wrong = "kw_test_".to_owned() + &"a".repeat(50);

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::key::token::Prefix;
-use crate::key::{AccountId, Digest, KeyId, Kind, Permissions, Standing, Status, UserId};
+use crate::key::{
+    AccountId, AccountState, Digest, Edit, KeyId, KeyState, Kind, Line, Membership, Permissions, Standing, Status,
+    UserId,
+};
 
 /// Whether a missing store is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +97,8 @@ pub struct Draft<S = SecretDraft> {
     pub not_before: Option<Timestamp>,
     /// Not accepted from then on.
     pub expires_at: Option<Timestamp>,
+    /// The licence of the membership that an import makes for it.
+    pub licence: Option<Line>,
 }
 
 impl<S> Draft<S> {
@@ -111,15 +116,17 @@ impl<S> Draft<S> {
             allowed_ips: Vec::new(),
             not_before: None,
             expires_at: None,
+            licence: None,
         }
     }
 
     /// The same key, with `known` of its secret.
     #[must_use]
     pub fn knowing<T>(self, known: impl FnOnce(S) -> T) -> Draft<T> {
-        let Self { id, secret, kind, account, user, name, permissions, allowed_ips, not_before, expires_at } = self;
+        let Self { id, secret, kind, account, user, name, permissions, allowed_ips, not_before, expires_at, licence } =
+            self;
         let secret = known(secret);
-        Draft { id, secret, kind, account, user, name, permissions, allowed_ips, not_before, expires_at }
+        Draft { id, secret, kind, account, user, name, permissions, allowed_ips, not_before, expires_at, licence }
     }
 }
 
@@ -136,6 +143,93 @@ pub struct SecretDraft {
     pub hint: String,
     /// Whether its prefix must be looked up from now on, because its checksum is not ours.
     pub foreign_checksum: bool,
+}
+
+/// What is to become of a key; what is left out stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyChange {
+    /// What is done to it.
+    pub state: Option<KeyState>,
+    /// What its owner calls it.
+    pub name: Option<String>,
+    /// What it may do.
+    pub permissions: Option<Permissions>,
+    /// Client networks it may be used from.
+    pub allowed_ips: Option<Vec<IpNet>>,
+    /// Not accepted from then on.
+    pub expires_at: Edit<Timestamp>,
+}
+
+impl KeyChange {
+    /// Only the state.
+    #[must_use]
+    pub fn state(state: KeyState) -> Self {
+        Self { state: Some(state), ..Self::default() }
+    }
+}
+
+/// What is to become of an account; what is left out stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountChange {
+    /// What people call it.
+    pub name: Edit<Line>,
+    /// Whether it is served.
+    pub state: Option<AccountState>,
+}
+
+/// What is to become of a user; what is left out stays as it is. Of a new one nothing is there to stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserChange {
+    /// What people call them.
+    pub name: Edit<Line>,
+    /// Where mail reaches them.
+    pub email: Edit<Line>,
+}
+
+/// A membership as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberChange {
+    /// Where.
+    pub account: AccountId,
+    /// Who.
+    pub user: UserId,
+    /// What they may do there.
+    pub permissions: Permissions,
+    /// The licence they have there. Left out it stays, because keys may end with it.
+    pub licence: Edit<Line>,
+}
+
+impl From<Membership> for MemberChange {
+    fn from(Membership { account, user, permissions, licence }: Membership) -> Self {
+        Self { account, user, permissions, licence: licence.into() }
+    }
+}
+
+/// Some of a sorted list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Slice<T> {
+    /// What comes behind this one.
+    pub after: Option<T>,
+    /// At most so many.
+    pub most: Option<u32>,
+}
+
+impl<T> Slice<T> {
+    /// The whole list.
+    pub const ALL: Self = Self { after: None, most: None };
+}
+
+/// Which memberships to show; all that match every given member.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MemberFilter {
+    /// In this account.
+    pub account: Option<AccountId>,
+    /// Of this user.
+    pub user: Option<UserId>,
+    /// Of users behind this one; within one account, that is the next page.
+    pub after: Option<UserId>,
+    /// At most so many of them.
+    pub most: Option<u32>,
 }
 
 /// Which keys to show; all that match every given member.

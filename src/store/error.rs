@@ -171,6 +171,8 @@ pub enum Clash {
     Seen,
     /// Whose the secret is.
     Owner,
+    /// A licence that its holder does not have.
+    Licence,
 }
 
 /// Why a change was not made; in every case nothing was changed, except that with [`StoreError::Unsure`] that is not known.
@@ -195,6 +197,15 @@ pub enum Rejected {
     /// The change does not fit what is there.
     #[error("{1}")]
     Conflict(Clash, String),
+    /// The change makes no sense of what is there.
+    #[error("{0}")]
+    Invalid(String),
+    /// A key would be accepted for longer than it may be: what is said of it, and how many seconds it may have.
+    #[error("{0}")]
+    ExpiryTooLong(String, u64),
+    /// The holder has as many living keys as they may: what is said of it, and how many that is.
+    #[error("{0}")]
+    LimitReached(String, u32),
     /// The store could not tell or could not write.
     #[error(transparent)]
     Store(#[from] StoreError),

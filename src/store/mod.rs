@@ -11,27 +11,33 @@ mod draft;
 mod error;
 mod lock;
 pub mod log;
+mod policy;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
 use crate::key::token::Prefix;
-use crate::key::{Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Membership, Seen, User, UserId};
+use crate::key::{
+    Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Line, Membership, Seen, User, UserId,
+};
 
 pub use self::caller::{Caller, Completed, SecretUse, Tally, Trace, What};
 pub use self::config::Config;
 pub use self::draft::{
-    Access, Changed, Chunk, Draft, Fate, Imported, KeyFilter, Loaded, Place, SecretDraft, Trial, Which,
+    Access, AccountChange, Changed, Chunk, Draft, Fate, Imported, KeyChange, KeyFilter, Loaded, MemberChange,
+    MemberFilter, Place, SecretDraft, Slice, Trial, UserChange, Which,
 };
 pub use self::error::{Clash, Rejected, StoreError};
 pub use self::log::Tail;
+pub use self::policy::Policy;
 pub use self::sqlite::words::Words;
-use self::sqlite::{Sqlite, ahead, bulk, callers, change, list, load, rotate, usage};
+use self::sqlite::{Sqlite, ahead, bulk, callers, change, edit, list, load, rotate, usage};
 
 /// An open store. Dropping it waits for what is running, then releases it to others.
 ///
@@ -41,6 +47,7 @@ use self::sqlite::{Sqlite, ahead, bulk, callers, change, list, load, rotate, usa
 pub struct Store {
     backend: Backend,
     load_timeout: Duration,
+    policy: Arc<Policy>,
     #[cfg(test)]
     gate: tests::Gate,
 }
@@ -59,9 +66,16 @@ impl Store {
         Ok(Self {
             backend: Backend::Sqlite(Sqlite::open(config, mark, access)?),
             load_timeout: config.load_timeout.0,
+            policy: Arc::default(),
             #[cfg(test)]
             gate: tests::Gate::default(),
         })
+    }
+
+    /// The same store, with holders of keys held to `policy`.
+    #[must_use]
+    pub fn under(self, policy: Policy) -> Self {
+        Self { policy: Arc::new(policy), ..self }
     }
 
     /// The file it is kept in.
@@ -91,8 +105,9 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn load(&self, digest: Digest) -> Result<Loaded, StoreError> {
+        let policy = Arc::clone(&self.policy);
         let loaded = match &self.backend {
-            Backend::Sqlite(db) => self.in_time(db.read(move |db| load::load(db, &digest))).await?,
+            Backend::Sqlite(db) => self.in_time(db.read(move |db| load::load(db, &policy, &digest))).await?,
         };
         #[cfg(test)]
         self.gate.pass().await;
@@ -137,8 +152,9 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn living(&self, place: Place, words: Words, most: usize) -> Result<(Chunk, Words), StoreError> {
+        let policy = Arc::clone(&self.policy);
         let read = match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| ahead::living(db, place, words, most)).await?,
+            Backend::Sqlite(db) => db.read(move |db| ahead::living(db, &policy, place, words, most)).await?,
         };
         #[cfg(test)]
         self.gate.pass().await;
@@ -214,13 +230,33 @@ impl Store {
         }
     }
 
+    /// One account, by its id.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| list::account(db, &id)).await,
+        }
+    }
+
     /// Accounts, by id.
     ///
     /// # Errors
     /// The store could not tell.
-    pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+    pub async fn accounts(&self, some: Slice<AccountId>) -> Result<Vec<Account>, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => db.read(list::accounts).await,
+            Backend::Sqlite(db) => db.read(move |db| list::accounts(db, &some)).await,
+        }
+    }
+
+    /// One user, by their id.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| list::user(db, &id)).await,
         }
     }
 
@@ -228,19 +264,19 @@ impl Store {
     ///
     /// # Errors
     /// The store could not tell.
-    pub async fn users(&self) -> Result<Vec<User>, StoreError> {
+    pub async fn users(&self, some: Slice<UserId>) -> Result<Vec<User>, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => db.read(list::users).await,
+            Backend::Sqlite(db) => db.read(move |db| list::users(db, &some)).await,
         }
     }
 
-    /// Memberships of one account or of all, by account, then user.
+    /// Memberships, by account, then user.
     ///
     /// # Errors
     /// The store could not tell.
-    pub async fn members(&self, account: Option<AccountId>) -> Result<Vec<Membership>, StoreError> {
+    pub async fn members(&self, filter: MemberFilter) -> Result<Vec<Membership>, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| list::members(db, account.as_ref())).await,
+            Backend::Sqlite(db) => db.read(move |db| list::members(db, &filter)).await,
         }
     }
 
@@ -248,9 +284,24 @@ impl Store {
     ///
     /// # Errors
     /// It exists, or the store could not write.
-    pub async fn create_account(&self, id: AccountId, now: Timestamp) -> Result<Changed<Account>, Rejected> {
+    pub async fn create_account(
+        &self,
+        id: AccountId,
+        name: Option<Line>,
+        now: Timestamp,
+    ) -> Result<Changed<Account>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::create_account(db, id, now)).await,
+            Backend::Sqlite(db) => db.write(move |db| change::create_account(db, id, name, now)).await,
+        }
+    }
+
+    /// Changes what an account is called, and whether it is served.
+    ///
+    /// # Errors
+    /// There is none, or the store could not write.
+    pub async fn change_account(&self, id: AccountId, change: AccountChange) -> Result<Changed<Account>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| edit::change_account(db, &id, change)).await,
         }
     }
 
@@ -259,28 +310,38 @@ impl Store {
     /// # Errors
     /// There is none, or the store could not write.
     pub async fn set_account_state(&self, id: AccountId, state: AccountState) -> Result<Changed<Account>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::set_account_state(db, id, state)).await,
-        }
+        self.change_account(id, AccountChange { state: Some(state), ..AccountChange::default() }).await
     }
 
     /// Makes a user.
     ///
     /// # Errors
     /// They exist, or the store could not write.
-    pub async fn create_user(&self, id: UserId, now: Timestamp) -> Result<Changed<User>, Rejected> {
+    pub async fn create_user(&self, id: UserId, said: UserChange, now: Timestamp) -> Result<Changed<User>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::create_user(db, id, now)).await,
+            Backend::Sqlite(db) => db.write(move |db| change::create_user(db, id, said, now)).await,
         }
     }
 
-    /// Makes a user a member of an account, or changes what they may do there.
+    /// Changes what a user is called, and where mail reaches them.
+    ///
+    /// # Errors
+    /// There is none, or the store could not write.
+    pub async fn change_user(&self, id: UserId, change: UserChange) -> Result<Changed<User>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| edit::change_user(db, &id, change)).await,
+        }
+    }
+
+    /// Makes a user a member of an account, or changes what they may do there. Where they lose the licence that keys ask for,
+    /// their personal keys there are revoked.
     ///
     /// # Errors
     /// There is no such account or user, or the store could not write.
-    pub async fn put_member(&self, member: Membership) -> Result<Changed<Membership>, Rejected> {
+    pub async fn put_member(&self, member: MemberChange) -> Result<Changed<Membership>, Rejected> {
+        let policy = Arc::clone(&self.policy);
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::put_member(db, member)).await,
+            Backend::Sqlite(db) => db.write(move |db| change::put_member(db, &policy, member)).await,
         }
     }
 
@@ -297,18 +358,20 @@ impl Store {
     /// Makes a key.
     ///
     /// # Errors
-    /// Its id or secret is taken, its account, user or membership is missing, or the store could not write.
+    /// Its id or secret is taken, its account, user or membership is missing, the policy does not allow it, or the store could
+    /// not write.
     pub async fn mint(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+        let policy = Arc::clone(&self.policy);
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::mint(db, &draft, now)).await,
+            Backend::Sqlite(db) => db.write(move |db| change::mint(db, &policy, &draft, now)).await,
         }
     }
 
     /// Gives a key another secret; what becomes of the one it had is in `rotation`.
     ///
     /// # Errors
-    /// There is no such key, it is revoked, the secret is taken, a rotation runs that does not give way, or the store could
-    /// not write.
+    /// There is no such key, it is revoked, the secret is taken, a rotation runs that does not give way, the policy does not
+    /// allow it, or the store could not write.
     pub async fn rotate(
         &self,
         id: KeyId,
@@ -316,8 +379,9 @@ impl Store {
         rotation: Rotation,
         now: Timestamp,
     ) -> Result<Changed<Key>, Rejected> {
+        let policy = Arc::clone(&self.policy);
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::rotate(db, &id, &secret, rotation, now)).await,
+            Backend::Sqlite(db) => db.write(move |db| rotate::rotate(db, &policy, &id, &secret, rotation, now)).await,
         }
     }
 
@@ -371,19 +435,38 @@ impl Store {
         }
     }
 
-    /// Suspends, resumes or revokes a key; where `seen` says so, only one that is still as somebody has seen it.
+    /// Changes a key; where `seen` says so, only one that is still as somebody has seen it.
     ///
     /// # Errors
-    /// There is no such key, it is revoked already, it is not as it was seen, or the store could not write.
+    /// There is no such key, it is revoked already, it is not as it was seen, the policy does not allow it, or the store could
+    /// not write.
+    pub async fn change_key(
+        &self,
+        id: KeyId,
+        change: KeyChange,
+        seen: Option<Vec<Seen>>,
+        now: Timestamp,
+    ) -> Result<Changed<Key>, Rejected> {
+        let policy = Arc::clone(&self.policy);
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.write(move |db| edit::change_key(db, &policy, &id, change, seen.as_deref(), now)).await
+            }
+        }
+    }
+
+    /// Suspends, resumes or revokes a key: see [`Self::change_key`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn set_key_state(
         &self,
         id: KeyId,
         state: KeyState,
         seen: Option<Vec<Seen>>,
+        now: Timestamp,
     ) -> Result<Changed<Key>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::set_key_state(db, &id, state, seen.as_deref())).await,
-        }
+        self.change_key(id, KeyChange::state(state), seen, now).await
     }
 
     /// Revokes every operator key and makes this one.

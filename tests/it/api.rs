@@ -222,6 +222,133 @@ fn a_membership_that_ends_takes_the_users_personal_keys_with_it() {
 }
 
 #[test]
+fn whoever_watches_a_key_by_its_tag_sees_every_step_of_its_rotation() {
+    let desk = desk_with_account();
+    let (id, _) = desk.minted();
+    let path = format!("/v1/keys/{id}");
+    let mut seen = desk.get(&path).header("etag").unwrap().to_owned();
+    for (step, body) in [
+        ("rotate", r#"{"mode":"grace","grace_seconds":3600}"#),
+        ("rotation/complete", ""),
+        ("rotate", r#"{"mode":"first_use"}"#),
+        ("rotation/cancel", ""),
+    ] {
+        let done = desk.send("POST", &format!("{path}/{step}"), &[], body);
+        assert!([200, 201].contains(&done.status), "{step}: {}", done.text());
+        let now = desk.send("GET", &path, &[("If-None-Match", &seen)], "");
+        assert_eq!((now.status, now.header("etag")), (200, done.header("etag")), "{step}");
+        now.header("etag").unwrap().clone_into(&mut seen);
+    }
+    let running = desk.send("GET", &path, &[("If-None-Match", &seen)], "");
+    assert_eq!(running.status, 304);
+}
+
+#[test]
+fn a_patch_changes_what_it_says_and_only_what_was_seen() {
+    let desk = desk_with_account();
+    let (id, secret) = desk.minted();
+    let path = format!("/v1/keys/{id}");
+    let seen = desk.get(&path).header("etag").unwrap().to_owned();
+    let changed = desk.send("PATCH", &path, &[("If-Match", &seen)], r#"{"name":"nightly","scopes":["jobs:run"]}"#);
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let key = &changed.json()["key"];
+    assert_eq!(
+        (&key["name"], &key["scopes"], &key["status"]),
+        (&json!("nightly"), &json!(["jobs:run"]), &json!("active"))
+    );
+    let late = desk.send("PATCH", &path, &[("If-Match", &seen)], r#"{"name":"late"}"#);
+    assert_eq!((late.status, late.code().as_str()), (412, "PRECONDITION_FAILED"));
+    desk.done("PATCH", &path, json!({"allowed_ips": ["192.0.2.0/24"]}), 200);
+    assert_eq!(desk.passed(&secret), 403);
+    desk.done("PATCH", &path, json!({"allowed_ips": [], "expires_in": 3600}), 200);
+    assert_eq!(desk.passed(&secret), 200);
+    let rotated = desk.done("POST", &format!("{path}/rotate"), json!({"name": "n", "expires_at": null}), 201).json();
+    assert_eq!((&rotated["key"]["name"], &rotated["key"]["expires_at"]), (&json!("n"), &Value::Null));
+    // The command line does the same.
+    let shown =
+        desk.keyward.json(&["key", "update", &id, "--name", "by hand", "--permission", "*", "--expires", "30d"]);
+    assert_eq!((&shown["name"], &shown["permissions"]), (&json!("by hand"), &json!(["*"])));
+    assert!(shown["expires_at"].is_string() && shown["version"].as_i64() > Some(1), "{shown}");
+    assert!(desk.keyward.fails(&["key", "update", &id]).contains("nothing is said to change"));
+}
+
+#[test]
+fn accounts_and_users_are_told_by_name_and_number_page_by_page() {
+    let desk = desk();
+    for id in ["a", "b", "c"] {
+        desk.done("POST", "/v1/accounts", json!({"id": id, "name": format!("Account {id}")}), 201);
+        desk.done("POST", "/v1/users", json!({"id": id, "email": format!("{id}@example.com")}), 201);
+        desk.done("PUT", &format!("/v1/accounts/a/members/{id}"), json!({"licence": "developer"}), 200);
+    }
+    for (path, plural, id) in [
+        ("/v1/accounts", "accounts", "id"),
+        ("/v1/users", "users", "id"),
+        ("/v1/accounts/a/members", "members", "user_id"),
+    ] {
+        let first = desk.get(&format!("{path}?limit=2")).json();
+        let cursor = text(&first["next_cursor"]);
+        let last = desk.get(&format!("{path}?limit=2&cursor={cursor}")).json();
+        let ids = |page: &Value| page[plural].as_array().unwrap().iter().map(|one| text(&one[id])).collect::<Vec<_>>();
+        assert_eq!(
+            (ids(&first), ids(&last), &last["next_cursor"]),
+            (vec!["a".into(), "b".into()], vec!["c".into()], &Value::Null)
+        );
+    }
+    let account = desk.done("PATCH", "/v1/accounts/b", json!({"name": "Bee"}), 200).json();
+    assert_eq!((&account["account"]["name"], &account["account"]["serial"]), (&json!("Bee"), &json!(2)));
+    desk.done("PATCH", "/v1/users/b", json!({"name": "Bea", "email": null}), 200);
+    let user = desk.get("/v1/users/b").json()["user"].clone();
+    assert_eq!((&user["name"], &user["email"], &user["serial"]), (&json!("Bea"), &Value::Null, &json!(2)));
+    let unchanged = desk.done("PUT", "/v1/accounts/a/members/b", json!({}), 200).json();
+    assert_eq!(unchanged["member"]["licence"], "developer");
+    // The command line says the same.
+    let line = |arguments: &[&str]| desk.keyward.cli(arguments);
+    assert_eq!(line(&["account", "update", "b", "--name", ""]).trim(), "account b is active");
+    assert_eq!(
+        line(&["user", "update", "b", "--email", "b@example.org"]).trim(),
+        "user b, called Bea, is there, with mail to b@example.org"
+    );
+    line(&["member", "add", "--account", "a", "--user", "b", "--licence", ""]);
+    let members = desk.keyward.json(&["member", "list", "--account", "a"]);
+    assert_eq!(
+        (&members["members"][1]["licence"], &members["members"][2]["licence"]),
+        (&Value::Null, &json!("developer"))
+    );
+}
+
+#[test]
+fn what_holders_are_held_to_is_told_with_its_bound() {
+    let origin = Origin::plain();
+    let settings = "[keys]\ndeveloper_licences = [\"developer\"]\nper_holder = 1\nexpiry_max = \"30d\"\n";
+    let keyward = keyward().upstream(origin.url()).config(settings).start();
+    let operator = keyward.stderr.expect("kw_live_").trim().to_owned();
+    let desk = Desk { keyward, _origin: origin, operator };
+    desk.done("POST", "/v1/accounts", json!({"id": "101"}), 201);
+    desk.done("POST", "/v1/users", json!({"id": "paul"}), 201);
+    let place = "/v1/accounts/101/members/paul";
+    desk.done("PUT", place, json!({}), 200);
+    let mint = |days: u32| {
+        let seconds = days * 86_400;
+        let body = json!({"kind": "personal", "account_id": "101", "user_id": "paul", "expires_in": seconds});
+        desk.send("POST", "/v1/keys", &[], &body.to_string())
+    };
+    let unlicensed = mint(7);
+    assert_eq!((unlicensed.status, unlicensed.code().as_str()), (409, "LICENCE_REQUIRED"));
+    desk.done("PUT", place, json!({"licence": "developer"}), 200);
+    let long = mint(31);
+    assert_eq!(
+        (long.status, long.code().as_str(), &long.json()["max_seconds"]),
+        (422, "EXPIRY_TOO_LONG", &json!(2_592_000))
+    );
+    let secret = text(&mint(30).json()["secret"]);
+    let full = mint(7);
+    assert_eq!((full.status, full.code().as_str(), &full.json()["limit"]), (409, "API_KEY_LIMIT_REACHED", &json!(1)));
+    assert_eq!(desk.passed(&secret), 200);
+    desk.done("PUT", place, json!({"licence": "viewer"}), 200);
+    assert_eq!(desk.passed(&secret), 401);
+}
+
+#[test]
 fn methods_are_told_and_head_is_get_without_a_body() {
     let desk = desk();
     let head = desk.send("HEAD", "/v1/keys", &[], "");

@@ -22,6 +22,7 @@ mod load_test;
 mod memory;
 mod readme;
 mod reload;
+mod scoping_page;
 mod self_service;
 mod settings;
 mod shutdown;

@@ -13,7 +13,10 @@ struct Desk {
 
 fn desk() -> Desk {
     let origin = Origin::plain();
-    let keyward = keyward().upstream(origin.url()).config("[self_service]\npath = \"/keyward\"\n").start();
+    let keyward = keyward()
+        .upstream(origin.url())
+        .config("[self_service]\npath = \"/keyward\"\n[keys]\nper_holder = 0\n")
+        .start();
     for account in ["101", "102"] {
         keyward.account(account);
     }
@@ -240,4 +243,26 @@ fn a_network_that_binds_a_key_binds_what_it_makes() {
         assert_eq!(said, (403, "SCOPE_ESCALATION".into()), "{wider}");
     }
     desk.made(&bound.secret, json!({"allowed_ips": ["127.0.0.1/32"]}));
+}
+
+#[test]
+fn a_holder_changes_what_is_theirs_to_less_and_makes_nothing_last_that_could_not_be_made_anew() {
+    let desk = desk();
+    let paul = desk.personal_key("101", "paul", &["--expires-in", "10d"]);
+    let service = desk.keyward.service_key("101", &["--expires-in", "10d"]);
+    let change = |secret: &str, body: Value| desk.said(secret, "PATCH", "/v1/keys/self", body);
+    let escalation = (403, "SCOPE_ESCALATION".to_owned());
+    assert_eq!(change(&paul.secret, json!({"name": "ci", "scopes": ["jobs:run"]})).0, 200);
+    assert_eq!(change(&paul.secret, json!({"scopes": ["jobs:*"]})), escalation, "narrowed is narrowed");
+    assert_eq!(
+        change(&paul.secret, json!({"expires_in": 3_000_000})).0,
+        200,
+        "another key could be made that lasts so long"
+    );
+    assert_eq!(change(&service.secret, json!({"expires_in": 3_000_000})), escalation);
+    assert_eq!(change(&service.secret, json!({"expires_at": null})), escalation);
+    let rotate = json!({"expires_in": 3_000_000});
+    assert_eq!(desk.said(&service.secret, "POST", "/v1/keys/self/rotate", rotate), escalation);
+    assert_eq!(change(&service.secret, json!({"expires_in": 60})).0, 200);
+    assert_eq!(desk.passed(&service.secret), 200);
 }

@@ -181,6 +181,7 @@ csv: the first line names the columns, in any order. jsonl: one JSON object a li
   name         what its owner calls it
   permissions  what it may do, between commas
   allowed_ips  networks it may be used from, between commas
+  licence      of the membership that is made on the way, where none is there
   not_before, expires_at   when it is accepted, such as 2030-01-01T00:00:00Z
 The other columns of `keyward export` may stand there; state must be active, the rest is left aside.
 

@@ -29,6 +29,7 @@ impl Row<'_> {
         let expires_at = self.parse("expires_at", &mut bad);
         let permissions: Permissions = self.list::<Permission>("permissions", &mut bad).into();
         let allowed_ips: Vec<IpNet> = self.list("allowed_ips", &mut bad);
+        let licence = self.parse("licence", &mut bad);
         let name = self.text("name", &mut bad).unwrap_or_default();
         if name.chars().any(char::is_control) {
             bad.push("name is more than one line of text".to_owned());
@@ -41,7 +42,7 @@ impl Row<'_> {
         let (Some(secret), Some(kind), true) = (known, kind, bad.is_empty()) else { return Ok(Err(bad)) };
         let bare = NewKey::bare(new_id()?, secret, kind);
         let name = name.to_owned();
-        Ok(Ok(NewKey { account, user, name, permissions, allowed_ips, not_before, expires_at, ..bare }))
+        Ok(Ok(NewKey { account, user, name, permissions, allowed_ips, not_before, expires_at, licence, ..bare }))
     }
 
     /// What is known of the secret: all, from its plain text, or its digest and what the row adds to it.
@@ -141,7 +142,7 @@ fn hexadecimal(text: &[u8]) -> Option<[u8; 32]> {
 }
 
 /// Every column there is. Those from `id` on stand in exports only, and are left aside.
-pub(super) const NAMES: [&str; 21] = [
+pub(super) const NAMES: [&str; 23] = [
     "secret",
     "sha256",
     "account",
@@ -154,6 +155,7 @@ pub(super) const NAMES: [&str; 21] = [
     "expires_at",
     "prefix",
     "hint",
+    "licence",
     "state",
     "id",
     "serial",
@@ -162,6 +164,7 @@ pub(super) const NAMES: [&str; 21] = [
     "rotated_at",
     "last_used_at",
     "generation",
+    "version",
     "rotation",
 ];
 /// A hint is the last characters of a secret, and no more of it.

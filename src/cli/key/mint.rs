@@ -3,11 +3,11 @@
 use anyhow::Context as _;
 use ipnet::IpNet;
 
+use super::expiry::Expiry;
 use crate::clock::Timestamp;
 use crate::key::token::{self, Prefix};
 use crate::key::{AccountId, Imprint, KeyId, Kind, Permission, UserId};
 use crate::keyring::command::NewKey;
-use crate::measure::Span;
 use crate::secret::Secret;
 
 #[derive(Debug, clap::Args)]
@@ -25,12 +25,9 @@ pub(in crate::cli) struct Arguments {
     /// What its owner calls it.
     #[arg(long, default_value = "", hide_default_value = true)]
     name: String,
-    /// How long it is accepted, such as 12h or 30d.
-    #[arg(long, value_name = "SPAN", conflicts_with = "expires_at")]
-    expires_in: Option<Span>,
-    /// From when on it is no longer accepted, such as 2030-01-01T00:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    expires_at: Option<Timestamp>,
+    /// Until when it is accepted: 30d from now, 2030-01-01T00:00:00Z, or never.
+    #[arg(long, value_name = "WHEN", aliases = ["expires-in", "expires-at"], default_value = "never")]
+    expires: Expiry,
     /// Not accepted before, such as 2030-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME")]
     not_before: Option<Timestamp>,
@@ -57,7 +54,7 @@ impl Arguments {
             permissions: self.permissions.into(),
             allowed_ips: self.allowed_ips,
             not_before: self.not_before,
-            expires_at: self.expires_at.or_else(|| self.expires_in.map(|span| now.plus(span.0))),
+            expires_at: self.expires.end(now),
             ..bare
         };
         Ok((key, secret))
@@ -83,7 +80,7 @@ pub(in crate::cli) fn new_id() -> anyhow::Result<KeyId> {
 const NO_RANDOM: &str = "the system gives no random bytes";
 
 /// A network; a bare address is a network of one.
-fn network(text: &str) -> Result<IpNet, String> {
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
     text.parse()
         .or_else(|_| address())
@@ -92,7 +89,7 @@ fn network(text: &str) -> Result<IpNet, String> {
 
 const EXAMPLES: &str = "\
 Examples:
-  KEY=$(keyward key mint --account acme --name ci --permission 'jobs:*' --expires-in 30d)
+  KEY=$(keyward key mint --account acme --name ci --permission 'jobs:*' --expires 30d)
   keyward key mint --account acme --kind personal --user paul@example.com --json
 
 The secret alone goes to standard output. It is shown once and cannot be had again; `key rotate` makes another.";

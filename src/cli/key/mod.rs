@@ -1,8 +1,10 @@
-//! `keyward key`: mint, list, show, rotate, complete, cancel, revoke, suspend, resume.
+//! `keyward key`: mint, list, show, update, rotate, complete, cancel, revoke, suspend, resume.
 
+mod expiry;
 mod mint;
 mod rotate;
 mod show;
+mod update;
 
 use clap::Subcommand;
 
@@ -42,6 +44,8 @@ pub(super) enum Verb {
         /// The key's id, such as key_4fT…
         id: KeyId,
     },
+    /// Change what is said of a key: its name, permissions, networks or expiry. Its secret stays.
+    Update(update::Arguments),
     /// Give a key another secret and print it, once. The old one is refused from then on, or as --grace or --first-use say.
     Rotate(rotate::Arguments),
     /// End a rotation that still runs: the old secret is refused from then on. Tells who had not left it.
@@ -82,6 +86,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             return print_secret(json, &key, &secret, now);
         }
         Verb::Rotate(wanted) => return rotate::run(&settings, wanted, json).await,
+        Verb::Update(wanted) => wanted.command(now)?,
         Verb::Complete { id } => Command::CompleteRotation(id),
         Verb::Cancel { id } => Command::CancelRotation(id),
         Verb::List { account, user, kind, status } => {

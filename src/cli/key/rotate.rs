@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::expiry::Expiry;
 use super::{expect_key, mint};
 use crate::cli::access::Access;
 use crate::cli::output::{print_secret, say};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Settings;
 use crate::key::rotation::{Mode, Rotation};
 use crate::key::token::Prefix;
@@ -33,6 +34,12 @@ pub(in crate::cli) struct Arguments {
     /// End a rotation that still runs.
     #[arg(long)]
     supersede: bool,
+    /// What the key is called from now on; as it was where left out.
+    #[arg(long)]
+    name: Option<String>,
+    /// Until when the key is accepted: 30d from now, 2030-01-01T00:00:00Z, or never; as it was where left out.
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<Expiry>,
     /// What the new secret begins with; as the old one did where left out.
     #[arg(long)]
     prefix: Option<Prefix>,
@@ -40,22 +47,28 @@ pub(in crate::cli) struct Arguments {
 
 impl Arguments {
     /// Of a key that has had so many secrets.
-    fn rotation(&self, generation: i64) -> Rotation {
+    fn rotation(&self, generation: i64, now: Timestamp) -> Rotation {
         let grace = self.grace.map(|Span(span)| span);
         let mode = match grace {
             _ if self.first_use => Mode::FirstUse { within: self.within.0, grace: grace.unwrap_or(Duration::ZERO) },
             Some(span) => Mode::Grace(span),
             None => Mode::Immediate,
         };
-        let until_quiet = self.until_quiet.map(|Span(span)| span);
-        Rotation { mode, supersede: self.supersede, until_quiet, generation: Some(generation) }
+        Rotation {
+            mode,
+            supersede: self.supersede,
+            until_quiet: self.until_quiet.map(|Span(span)| span),
+            generation: Some(generation),
+            name: self.name.clone(),
+            expires_at: Expiry::edit(self.expires, now),
+        }
     }
 }
 
 pub(super) async fn run(settings: &Settings, arguments: Arguments, json: bool) -> anyhow::Result<()> {
     let mut access = Access::open(settings, store::Access::Existing).await?;
     let before = expect_key(access.run(Command::ShowKey(arguments.id.clone())).await?)?;
-    let rotation = arguments.rotation(before.generation);
+    let rotation = arguments.rotation(before.generation, Clock::System.now());
     let prefix = arguments.prefix.or(before.prefix).unwrap_or_else(|| settings.keys.prefix.clone());
     let (secret, imprint) = mint::new_secret(&prefix)?;
     let key = expect_key(access.run(Command::RotateKey(arguments.id, imprint, rotation)).await?)?;

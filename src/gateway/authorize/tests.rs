@@ -38,6 +38,7 @@ fn key(kind: Kind, held: &str, network: &str) -> Verified {
             Kind::User => vec![member("101", AccountState::Active), member("102", AccountState::Suspended)],
             Kind::Service | Kind::Operator => Vec::new(),
         },
+        licensed: true,
         permissions: if kind == Kind::Service { permissions } else { Permissions::default() },
         allowed_ips: vec![network.parse().unwrap()],
     };

@@ -182,6 +182,7 @@ fn an_error_may_lack_what_the_rules_name_and_is_held_to_them_where_it_does_not()
     assert_eq!(apply(error).unwrap(), error);
     assert_eq!(apply(r#"{"data":[{"id":102},{"id":101}]}"#).unwrap(), r#"{"data":[{"id":101}]}"#);
     assert!(apply(r#"{"data":{"id":102}}"#).is_err());
+    assert!(apply(r#"{"extra":[{"filters":{"pk__in":[102]}}]}"#).is_err());
     assert!(apply("<html>").is_err());
 }
 

@@ -186,6 +186,7 @@ fn standing() -> Standing {
         account: Some(("101".parse().unwrap(), AccountState::Active)),
         user: None,
         memberships: Vec::new(),
+        licensed: true,
         permissions: Permissions::default(),
         allowed_ips: Vec::new(),
     }

@@ -93,6 +93,10 @@ async fn ring_of_living(known: u64) -> (Ring, Vec<Secret>) {
     for _ in 0..LIVING {
         keys.push(ring.remembered().await.0);
     }
+    // A key that was made may have voided what was remembered of another of its stripe.
+    for key in &keys {
+        assert_eq!(ring.refusal(key).await, None);
+    }
     (ring, keys)
 }
 

@@ -2,6 +2,8 @@
 
 mod ahead;
 mod callers;
+mod change;
+mod holder;
 mod invented;
 mod operate;
 mod quiet;
@@ -17,16 +19,14 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use super::command::{By, Command, NewKey, Outcome, Problem};
+use super::command::{By, Command, MemberChange, NewKey, Outcome, Problem};
 use super::*;
 use crate::clock::{ManualClock, Timestamp};
 use crate::key::rotation::Rotation;
 use crate::key::token::mint;
-use crate::key::{
-    AccountState, Imprint, Invalid, Key, KeyState, Kind, Membership, Permissions, Refusal, Verified, judge,
-};
+use crate::key::{AccountState, Edit, Imprint, Invalid, Key, KeyState, Kind, Permissions, Refusal, Verified, judge};
 use crate::secret::Secret;
-use crate::store::{Access, tests};
+use crate::store::{Access, Policy, tests};
 
 /// A keyring over a new store with accounts 101 and 102, and paul, a member of both.
 struct Ring {
@@ -57,16 +57,20 @@ pub(crate) fn small() -> Config {
 }
 
 async fn ring_with(clock: Clock, change: impl FnOnce(&mut Config, &mut crate::store::Config)) -> Ring {
+    ring_under(Policy::default(), clock, change).await
+}
+
+async fn ring_under(policy: Policy, clock: Clock, change: impl FnOnce(&mut Config, &mut crate::store::Config)) -> Ring {
     let folder = tempfile::tempdir().unwrap();
     let (mut config, mut store) = (small(), tests::config(&folder));
     change(&mut config, &mut store);
-    let store = Store::open(&store, [0; 8], Access::Create).unwrap();
+    let store = Store::open(&store, [0; 8], Access::Create).unwrap().under(policy);
     let keyring = Keyring::open(&config, 2, store, Digester::default(), clock, Handle::current()).await.unwrap();
     let ring = Ring { keyring: Arc::new(keyring), folder };
     for account in ["101", "102"] {
-        ring.operate(Command::CreateAccount(account.parse().unwrap())).await;
+        ring.operate(Command::CreateAccount(account.parse().unwrap(), None)).await;
     }
-    ring.operate(Command::CreateUser("paul".parse().unwrap())).await;
+    ring.operate(Command::CreateUser("paul".parse().unwrap(), Default::default())).await;
     for account in ["101", "102"] {
         ring.operate(Command::AddMember(member(account))).await;
     }
@@ -159,8 +163,13 @@ fn foreign(text: &str, kind: Kind, account: Option<&str>, user: Option<&str>) ->
     (secret, new)
 }
 
-fn member(account: &str) -> Membership {
-    Membership { account: account.parse().unwrap(), user: "paul".parse().unwrap(), permissions: Permissions::default() }
+fn member(account: &str) -> MemberChange {
+    MemberChange {
+        account: account.parse().unwrap(),
+        user: "paul".parse().unwrap(),
+        permissions: Permissions::default(),
+        licence: Edit::Keep,
+    }
 }
 
 const UNKNOWN: Refusal = Refusal::KeyInvalid(Invalid::Unknown);

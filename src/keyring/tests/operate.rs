@@ -1,7 +1,7 @@
 //! What a command brings about, and that it holds when the command returns.
 
 use super::*;
-use crate::keyring::command::{Fate, Trial};
+use crate::keyring::command::{Fate, MemberFilter, Trial};
 
 /// Each way to end a key, on one that is remembered as alive: it holds when the command returns.
 #[tokio::test]
@@ -175,11 +175,14 @@ async fn what_is_missing_or_taken_is_named() {
         (Command::ShowKey(no_key.clone()), Some(named("key", "key_0"))),
         (Command::RotateKey(no_key, fresh().1, Rotation::IMMEDIATE), Some(named("key", "key_0"))),
         (Command::SetAccountState("999".parse().unwrap(), AccountState::Active), Some(named("account", "999"))),
-        (Command::ListMembers(Some("999".parse().unwrap())), Some(named("account", "999"))),
+        (
+            Command::ListMembers(MemberFilter { account: Some("999".parse().unwrap()), ..MemberFilter::default() }),
+            Some(named("account", "999")),
+        ),
         (Command::RemoveMember("101".parse().unwrap(), "mary".parse().unwrap()), Some(named("member", "mary of 101"))),
         (Command::MintKey(Box::new(elsewhere)), Some(named("account", "999"))),
         (
-            Command::CreateAccount("101".parse().unwrap()),
+            Command::CreateAccount("101".parse().unwrap(), None),
             Some(Problem::Exists { what: "account".into(), id: "101".into() }),
         ),
         (Command::RotateKey(key.id.clone(), fresh().1, Rotation::IMMEDIATE), None),

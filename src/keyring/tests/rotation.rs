@@ -193,7 +193,7 @@ async fn rule_7_of_two_who_rotate_what_both_have_seen_one_finds_out() {
     let ring = ring().await;
     let (_, key) = ring.remembered().await;
     let seen = Rotation { generation: Some(key.generation), ..Rotation::IMMEDIATE };
-    let both = tokio::join!(ring.rotate(&key, seen), ring.rotate(&key, seen));
+    let both = tokio::join!(ring.rotate(&key, seen.clone()), ring.rotate(&key, seen));
     let (won, lost) = match both {
         (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
         other => panic!("{other:?}"),

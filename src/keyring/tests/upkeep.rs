@@ -68,7 +68,7 @@ async fn a_use_is_written_at_the_latest_when_the_keyring_shuts_down() {
     ring.keyring.shutdown().await;
     let Ring { keyring, folder } = ring;
     assert!(
-        matches!(keyring.operate(&By::KEYWARD, Command::ListUsers).await, Err(Problem::Unavailable(why)) if why.contains("closed"))
+        matches!(keyring.operate(&By::KEYWARD, Command::ListUsers(crate::store::Slice::ALL)).await, Err(Problem::Unavailable(why)) if why.contains("closed"))
     );
     drop(keyring);
     let store = Store::open(&tests::config(&folder), [0; 8], Access::Existing).unwrap();

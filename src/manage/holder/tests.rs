@@ -44,6 +44,7 @@ impl Sketch {
             id: "key_1".parse().unwrap(),
             serial: 1,
             number: 1,
+            licensed: true,
             kind: self.kind,
             state: KeyState::Active,
             secret: Presented::Current,

@@ -10,9 +10,9 @@ use crate::secret::Secret;
 async fn operate(by: By, command: Command) -> Result<Outcome, Problem> {
     assert_eq!(by, By::command_line(rustix::process::geteuid().as_raw()));
     match command {
-        Command::CreateAccount(id) => {
+        Command::CreateAccount(id, name) => {
             let created_at = Timestamp::from_millis(0);
-            Ok(Outcome::Account(Account { id, state: AccountState::Active, created_at }))
+            Ok(Outcome::Account(Account { id, serial: 1, name, state: AccountState::Active, created_at }))
         }
         _ => Err(Problem::Conflict(Clash::State, "not today".to_owned())),
     }
@@ -25,7 +25,7 @@ impl Client {
 }
 
 fn create(id: &str) -> Command {
-    Command::CreateAccount(id.parse().unwrap())
+    Command::CreateAccount(id.parse().unwrap(), None)
 }
 
 async fn round_trip(path: &Path) {
@@ -40,7 +40,7 @@ async fn round_trip(path: &Path) {
     let mut client = Client::connect(path).await.unwrap().unwrap();
     let answer = client.ask(create("101")).await.unwrap();
     assert!(matches!(answer, Outcome::Account(account) if account.id.as_str() == "101"));
-    let problem = client.ask(Command::ListUsers).await.unwrap_err();
+    let problem = client.ask(Command::ListUsers(crate::keyring::command::Slice::ALL)).await.unwrap_err();
     assert!(matches!(problem, AskError::Problem(Problem::Conflict(..))));
 
     drop((client, _silent));
@@ -162,6 +162,7 @@ fn an_import_of_a_hundred_thousand_keys_fits_into_one_command() {
         allowed_ips: Vec::new(),
         not_before: None,
         expires_at: Some(Timestamp::from_millis(0)),
+        licence: None,
     };
     let row = serde_json::to_vec(&key).unwrap().len() + 1;
     assert!(row * 100_000 < LONGEST, "{row} bytes a row");

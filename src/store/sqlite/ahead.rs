@@ -7,12 +7,13 @@ use super::words::Words;
 use super::{load, row};
 use crate::clock::Timestamp;
 use crate::key::{AccountId, AccountState, Digest, Permissions, Standing};
-use crate::store::{Chunk, Place, Which};
+use crate::store::{Chunk, Place, Policy, Which};
 
 /// Active keys below a place and their current secrets, by falling serial: neighbours lie on one page. A row that cannot be
 /// read is passed over; who presents its secret is told of it.
 pub(in crate::store) fn living(
     db: &Connection,
+    policy: &Policy,
     place: Place,
     mut words: Words,
     most: usize,
@@ -31,7 +32,7 @@ pub(in crate::store) fn living(
         // One row for each place of the key's user, or one for all that there is.
         if let Some(key) = reading.take_if(|key| key.serial != serial || key.digest != digest) {
             let below = key.serial;
-            keys.extend(key.read());
+            keys.extend(key.read(policy));
             if keys.len() >= most && below != serial {
                 next = Some(Place { below, ..place });
                 break;
@@ -41,10 +42,10 @@ pub(in crate::store) fn living(
             None => load::standing(row, &mut words).ok().flatten(),
             Some(key) => key.standing,
         };
-        let place = membership(row, &mut words);
+        let place = membership(row, policy, &mut words);
         reading = Some(Reading { serial, digest, standing: standing.and_then(|key| with(key, place.ok()?)) });
     }
-    keys.extend(reading.and_then(Reading::read));
+    keys.extend(reading.and_then(|key| key.read(policy)));
     Ok((Chunk { as_of, keys, next }, words))
 }
 
@@ -57,9 +58,10 @@ struct Reading {
 
 impl Reading {
     /// In the order in which a look-up finds its places.
-    fn read(self) -> Option<(Digest, Standing)> {
+    fn read(self, policy: &Policy) -> Option<(Digest, Standing)> {
         let mut standing = self.standing?;
         standing.memberships.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        standing.licensed = load::is_licensed(policy, &standing);
         Some((self.digest, standing))
     }
 }
@@ -103,7 +105,14 @@ fn limit(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
 }
 
-fn membership(row: &Row<'_>, words: &mut Words) -> rusqlite::Result<Option<(AccountId, AccountState, Permissions)>> {
+fn membership(
+    row: &Row<'_>,
+    policy: &Policy,
+    words: &mut Words,
+) -> rusqlite::Result<Option<(AccountId, AccountState, Permissions)>> {
+    if !policy.licensed(row.get_ref(19)?.as_str_or_null()?) {
+        return Ok(None);
+    }
     // Nobody's, nowhere, or in an account deleted by hand.
     let (Some(account), Some(state)) = (words.account(row, 16)?, row::optional(row, 17)?) else { return Ok(None) };
     Ok(Some((account, state, words.permissions(row, 18)?)))
@@ -114,7 +123,8 @@ macro_rules! living {
     ($serial:literal of $first:literal where $which:literal) => {
         concat!(
             "SELECT s.digest, s.state, k.serial, k.id, k.kind, k.state, k.account, a.state, k.user, k.permissions,
-                    k.allowed_ips, k.not_before, k.expires_at, s.until, s.used, s.number, m.account, ma.state, m.permissions
+                    k.allowed_ips, k.not_before, k.expires_at, s.until, s.used, s.number, m.account, ma.state, m.permissions,
+                    m.licence
                FROM ",
             $first,
             " CROSS JOIN secret s ON s.key = k.serial AND s.state = 'current'

@@ -2,7 +2,7 @@
 //!
 //! An adopted key must work as soon as the import is done, in the account of its row. So accounts and users not met
 //! before are made, and so is the membership a personal or user key needs; with no permissions, because an import knows
-//! none and widening is somebody's decision. A membership that is there is left as it is.
+//! none and widening is somebody's decision; with the licence that its first row names. A membership that is there is left as it is.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::change::{add_account, add_user, insert_key};
 use super::{Stop, row};
 use crate::clock::Timestamp;
-use crate::key::{AccountId, Kind, UserId};
+use crate::key::{AccountId, Kind, Line, UserId};
 use crate::store::{Clash, Draft, Fate, Imported, Rejected, Trial};
 
 /// From so many keys on, one log entry stands for all.
@@ -123,8 +123,10 @@ impl Places<'_> {
         }
         if let (Some(account), Some(user)) = (&draft.account, &draft.user) {
             self.db
-                .prepare_cached("INSERT INTO membership (user, account) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-                .execute((user.as_str(), account.as_str()))?;
+                .prepare_cached(
+                    "INSERT INTO membership (user, account, licence) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                )?
+                .execute((user.as_str(), account.as_str(), draft.licence.as_ref().map(Line::as_str)))?;
         }
         Ok(())
     }

@@ -3,71 +3,76 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Stop, list, row};
+use super::{Stop, edit, holder, list, row};
 use crate::clock::Timestamp;
-use crate::key::{
-    Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Kind, Membership, Seen, User, UserId,
-};
-use crate::store::{Clash, Draft, Rejected, SecretDraft};
+use crate::key::{Account, AccountId, Digest, Key, KeyId, Kind, Line, Membership, User, UserId};
+use crate::store::{AccountChange, Draft, MemberChange, Policy, Rejected, SecretDraft, UserChange};
 
 /// Makes an account.
-pub(in crate::store) fn create_account(db: &Connection, id: AccountId, now: Timestamp) -> Result<Account, Stop> {
+pub(in crate::store) fn create_account(
+    db: &Connection,
+    id: AccountId,
+    name: Option<Line>,
+    now: Timestamp,
+) -> Result<Account, Stop> {
     if !add_account(db, &id, now)? {
         return Err(Rejected::Exists { what: "account", id: id.to_string() }.into());
     }
-    Ok(Account { id, state: AccountState::Active, created_at: now })
-}
-
-/// Suspends or resumes an account.
-pub(in crate::store) fn set_account_state(
-    db: &Connection,
-    id: AccountId,
-    state: AccountState,
-) -> Result<Account, Stop> {
-    let mut update = db.prepare_cached("UPDATE account SET state = ?2 WHERE id = ?1 RETURNING created_at")?;
-    let created_at = update.query_row((id.as_str(), state.as_str()), |row| row::moment(row, 0)).optional()?;
-    match created_at {
-        Some(created_at) => Ok(Account { id, state, created_at }),
-        None => Err(missing("account", &id)),
-    }
+    edit::change_account(db, &id, AccountChange { name: name.into(), state: None })
 }
 
 /// Makes a user.
-pub(in crate::store) fn create_user(db: &Connection, id: UserId, now: Timestamp) -> Result<User, Stop> {
+pub(in crate::store) fn create_user(
+    db: &Connection,
+    id: UserId,
+    said: UserChange,
+    now: Timestamp,
+) -> Result<User, Stop> {
     if !add_user(db, &id, now)? {
         return Err(Rejected::Exists { what: "user", id: id.to_string() }.into());
     }
-    Ok(User { id, created_at: now })
+    edit::change_user(db, &id, said)
 }
 
-/// Makes a user a member, or changes what they may do.
-pub(in crate::store) fn put_member(db: &Connection, member: Membership) -> Result<Membership, Stop> {
-    must_have_account(db, &member.account)?;
-    must_have_user(db, &member.user)?;
+/// Makes a user a member, or changes what they may do. Whoever then has no licence that keys ask for loses their personal keys
+/// there, as if they were no member any more.
+pub(in crate::store) fn put_member(db: &Connection, policy: &Policy, member: MemberChange) -> Result<Membership, Stop> {
+    let MemberChange { account, user, permissions, licence } = member;
+    must_have_account(db, &account)?;
+    must_have_user(db, &user)?;
+    let before = member_of(db, &account, &user)?;
+    let licence = licence.applied(before.and_then(|before| before.licence));
     db.prepare_cached(
-        "INSERT INTO membership (user, account, permissions) VALUES (?1, ?2, ?3)
-         ON CONFLICT (user, account) DO UPDATE SET permissions = excluded.permissions",
+        "INSERT INTO membership (user, account, permissions, licence) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (user, account) DO UPDATE SET permissions = excluded.permissions, licence = excluded.licence",
     )?
-    .execute((member.user.as_str(), member.account.as_str(), member.permissions.to_string()))?;
-    Ok(member)
+    .execute((user.as_str(), account.as_str(), permissions.to_string(), licence.as_ref().map(Line::as_str)))?;
+    if !policy.licensed(licence.as_ref().map(Line::as_str)) {
+        revoke_personal(db, &account, &user)?;
+    }
+    Ok(Membership { account, user, permissions, licence })
 }
 
 /// Ends a membership and revokes the user's personal keys there, so that a later membership does not revive them.
 pub(in crate::store) fn remove_member(db: &Connection, account: AccountId, user: UserId) -> Result<Membership, Stop> {
-    let mut delete =
-        db.prepare_cached("DELETE FROM membership WHERE user = ?1 AND account = ?2 RETURNING permissions")?;
-    let permissions = delete.query_row((user.as_str(), account.as_str()), |row| row::permissions(row, 0)).optional()?;
-    let Some(permissions) = permissions else { return Err(no_member(&account, &user)) };
+    let Some(member) = member_of(db, &account, &user)? else { return Err(no_member(&account, &user)) };
+    db.prepare_cached("DELETE FROM membership WHERE user = ?1 AND account = ?2")?
+        .execute((user.as_str(), account.as_str()))?;
+    revoke_personal(db, &account, &user)?;
+    Ok(member)
+}
+
+fn revoke_personal(db: &Connection, account: &AccountId, user: &UserId) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE key SET state = 'revoked'
           WHERE user = ?1 AND account = ?2 AND kind = 'personal' AND state <> 'revoked'",
     )?
     .execute((user.as_str(), account.as_str()))?;
-    Ok(Membership { account, user, permissions })
+    Ok(())
 }
 
 /// Makes a key.
-pub(in crate::store) fn mint(db: &Connection, draft: &Draft, now: Timestamp) -> Result<Key, Stop> {
+pub(in crate::store) fn mint(db: &Connection, policy: &Policy, draft: &Draft, now: Timestamp) -> Result<Key, Stop> {
     if let Some(account) = &draft.account {
         must_have_account(db, account)?;
     }
@@ -75,44 +80,25 @@ pub(in crate::store) fn mint(db: &Connection, draft: &Draft, now: Timestamp) -> 
         must_have_user(db, user)?;
     }
     if let (Kind::Personal | Kind::User, Some(account), Some(user)) = (draft.kind, &draft.account, &draft.user)
-        && !is_member(db, account, user)?
+        && member_of(db, account, user)?.is_none()
     {
         return Err(no_member(account, user));
     }
+    holder::must_be_licensed(db, policy, draft)?;
     must_be_new(db, &draft.secret.digest)?;
+    policy.check_expiry(draft.kind, draft.expires_at, now)?;
+    holder::must_have_room(db, policy, draft.kind, (draft.account.as_ref(), draft.user.as_ref()), now)?;
     // A user key that names an account says where its user belongs; it is held to none.
     let held_to = draft.account.as_ref().filter(|_| draft.kind != Kind::User);
     insert_key(db, draft, held_to, now)?;
     must_have_key(db, &draft.id)
 }
 
-/// Suspends, resumes or revokes a key. What it is already it may become again; only revoked is for good.
-pub(in crate::store) fn set_key_state(
-    db: &Connection,
-    id: &KeyId,
-    state: KeyState,
-    seen: Option<&[Seen]>,
-) -> Result<Key, Stop> {
-    let mut key = must_have_key(db, id)?;
-    if seen.is_some_and(|seen| !seen.contains(&key.seen())) {
-        let why = format!("key {:?} is no longer as it was seen; look at it again", id.as_str());
-        return Err(Rejected::Conflict(Clash::Seen, why).into());
-    }
-    if key.state == KeyState::Revoked && state != KeyState::Revoked {
-        let why = format!("key {:?} is revoked, and that is for good", id.as_str());
-        return Err(Rejected::Conflict(Clash::State, why).into());
-    }
-    if key.state != state {
-        db.prepare_cached("UPDATE key SET state = ?2 WHERE serial = ?1")?.execute((key.serial, state.as_str()))?;
-        key.state = state;
-    }
-    Ok(key)
-}
-
 /// Revokes every operator key and makes this one.
 pub(in crate::store) fn reset_operator(db: &Connection, draft: &Draft, now: Timestamp) -> Result<Key, Stop> {
     db.execute("UPDATE key SET state = 'revoked' WHERE kind = 'operator' AND state <> 'revoked'", [])?;
-    mint(db, draft, now)
+    // Nothing that holders are held to is asked of it.
+    mint(db, &Policy::default(), draft, now)
 }
 
 /// Whether the account was not there before.
@@ -191,19 +177,18 @@ pub(super) fn must_have_key(db: &Connection, id: &KeyId) -> Result<Key, Stop> {
     list::key(db, id)?.ok_or_else(|| missing("key", id))
 }
 
-fn must_have_account(db: &Connection, id: &AccountId) -> Result<(), Stop> {
-    let there = db.prepare_cached("SELECT 1 FROM account WHERE id = ?1")?.exists([id.as_str()])?;
-    if there { Ok(()) } else { Err(missing("account", id)) }
+pub(super) fn must_have_account(db: &Connection, id: &AccountId) -> Result<Account, Stop> {
+    list::account(db, id)?.ok_or_else(|| missing("account", id))
 }
 
-fn must_have_user(db: &Connection, id: &UserId) -> Result<(), Stop> {
-    let there = db.prepare_cached("SELECT 1 FROM user WHERE id = ?1")?.exists([id.as_str()])?;
-    if there { Ok(()) } else { Err(missing("user", id)) }
+pub(super) fn must_have_user(db: &Connection, id: &UserId) -> Result<User, Stop> {
+    list::user(db, id)?.ok_or_else(|| missing("user", id))
 }
 
-fn is_member(db: &Connection, account: &AccountId, user: &UserId) -> rusqlite::Result<bool> {
-    db.prepare_cached("SELECT 1 FROM membership WHERE user = ?1 AND account = ?2")?
-        .exists((user.as_str(), account.as_str()))
+fn member_of(db: &Connection, account: &AccountId, user: &UserId) -> rusqlite::Result<Option<Membership>> {
+    db.prepare_cached(&format!("{} WHERE user = ?1 AND account = ?2", row::MEMBER))?
+        .query_row((user.as_str(), account.as_str()), row::member)
+        .optional()
 }
 
 fn missing(what: &'static str, id: &dyn ToString) -> Stop {

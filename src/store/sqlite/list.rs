@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::row;
 use crate::clock::Timestamp;
-use crate::key::{Account, AccountId, Key, KeyId, Membership, Status, User};
-use crate::store::KeyFilter;
+use crate::key::{Account, AccountId, Key, KeyId, Membership, Status, User, UserId};
+use crate::store::{KeyFilter, MemberFilter, Slice};
 
 /// One key, by its id.
 pub(in crate::store) fn key(db: &Connection, id: &KeyId) -> rusqlite::Result<Option<Key>> {
@@ -33,9 +33,9 @@ pub(in crate::store) fn keys(db: &Connection, filter: &KeyFilter, now: Timestamp
         sql.push_str(&conditions.join(" AND "));
     }
     sql.push_str(" ORDER BY k.serial LIMIT ?6");
-    let most = filter.most.map_or(-1, i64::from);
     let values = wanted.into_iter().map(|(_, value)| value.unwrap_or(Value::Null));
-    let values = std::iter::once(Value::Integer(now.as_millis())).chain(values).chain([Value::Integer(most)]);
+    let values =
+        std::iter::once(Value::Integer(now.as_millis())).chain(values).chain([Value::Integer(most(filter.most))]);
     let mut find = db.prepare_cached(&sql)?;
     find.query_map(params_from_iter(values), row::key)?.collect()
 }
@@ -56,33 +56,47 @@ const fn status_at(status: Status) -> &'static str {
     }
 }
 
+/// One account, by its id.
+pub(in crate::store) fn account(db: &Connection, id: &AccountId) -> rusqlite::Result<Option<Account>> {
+    let mut find = db.prepare_cached(&format!("{} WHERE id = ?1", row::ACCOUNT))?;
+    find.query_row([id.as_str()], row::account).optional()
+}
+
 /// Accounts, by id.
-pub(in crate::store) fn accounts(db: &Connection) -> rusqlite::Result<Vec<Account>> {
-    db.prepare_cached("SELECT id, state, created_at FROM account ORDER BY id")?
-        .query_map([], |row| {
-            Ok(Account { id: row::parsed(row, 0)?, state: row::parsed(row, 1)?, created_at: row::moment(row, 2)? })
-        })?
-        .collect()
+pub(in crate::store) fn accounts(db: &Connection, some: &Slice<AccountId>) -> rusqlite::Result<Vec<Account>> {
+    let mut find = db.prepare_cached(&format!("{} {SLICE}", row::ACCOUNT))?;
+    let after = some.after.as_ref().map_or("", AccountId::as_str);
+    find.query_map((after, most(some.most)), row::account)?.collect()
+}
+
+/// One user, by their id.
+pub(in crate::store) fn user(db: &Connection, id: &UserId) -> rusqlite::Result<Option<User>> {
+    let mut find = db.prepare_cached(&format!("{} WHERE id = ?1", row::USER))?;
+    find.query_row([id.as_str()], row::user).optional()
 }
 
 /// Users, by id.
-pub(in crate::store) fn users(db: &Connection) -> rusqlite::Result<Vec<User>> {
-    db.prepare_cached("SELECT id, created_at FROM user ORDER BY id")?
-        .query_map([], |row| Ok(User { id: row::parsed(row, 0)?, created_at: row::moment(row, 1)? }))?
-        .collect()
+pub(in crate::store) fn users(db: &Connection, some: &Slice<UserId>) -> rusqlite::Result<Vec<User>> {
+    let mut find = db.prepare_cached(&format!("{} {SLICE}", row::USER))?;
+    let after = some.after.as_ref().map_or("", UserId::as_str);
+    find.query_map((after, most(some.most)), row::user)?.collect()
 }
 
+/// No id is empty.
+const SLICE: &str = "WHERE id > ?1 ORDER BY id LIMIT ?2";
+
 /// Memberships, by account, then user.
-pub(in crate::store) fn members(db: &Connection, account: Option<&AccountId>) -> rusqlite::Result<Vec<Membership>> {
-    db.prepare_cached(
-        "SELECT account, user, permissions FROM membership WHERE (?1 IS NULL OR account = ?1) ORDER BY account, user",
-    )?
-    .query_map([account.map(AccountId::as_str)], |row| {
-        Ok(Membership {
-            account: row::parsed(row, 0)?,
-            user: row::parsed(row, 1)?,
-            permissions: row::permissions(row, 2)?,
-        })
-    })?
-    .collect()
+pub(in crate::store) fn members(db: &Connection, filter: &MemberFilter) -> rusqlite::Result<Vec<Membership>> {
+    let (account, user) = (filter.account.as_ref().map(AccountId::as_str), filter.user.as_ref().map(UserId::as_str));
+    let after = filter.after.as_ref().map_or("", UserId::as_str);
+    // Written out for the sake of the indexes, as those of keys.
+    let of_account = account.map_or("", |_| "account = ?1 AND ");
+    let of_user = user.map_or("", |_| "user = ?2 AND ");
+    let sql = format!("{} WHERE {of_account}{of_user}user > ?3 ORDER BY account, user LIMIT ?4", row::MEMBER);
+    db.prepare_cached(&sql)?.query_map((account, user, after, most(filter.most)), row::member)?.collect()
+}
+
+/// As a LIMIT has it, where less than nothing is all.
+fn most(count: Option<u32>) -> i64 {
+    count.map_or(-1, i64::from)
 }

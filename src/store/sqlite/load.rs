@@ -8,12 +8,12 @@ use super::row;
 use super::words::Words;
 use crate::key::token::Prefix;
 use crate::key::{AccountId, AccountState, Digest, Kind, Permissions, Presented, SecretState, Standing, UserId};
-use crate::store::Loaded;
 use crate::store::log::{Entry, MANY, News, Subject, Tail};
+use crate::store::{Loaded, Policy};
 
 /// The key behind a digest. The index finds it by comparing digests, of which no caller can choose the bytes; the time
 /// that takes tells nothing about a secret.
-pub(in crate::store) fn load(db: &Connection, digest: &Digest) -> rusqlite::Result<Loaded> {
+pub(in crate::store) fn load(db: &Connection, policy: &Policy, digest: &Digest) -> rusqlite::Result<Loaded> {
     let mut find = db.prepare_cached(
         "SELECT h.seq, s.state, k.serial, k.id, k.kind, k.state, k.account, a.state, k.user, k.permissions,
                 k.allowed_ips, k.not_before, k.expires_at, s.until, s.used, s.number
@@ -25,7 +25,9 @@ pub(in crate::store) fn load(db: &Connection, digest: &Digest) -> rusqlite::Resu
     if let Some(key) = &mut standing
         && let Some(user) = &key.user
     {
-        key.memberships = memberships(db, user, key.kind, key.account.as_ref().map(|(account, _)| account))?;
+        let own = key.account.as_ref().map(|(account, _)| account);
+        key.memberships = memberships(db, policy, user, key.kind, own)?;
+        key.licensed = is_licensed(policy, key);
     }
     Ok(Loaded { as_of, standing })
 }
@@ -85,7 +87,13 @@ pub(super) fn standing(row: &Row<'_>, words: &mut Words) -> rusqlite::Result<Opt
         not_before: row::optional_moment(row, 11)?,
         expires_at: row::optional_moment(row, 12)?,
         memberships: Vec::new(),
+        licensed: true,
     }))
+}
+
+/// Whether the key's user may hold it, once the places are known where they have a licence.
+pub(super) const fn is_licensed(policy: &Policy, key: &Standing) -> bool {
+    policy.licences.is_empty() || key.user.is_none() || !key.memberships.is_empty()
 }
 
 /// What the secret is, and until when.
@@ -100,23 +108,31 @@ fn presented(row: &Row<'_>) -> rusqlite::Result<Presented> {
     })
 }
 
-/// Where a user belongs: everywhere for a user key, in the key's own account for a personal one.
+/// Where a user belongs: everywhere for a user key, in the key's own account for a personal one. A membership without the
+/// licence that is asked for counts as none.
 fn memberships(
     db: &Connection,
+    policy: &Policy,
     user: &UserId,
     kind: Kind,
     own: Option<&AccountId>,
 ) -> rusqlite::Result<Vec<(AccountId, AccountState, Permissions)>> {
     let mut find = db.prepare_cached(
-        "SELECT m.account, a.state, m.permissions FROM membership m JOIN account a ON a.id = m.account
+        "SELECT m.account, a.state, m.permissions, m.licence FROM membership m JOIN account a ON a.id = m.account
           WHERE m.user = ?1 AND (?2 IS NULL OR m.account = ?2) ORDER BY m.account",
     )?;
     let only = match kind {
         Kind::User => None,
         Kind::Personal | Kind::Service | Kind::Operator => own.map(AccountId::as_str),
     };
-    let place = |row: &Row<'_>| Ok((row::parsed(row, 0)?, row::parsed(row, 1)?, row::permissions(row, 2)?));
-    find.query_map((user.as_str(), only), place)?.collect()
+    let mut rows = find.query((user.as_str(), only))?;
+    let mut places = Vec::new();
+    while let Some(row) = rows.next()? {
+        if policy.licensed(row.get_ref(3)?.as_str_or_null()?) {
+            places.push((row::parsed(row, 0)?, row::parsed(row, 1)?, row::permissions(row, 2)?));
+        }
+    }
+    Ok(places)
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {

@@ -4,15 +4,16 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::change::{insert_secret, must_be_new, must_have_key};
-use super::{Stop, callers, row};
+use super::{Stop, callers, holder, row};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
 use crate::key::{Digest, Key, KeyId, KeyState, SecretState};
-use crate::store::{Clash, Completed, Rejected, SecretDraft};
+use crate::store::{Clash, Completed, Policy, Rejected, SecretDraft};
 
 /// Gives a key another secret.
 pub(in crate::store) fn rotate(
     db: &Connection,
+    policy: &Policy,
     id: &KeyId,
     secret: &SecretDraft,
     rotation: Rotation,
@@ -20,7 +21,7 @@ pub(in crate::store) fn rotate(
 ) -> Result<Key, Stop> {
     let key = living(db, id)?;
     must_be_new(db, &secret.digest)?;
-    let Rotation { mode, supersede, until_quiet, generation } = rotation;
+    let Rotation { mode, supersede, until_quiet, generation, name, expires_at } = rotation;
     if generation.is_some_and(|seen| seen != key.generation) {
         let why = format!("key {:?} was rotated meanwhile; look at it, and rotate again if need be", id.as_str());
         return Err(Rejected::Conflict(Clash::Overtaken, why).into());
@@ -36,6 +37,7 @@ pub(in crate::store) fn rotate(
             return Err(runs(&key, running.valid_until));
         }
     }
+    let expires_at = holder::expiry(db, policy, &key, expires_at, now)?;
     retire_second(db, key.serial)?;
     match mode {
         Mode::Immediate => retire_current(db, key.serial)?,
@@ -68,6 +70,13 @@ pub(in crate::store) fn rotate(
     }
     db.prepare_cached("UPDATE key SET rotated_at = ?2, generation = generation + 1 WHERE serial = ?1")?
         .execute((key.serial, now.as_millis()))?;
+    if let Some(name) = name {
+        db.prepare_cached("UPDATE key SET name = ?2 WHERE serial = ?1")?.execute((key.serial, name))?;
+    }
+    if expires_at != key.expires_at {
+        db.prepare_cached("UPDATE key SET expires_at = ?2 WHERE serial = ?1")?
+            .execute((key.serial, expires_at.map(Timestamp::as_millis)))?;
+    }
     must_have_key(db, id)
 }
 

@@ -7,7 +7,7 @@ use rusqlite::Row;
 use rusqlite::types::Type;
 
 use crate::clock::Timestamp;
-use crate::key::{Key, Permission, Permissions, Rotating};
+use crate::key::{Account, Key, Membership, Permission, Permissions, Rotating, User};
 
 /// A text column.
 pub(super) fn parsed<T>(row: &Row<'_>, at: usize) -> rusqlite::Result<T>
@@ -54,7 +54,7 @@ pub(super) fn optional_moment(row: &Row<'_>, at: usize) -> rusqlite::Result<Opti
 /// The columns of [`key`], in its order, and where they stand.
 pub(super) const KEY: &str = "SELECT k.serial, k.id, k.kind, k.state, k.account, k.user, k.name, s.prefix, s.kid,
         coalesce(s.hint, ''), k.permissions, k.allowed_ips, k.not_before, k.expires_at, k.created_at, k.rotated_at,
-        u.last_used_at, k.generation, o.state, o.hint, o.until, q.span
+        u.last_used_at, k.generation, k.version, o.state, o.hint, o.until, q.span
    FROM key k LEFT JOIN secret s ON s.key = k.serial AND s.state = 'current' LEFT JOIN usage u ON u.key = k.serial
         LEFT JOIN secret o ON o.key = k.serial AND o.state IN ('pending', 'grace')
         LEFT JOIN quiet q ON q.key = k.serial";
@@ -80,15 +80,57 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         rotated_at: optional_moment(row, 15)?,
         last_used_at: optional_moment(row, 16)?,
         generation: row.get(17)?,
+        version: row.get(18)?,
         rotation: rotation(row)?,
     })
 }
 
 fn rotation(row: &Row<'_>) -> rusqlite::Result<Option<Rotating>> {
-    let Some(state) = optional(row, 18)? else { return Ok(None) };
-    let quiet: Option<i64> = row.get(21)?;
+    let Some(state) = optional(row, 19)? else { return Ok(None) };
+    let quiet: Option<i64> = row.get(22)?;
     let until_quiet_seconds = quiet.and_then(|millis| u64::try_from(millis / 1000).ok());
-    Ok(Some(Rotating { state, hint: row.get(19)?, valid_until: moment(row, 20)?, until_quiet_seconds }))
+    Ok(Some(Rotating { state, hint: row.get(20)?, valid_until: moment(row, 21)?, until_quiet_seconds }))
+}
+
+/// The columns of [`account`], in its order.
+pub(super) const ACCOUNT: &str = "SELECT serial, id, name, state, created_at FROM account";
+
+/// An account's record.
+pub(super) fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
+    Ok(Account {
+        serial: row.get(0)?,
+        id: parsed(row, 1)?,
+        name: optional(row, 2)?,
+        state: parsed(row, 3)?,
+        created_at: moment(row, 4)?,
+    })
+}
+
+/// The columns of [`user`], in its order.
+pub(super) const USER: &str = "SELECT serial, id, name, email, created_at FROM user";
+
+/// A user's record.
+pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    Ok(User {
+        serial: row.get(0)?,
+        id: parsed(row, 1)?,
+        name: optional(row, 2)?,
+        email: optional(row, 3)?,
+        created_at: moment(row, 4)?,
+    })
+}
+
+/// The columns of [`member`], in its order.
+pub(super) const MEMBER: &str = "SELECT account, user, permissions, licence FROM membership";
+
+/// A membership's record.
+pub(super) fn member(row: &Row<'_>) -> rusqlite::Result<Membership> {
+    Ok(Membership {
+        account: parsed(row, 0)?,
+        user: parsed(row, 1)?,
+        permissions: permissions(row, 2)?,
+        licence: optional(row, 3)?,
+    })
 }
 
 fn list<T>(row: &Row<'_>, at: usize) -> rusqlite::Result<Vec<T>>

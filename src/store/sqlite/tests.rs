@@ -31,7 +31,7 @@ fn shell(folder: &TempDir) -> Connection {
 
 async fn mint(store: &Store) {
     let account: AccountId = "101".parse().unwrap();
-    store.create_account(account.clone(), NOW).await.unwrap();
+    store.create_account(account.clone(), None, NOW).await.unwrap();
     let imprint = Imprint::of(&Secret::new(b"a-secret-of-a-client"));
     let secret = SecretDraft {
         digest: crate::key::Digest::from_bytes(imprint.sha256),
@@ -51,6 +51,7 @@ async fn mint(store: &Store) {
         allowed_ips: Vec::new(),
         not_before: None,
         expires_at: None,
+        licence: None,
     };
     store.mint(draft, NOW).await.unwrap();
 }
@@ -199,7 +200,7 @@ async fn a_closed_store_answers_that_it_is_closed_and_leaves_one_file() {
     mint(&store).await;
     store.close();
     assert!(matches!(store.ping().await, Err(StoreError::Closed)));
-    let refused = store.create_account("102".parse().unwrap(), NOW).await.unwrap_err();
+    let refused = store.create_account("102".parse().unwrap(), None, NOW).await.unwrap_err();
     assert!(matches!(refused, Rejected::Store(StoreError::Closed)), "{refused}");
     assert!(!folder.path().join("keyward.db-wal").exists());
     assert!(matches!(open(&folder, [0; 8]), Err(StoreError::Locked { .. })), "until it is dropped");
@@ -210,7 +211,7 @@ async fn an_edit_by_hand_is_told_by_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder, [0; 8]).unwrap();
     mint(&store).await;
-    store.create_user("paul".parse().unwrap(), NOW).await.unwrap();
+    store.create_user("paul".parse().unwrap(), Default::default(), NOW).await.unwrap();
     let hand = shell(&folder);
     let digest: Vec<u8> = hand.query_row("SELECT digest FROM secret", [], |row| row.get(0)).unwrap();
     let secret = Subject::Secret(digest[..16].try_into().unwrap());
@@ -259,11 +260,11 @@ async fn a_lock_held_by_another_program_is_an_error_and_nothing_is_changed() {
     let store = Store::open(&short, [0; 8], Access::Create).unwrap();
     let hand = shell(&folder);
     hand.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let refused = store.create_account("101".parse().unwrap(), NOW).await.unwrap_err();
+    let refused = store.create_account("101".parse().unwrap(), None, NOW).await.unwrap_err();
     assert!(matches!(refused, Rejected::Store(StoreError::Held { .. })), "{refused}");
     hand.execute_batch("ROLLBACK").unwrap();
-    assert!(store.accounts().await.unwrap().is_empty());
-    store.create_account("101".parse().unwrap(), NOW).await.unwrap();
+    assert!(store.accounts(crate::store::Slice::ALL).await.unwrap().is_empty());
+    store.create_account("101".parse().unwrap(), None, NOW).await.unwrap();
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ const ALL: Which = Which::NotUsedSince(Timestamp::from_millis(i64::MAX));
 
 pub(super) async fn what_is_read_ahead_is_what_a_look_up_finds(store: &Store) {
     furnish(store).await;
-    store.create_account("103".parse().unwrap(), NOW).await.unwrap();
+    store.create_account("103".parse().unwrap(), None, NOW).await.unwrap();
     store.set_account_state("102".parse().unwrap(), AccountState::Suspended).await.unwrap();
     let lists = Draft {
         permissions: permissions(&["jobs:run", "users:read"]),
@@ -51,8 +51,8 @@ pub(super) async fn only_living_keys_are_read_ahead_and_by_their_current_secret(
     for (id, text) in [("key_1", ONE), ("key_2", TWO), ("key_3", THREE)] {
         store.mint(service(id, text), NOW).await.unwrap();
     }
-    store.set_key_state("key_1".parse().unwrap(), KeyState::Revoked, None).await.unwrap();
-    store.set_key_state("key_2".parse().unwrap(), KeyState::Suspended, None).await.unwrap();
+    store.set_key_state("key_1".parse().unwrap(), KeyState::Revoked, None, NOW).await.unwrap();
+    store.set_key_state("key_2".parse().unwrap(), KeyState::Suspended, None, NOW).await.unwrap();
     store.rotate("key_3".parse().unwrap(), secret("the-secret-that-follows"), Rotation::IMMEDIATE, NOW).await.unwrap();
     let (chunks, _) = read(store, ALL, 100).await;
     let [(digest, key)] = &chunks[0].keys[..] else { panic!("{chunks:?}") };
@@ -85,7 +85,7 @@ pub(super) async fn each_chunk_knows_its_own_position(store: &Store) {
     store.mint(service("key_2", TWO), NOW).await.unwrap();
     let (first, words) = store.living(ALL.first(), Words::many(), 1).await.unwrap();
     assert_eq!(first.as_of, head(store).await);
-    let revoked = store.set_key_state("key_1".parse().unwrap(), KeyState::Revoked, None).await.unwrap();
+    let revoked = store.set_key_state("key_1".parse().unwrap(), KeyState::Revoked, None, NOW).await.unwrap();
     let (second, _) = store.living(first.next.unwrap(), words, 1).await.unwrap();
     assert_eq!((second.as_of, second.keys.len()), (revoked.head, 0));
     assert!(second.next.is_none() && first.as_of < second.as_of);
@@ -97,7 +97,7 @@ pub(super) async fn every_secrets_digest_is_read_whatever_became_of_it(store: &S
     store.mint(service("key_1", ONE), NOW).await.unwrap();
     store.mint(service("key_2", TWO), NOW).await.unwrap();
     store.rotate("key_1".parse().unwrap(), secret(THREE), Rotation::IMMEDIATE, NOW).await.unwrap();
-    store.set_key_state("key_2".parse().unwrap(), KeyState::Revoked, None).await.unwrap();
+    store.set_key_state("key_2".parse().unwrap(), KeyState::Revoked, None, NOW).await.unwrap();
     let mut expected = [digest(ONE), digest(TWO), digest(THREE)];
     expected.sort_by_key(|digest| *digest.as_bytes());
     assert_eq!(store.digests(None, 10, Vec::new()).await.unwrap(), expected);

@@ -42,7 +42,7 @@ pub(super) async fn every_change_is_told_by_the_log(store: &Store) {
     assert_eq!(told(store, at).await, [of_secret(ONE)]);
 
     let at = head(store).await;
-    store.set_key_state(key.clone(), KeyState::Suspended, None).await.unwrap();
+    store.set_key_state(key.clone(), KeyState::Suspended, None, NOW).await.unwrap();
     assert_eq!(told(store, at).await, [of_secret(ONE)]);
 
     let at = head(store).await;
@@ -55,7 +55,7 @@ pub(super) async fn every_change_is_told_by_the_log(store: &Store) {
     assert_eq!(told(store, at).await, [account]);
 
     let at = head(store).await;
-    store.put_member(member("101", "paul", &[])).await.unwrap();
+    store.put_member(member("101", "paul", &[]).into()).await.unwrap();
     assert_eq!(told(store, at).await, std::slice::from_ref(&paul));
 
     let at = head(store).await;
@@ -85,8 +85,8 @@ pub(super) async fn a_change_that_does_not_fit_changes_nothing(store: &Store) {
         Rejected::Exists { what, id } => assert_eq!(format!("{what} {id}"), expected),
         other => panic!("{other}"),
     };
-    exists(store.create_account("101".parse().unwrap(), NOW).await.unwrap_err(), "account 101");
-    exists(store.create_user("paul".parse().unwrap(), NOW).await.unwrap_err(), "user paul");
+    exists(store.create_account("101".parse().unwrap(), None, NOW).await.unwrap_err(), "account 101");
+    exists(store.create_user("paul".parse().unwrap(), UserChange::default(), NOW).await.unwrap_err(), "user paul");
     exists(store.mint(service("key_1", TWO), NOW).await.unwrap_err(), "key key_1");
     exists(store.mint(service("key_2", ONE), NOW).await.unwrap_err(), "key key_1");
     exists(
@@ -97,12 +97,15 @@ pub(super) async fn a_change_that_does_not_fit_changes_nothing(store: &Store) {
         store.rotate("key_9".parse().unwrap(), secret(TWO), Rotation::IMMEDIATE, NOW).await.unwrap_err(),
         "key key_9",
     );
-    missing(store.set_key_state("key_9".parse().unwrap(), KeyState::Revoked, None).await.unwrap_err(), "key key_9");
-    missing(store.put_member(member("109", "paul", &[])).await.unwrap_err(), "account 109");
-    missing(store.put_member(member("101", "mary", &[])).await.unwrap_err(), "user mary");
+    missing(
+        store.set_key_state("key_9".parse().unwrap(), KeyState::Revoked, None, NOW).await.unwrap_err(),
+        "key key_9",
+    );
+    missing(store.put_member(member("109", "paul", &[]).into()).await.unwrap_err(), "account 109");
+    missing(store.put_member(member("101", "mary", &[]).into()).await.unwrap_err(), "user mary");
     let elsewhere = Draft { account: Some("109".parse().unwrap()), ..service("key_2", TWO) };
     missing(store.mint(elsewhere, NOW).await.unwrap_err(), "account 109");
-    store.create_account("103".parse().unwrap(), NOW).await.unwrap();
+    store.create_account("103".parse().unwrap(), None, NOW).await.unwrap();
     let outsider = of_user(Kind::Personal, Some("103"), "paul", "key_2", TWO);
     missing(store.mint(outsider, NOW).await.unwrap_err(), "member paul of 103");
     assert_eq!(told(store, at).await, [Subject::Account("103".into())], "only what fitted is told");
@@ -111,7 +114,7 @@ pub(super) async fn a_change_that_does_not_fit_changes_nothing(store: &Store) {
 pub(super) async fn a_rotated_key_keeps_its_record_and_retires_its_secret(store: &Store) {
     furnish(store).await;
     let minted = store.mint(service("key_1", ONE), NOW).await.unwrap().record;
-    store.set_key_state(minted.id.clone(), KeyState::Suspended, None).await.unwrap();
+    store.set_key_state(minted.id.clone(), KeyState::Suspended, None, NOW).await.unwrap();
     let later = NOW.plus(Duration::from_secs(1));
     let rotated = store.rotate(minted.id.clone(), secret(TWO), Rotation::IMMEDIATE, later).await.unwrap().record;
     assert_eq!((rotated.serial, &rotated.id, rotated.generation), (minted.serial, &minted.id, 2));
@@ -125,11 +128,11 @@ pub(super) async fn a_revoked_key_stays_revoked(store: &Store) {
     furnish(store).await;
     let id = store.mint(service("key_1", ONE), NOW).await.unwrap().record.id;
     for _ in 0..2 {
-        let key = store.set_key_state(id.clone(), KeyState::Revoked, None).await.unwrap().record;
+        let key = store.set_key_state(id.clone(), KeyState::Revoked, None, NOW).await.unwrap().record;
         assert_eq!(key.state, KeyState::Revoked);
     }
     for state in [KeyState::Active, KeyState::Suspended] {
-        assert!(matches!(store.set_key_state(id.clone(), state, None).await, Err(Rejected::Conflict(..))));
+        assert!(matches!(store.set_key_state(id.clone(), state, None, NOW).await, Err(Rejected::Conflict(..))));
     }
     assert!(matches!(store.rotate(id, secret(TWO), Rotation::IMMEDIATE, NOW).await, Err(Rejected::Conflict(..))));
     assert_eq!(standing(store, ONE).await.unwrap().state, KeyState::Revoked);
@@ -145,7 +148,7 @@ pub(super) async fn a_personal_key_sees_its_own_membership_and_ends_with_it(stor
     let key = standing(store, ONE).await.unwrap();
     assert_eq!((key.state, key.memberships.len()), (KeyState::Revoked, 0));
     // Coming back does not bring the key back.
-    store.put_member(ended).await.unwrap();
+    store.put_member(ended.into()).await.unwrap();
     assert_eq!(standing(store, ONE).await.unwrap().state, KeyState::Revoked);
 }
 
@@ -182,12 +185,12 @@ pub(super) async fn an_import_is_all_or_nothing(store: &Store) {
     many.extend(rows);
     assert!(store.import(many, NOW).await.is_err());
     assert_eq!(head(store).await, at);
-    store.set_key_state("key_1".parse().unwrap(), KeyState::Suspended, None).await.unwrap();
+    store.set_key_state("key_1".parse().unwrap(), KeyState::Suspended, None, NOW).await.unwrap();
     assert_eq!(told(store, at).await, [of_secret(ONE)], "changes are told one by one again");
 }
 
 pub(super) async fn an_import_makes_what_its_rows_need(store: &Store) {
-    store.create_account("101".parse().unwrap(), NOW).await.unwrap();
+    store.create_account("101".parse().unwrap(), None, NOW).await.unwrap();
     let rows = || {
         vec![
             service("key_1", ONE),
@@ -203,7 +206,7 @@ pub(super) async fn an_import_makes_what_its_rows_need(store: &Store) {
     assert_eq!((legacy.account, legacy.memberships.len()), (None, 2), "each row of a user key adds an account");
     let again = store.import(rows(), NOW).await.unwrap().record;
     assert_eq!(again, Imported { keys: 0, already: 4, accounts: 0, users: 0 });
-    assert!(store.members(None).await.unwrap().iter().all(|member| member.permissions.is_empty()));
+    assert!(store.members(MemberFilter::default()).await.unwrap().iter().all(|member| member.permissions.is_empty()));
 }
 
 pub(super) async fn a_tried_import_tells_every_rows_fate_and_changes_nothing(store: &Store) {
@@ -219,7 +222,7 @@ pub(super) async fn a_tried_import_tells_every_rows_fate_and_changes_nothing(sto
     assert_eq!((told.accounts, told.users), (1, 0));
     assert_eq!((head(store).await, standing(store, TWO).await), (at, None));
     assert_eq!(store.try_import(rows, NOW).await.unwrap(), told);
-    assert_eq!(store.accounts().await.unwrap().len(), 2);
+    assert_eq!(store.accounts(Slice::ALL).await.unwrap().len(), 2);
 }
 
 pub(super) async fn an_imported_secret_with_a_foreign_checksum_registers_its_prefix(store: &Store) {
@@ -274,11 +277,12 @@ pub(super) async fn lists_show_what_matches(store: &Store) {
         assert_eq!(shown, expected, "{filter:?}");
     }
     assert_eq!(
-        store.members(None).await.unwrap(),
+        store.members(MemberFilter::default()).await.unwrap(),
         [member("101", "paul", &["jobs:run"]), member("102", "paul", &["*"])]
     );
-    assert_eq!(store.members(Some("102".parse().unwrap())).await.unwrap().len(), 1);
-    assert_eq!((store.accounts().await.unwrap().len(), store.users().await.unwrap().len()), (2, 1));
+    let of_102 = MemberFilter { account: Some("102".parse().unwrap()), ..MemberFilter::default() };
+    assert_eq!(store.members(of_102).await.unwrap().len(), 1);
+    assert_eq!((store.accounts(Slice::ALL).await.unwrap().len(), store.users(Slice::ALL).await.unwrap().len()), (2, 1));
 }
 
 pub(super) async fn lists_come_by_pages_and_by_status(store: &Store) {
@@ -297,7 +301,7 @@ pub(super) async fn lists_come_by_pages_and_by_status(store: &Store) {
         store.mint(draft, NOW).await.unwrap();
     }
     for (id, state) in [("key_4", KeyState::Suspended), ("key_5", KeyState::Revoked), ("key_6", KeyState::Suspended)] {
-        store.set_key_state(id.parse().unwrap(), state, None).await.unwrap();
+        store.set_key_state(id.parse().unwrap(), state, None, NOW).await.unwrap();
     }
     let list = async |filter: KeyFilter| store.keys(filter, NOW).await.unwrap();
     for (status, expected) in [
@@ -326,12 +330,59 @@ pub(super) async fn lists_come_by_pages_and_by_status(store: &Store) {
 pub(super) async fn a_change_asked_for_what_was_seen_is_made_to_nothing_else(store: &Store) {
     furnish(store).await;
     let key = store.mint(service("key_1", ONE), NOW).await.unwrap().record;
-    let seen = |key: &Key| Some(vec![key.seen()]);
-    let suspended = store.set_key_state(key.id.clone(), KeyState::Suspended, seen(&key)).await.unwrap().record;
-    let late = store.set_key_state(key.id.clone(), KeyState::Active, seen(&key)).await;
+    let seen = |key: &Key| Some(vec![key.seen_at(NOW)]);
+    let suspended = store.set_key_state(key.id.clone(), KeyState::Suspended, seen(&key), NOW).await.unwrap().record;
+    let late = store.set_key_state(key.id.clone(), KeyState::Active, seen(&key), NOW).await;
     assert!(matches!(late, Err(Rejected::Conflict(Clash::Seen, _))));
     assert_eq!(store.key(key.id.clone()).await.unwrap(), Some(suspended.clone()));
-    assert!(store.set_key_state(key.id, KeyState::Active, seen(&suspended)).await.is_ok());
+    assert!(store.set_key_state(key.id, KeyState::Active, seen(&suspended), NOW).await.is_ok());
+}
+
+pub(super) async fn accounts_and_users_have_numbers_and_what_is_said_of_them(store: &Store) {
+    furnish(store).await;
+    let line = |text: &str| text.parse::<Line>().unwrap();
+    let id = |text: &str| text.parse::<AccountId>().unwrap();
+    let acme = store.create_account(id("acme"), Some(line("Acme, Inc.")), NOW).await.unwrap().record;
+    assert_eq!((acme.serial, &acme.name, acme.state), (3, &Some(line("Acme, Inc.")), AccountState::Active));
+    assert_eq!(store.account(id("acme")).await.unwrap(), Some(acme.clone()));
+    let suspended = store.set_account_state(id("acme"), AccountState::Suspended).await.unwrap().record;
+    assert_eq!(suspended, Account { state: AccountState::Suspended, ..acme.clone() });
+    let at = head(store).await;
+    let unnamed = AccountChange { name: Edit::Clear, state: None };
+    let changed = store.change_account(id("acme"), unnamed.clone()).await.unwrap().record;
+    assert_eq!(changed, Account { name: None, ..suspended });
+    assert!(matches!(store.change_account(id("999"), unnamed).await, Err(Rejected::Missing { .. })));
+
+    let mary = "mary".parse::<UserId>().unwrap();
+    let said = UserChange { name: Edit::Set(line("Mary")), email: Edit::Set(line("mary@example.com")) };
+    let made = store.create_user(mary.clone(), said, NOW).await.unwrap().record;
+    assert_eq!((made.serial, &made.name, &made.email), (2, &Some(line("Mary")), &Some(line("mary@example.com"))));
+    let moved = UserChange { email: Edit::Set(line("mary@example.org")), ..UserChange::default() };
+    let changed = store.change_user(mary.clone(), moved.clone()).await.unwrap().record;
+    assert_eq!(changed, User { email: Some(line("mary@example.org")), ..made });
+    assert_eq!(store.user(mary).await.unwrap(), Some(changed));
+    assert!(matches!(store.change_user("nobody".parse().unwrap(), moved).await, Err(Rejected::Missing { .. })));
+    assert_eq!(head(store).await, at, "no look-up reads what was said");
+}
+
+pub(super) async fn the_directory_comes_by_pages(store: &Store) {
+    furnish(store).await;
+    let ids = ["a", "b", "c"].map(|id| id.parse::<UserId>().unwrap());
+    for id in &ids {
+        store.create_user(id.clone(), UserChange::default(), NOW).await.unwrap();
+        store.put_member(member("101", id.as_str(), &[]).into()).await.unwrap();
+    }
+    let (after, most) = (Some(ids[0].clone()), Some(2));
+    let users = store.users(Slice { after: after.clone(), most }).await.unwrap();
+    assert_eq!(users.iter().map(|user| &user.id).collect::<Vec<_>>(), [&ids[1], &ids[2]]);
+    let filter = MemberFilter { account: Some("101".parse().unwrap()), after, most, user: None };
+    let members = store.members(filter).await.unwrap();
+    assert_eq!(members.iter().map(|member| &member.user).collect::<Vec<_>>(), [&ids[1], &ids[2]]);
+    let of_paul = MemberFilter { user: Some("paul".parse().unwrap()), ..MemberFilter::default() };
+    let places = store.members(of_paul).await.unwrap();
+    assert_eq!(places, [member("101", "paul", &["jobs:run"]), member("102", "paul", &["*"])]);
+    let last = store.accounts(Slice { after: Some("101".parse().unwrap()), most: Some(5) }).await.unwrap();
+    assert_eq!(last.iter().map(|account| account.id.as_str()).collect::<Vec<_>>(), ["102"]);
 }
 
 pub(super) async fn a_lost_operator_key_is_replaced(store: &Store) {
@@ -353,7 +404,7 @@ pub(super) async fn a_trimmed_log_says_so(store: &Store) {
     assert!(store.trim(far).await.unwrap() > 0);
     assert!(matches!(store.tail(0).await.unwrap().news, News::Gone));
     let at = head(store).await;
-    store.create_account("103".parse().unwrap(), NOW).await.unwrap();
+    store.create_account("103".parse().unwrap(), None, NOW).await.unwrap();
     assert_eq!(head(store).await, at + 1, "positions go on where they were");
     assert_eq!(told(store, at).await.len(), 1);
 }

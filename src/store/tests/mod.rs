@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::log::{News, Subject};
 use super::*;
 use crate::key::rotation::Rotation;
-use crate::key::{Imprint, Kind, Permissions, Presented, Standing, Status};
+use crate::key::{Edit, Imprint, Kind, Permissions, Presented, Standing, Status};
 use crate::measure::Span;
 use crate::secret::Secret;
 
@@ -51,6 +51,8 @@ cases!(sqlite => {
         lists_show_what_matches,
         lists_come_by_pages_and_by_status,
         a_change_asked_for_what_was_seen_is_made_to_nothing_else,
+        accounts_and_users_have_numbers_and_what_is_said_of_them,
+        the_directory_comes_by_pages,
         a_lost_operator_key_is_replaced,
         a_trimmed_log_says_so,
     }
@@ -157,17 +159,22 @@ fn permissions(names: &[&str]) -> Permissions {
 }
 
 fn member(account: &str, user: &str, names: &[&str]) -> Membership {
-    Membership { account: account.parse().unwrap(), user: user.parse().unwrap(), permissions: permissions(names) }
+    Membership {
+        account: account.parse().unwrap(),
+        user: user.parse().unwrap(),
+        permissions: permissions(names),
+        licence: None,
+    }
 }
 
 /// Accounts 101 and 102; paul, a member of both.
 async fn furnish(store: &Store) {
     for account in ["101", "102"] {
-        store.create_account(account.parse().unwrap(), NOW).await.unwrap();
+        store.create_account(account.parse().unwrap(), None, NOW).await.unwrap();
     }
-    store.create_user("paul".parse().unwrap(), NOW).await.unwrap();
-    store.put_member(member("101", "paul", &["jobs:run"])).await.unwrap();
-    store.put_member(member("102", "paul", &["*"])).await.unwrap();
+    store.create_user("paul".parse().unwrap(), Default::default(), NOW).await.unwrap();
+    store.put_member(member("101", "paul", &["jobs:run"]).into()).await.unwrap();
+    store.put_member(member("102", "paul", &["*"]).into()).await.unwrap();
 }
 
 async fn standing(store: &Store, text: &str) -> Option<Standing> {

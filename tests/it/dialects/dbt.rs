@@ -21,14 +21,15 @@ fn world(more: &str) -> World {
 
 pub(super) fn world_of(setup: Setup, origin: Origin, more: &str) -> World {
     let keyward = setup.config(settings(&origin.url(), more)).start();
-    for account in ["101", "102"] {
-        keyward.account(account);
+    for (account, name) in [("101", "Spice Harvesting Account"), ("102", "Guild Navigator Account")] {
+        keyward.cli(&["account", "create", account, "--name", name]);
     }
+    keyward.cli(&["user", "create", "7", "--email", "paul.atreides@example.com"]);
+    keyward.cli(&["user", "create", "8"]);
     let anna = ["keys:manage", "job_admin", "job_viewer", "job_viewer:*"];
     for (user, account, permissions) in
         [("7", "101", &["jobs:*"][..]), ("7", "102", &["jobs:*"]), ("8", "101", &anna[..])]
     {
-        keyward.run(&["user", "create", user]);
         let place = ["member", "add", "--account", account, "--user", user];
         let permissions: Vec<_> = permissions.iter().flat_map(|permission| ["--permission", permission]).collect();
         keyward.cli(&[&place[..], &permissions].concat());
@@ -100,7 +101,7 @@ fn every_exchange_happens_as_it_was_written_down() {
     for (name, text, count) in [
         ("legacy-rotate", include_str!("../../fixtures/dialects/dbt/legacy-rotate.http"), 6),
         ("personal-tokens", include_str!("../../fixtures/dialects/dbt/personal-tokens.http"), 15),
-        ("service-tokens", include_str!("../../fixtures/dialects/dbt/service-tokens.http"), 10),
+        ("service-tokens", include_str!("../../fixtures/dialects/dbt/service-tokens.http"), 13),
         ("accounts", include_str!("../../fixtures/dialects/dbt/accounts.http"), 6),
         ("errors", include_str!("../../fixtures/dialects/dbt/errors.http"), 11),
     ] {
@@ -145,12 +146,17 @@ fn every_row_refuses_no_caller_a_wrong_caller_and_a_weak_caller() {
         ("GET", services.into(), Some(["robot", "paul", "stranger"])),
         ("POST", services.into(), Some(["robot", "paul", "legacy"])),
         ("GET", format!("{services}/{service}"), Some(["robot", "paul", "legacy"])),
+        ("PUT", format!("{services}/{service}"), Some(["robot", "paul", "stranger"])),
         ("DELETE", format!("{services}/{service}"), Some(["robot", "paul", "stranger"])),
         ("GET", format!("{services}/{service}/permissions"), Some(["robot", "paul", "stranger"])),
+        ("POST", format!("{services}/{service}/permissions"), Some(["robot", "paul", "stranger"])),
     ];
     for (method, path, weak) in &rows {
         for path in [path.clone(), format!("{path}/")] {
-            let body = if *method == "POST" { json!({"name": "x"}) } else { Value::Null };
+            let body = match *method {
+                "POST" | "PUT" => json!({"name": "x", "permission_grants": []}),
+                _ => Value::Null,
+            };
             let none = world.ask("", method, &path, body.clone());
             assert_eq!(refused(&none), (401, "Authentication credentials were not provided.".into()), "{path}");
             assert_eq!(none.all("www-authenticate"), ["Bearer realm=\"keyward\"", "Token realm=\"keyward\""]);
@@ -289,32 +295,57 @@ fn at_another_host_nothing_of_it_is_spoken() {
 }
 
 #[test]
-fn of_two_rotations_of_the_same_token_one_finds_its_own_dead() {
+fn accounts_and_users_that_are_no_numbers_have_the_directorys() {
     let world = world("");
-    let authorization = format!("Token {}", world.secret("legacy"));
-    let mut wires: Vec<Wire> = (0..8).map(|_| world.keyward.wire()).collect();
-    for wire in &mut wires {
-        wire.send(head("POST", "/api/v2/users/7/apikey/", &[("Authorization", &authorization)]));
+    world.keyward.account("acme");
+    for (user, permission) in [("paul", "jobs:*"), ("anna", "*")] {
+        world.keyward.cli(&["user", "create", user]);
+        let place = ["member", "add", "--account", "acme", "--user", user, "--permission", permission];
+        world.keyward.cli(&place);
     }
-    let answers: Vec<Answer> = wires.iter_mut().map(|wire| wire.answer("POST")).collect();
-    let won: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
-    assert_eq!(won.len(), 1, "{answers:?}");
-    for lost in answers.iter().filter(|answer| answer.status != 200) {
-        assert_eq!(refused(lost), (401, "Invalid token.".into()));
+    let mint = |user: &str| world.keyward.mint(&["--kind", "personal", "--account", "acme", "--user", user]);
+    let (paul, anna) = (mint("paul"), mint("anna"));
+    let ask = |key: &Minted, path: &str| world.ask(&format!("Token {}", key.secret), "GET", path, Value::Null);
+    let account = ask(&paul, "/api/v3/accounts/").json()["extra"]["filters"]["pk__in"][0].as_i64().unwrap();
+    let user = ask(&paul, "/api/v2/whoami/").json()["data"]["user"]["id"].as_i64().unwrap();
+    // By number or by id, and by who manages the account as well.
+    for (account_named, user_named) in
+        [(account.to_string(), user.to_string()), ("acme".into(), user.to_string()), ("acme".into(), "paul".into())]
+    {
+        let path = format!("/api/v3/accounts/{account_named}/users/{user_named}/account-apikeys/");
+        for key in [&paul, &anna] {
+            let listed = ask(key, &path).json();
+            assert_eq!(
+                (&listed["data"][0]["account_id"], &listed["data"][0]["user_id"]),
+                (&json!(account), &json!(user))
+            );
+        }
     }
-    let newest = won[0].json()["data"]["api_key"].as_str().unwrap().to_owned();
-    assert_eq!(world.ask(&format!("Token {newest}"), "GET", "/api/v2/whoami/", Value::Null).status, 200);
+    // A user elsewhere is nobody here, and no other spelling is a number.
+    for other in ["7".to_owned(), "999".to_owned(), format!("0{user}"), format!("+{user}")] {
+        let answer = ask(&anna, &format!("/api/v3/accounts/acme/users/{other}/account-apikeys/"));
+        assert_eq!(refused(&answer), (404, NOT_YOURS.into()), "{other}");
+    }
 }
 
 #[test]
-fn accounts_and_users_that_are_no_numbers_are_said_as_they_are() {
+fn tokens_last_as_long_as_the_settings_say() {
+    let world = world("expires_in = \"30d\"");
+    let path = "/api/v3/accounts/101/users/7/account-apikeys/";
+    let made = world.token("paul", "POST", path, json!({"name": "laptop"})).json();
+    let days = |text: &Value| text.as_str().unwrap()[..10].parse::<jiff::civil::Date>().unwrap();
+    let (made_at, expires_at) = (days(&made["data"]["created_at"]), days(&made["data"]["expires_at"]));
+    assert_eq!((expires_at - made_at).get_days(), 30);
+}
+
+#[test]
+fn a_user_has_as_many_tokens_as_they_may_and_no_more() {
     let world = world("");
-    world.keyward.account("acme");
-    world.keyward.cli(&["user", "create", "paul"]);
-    world.keyward.cli(&["member", "add", "--account", "acme", "--user", "paul"]);
-    let key = world.keyward.mint(&["--kind", "personal", "--account", "acme", "--user", "paul"]);
-    let ask = |path: &str| world.ask(&format!("Token {}", key.secret), "GET", path, Value::Null).json();
-    assert_eq!(ask("/api/v3/accounts/")["extra"]["filters"]["pk__in"], json!(["acme"]));
-    let listed = ask("/api/v3/accounts/acme/users/paul/account-apikeys/");
-    assert_eq!((&listed["data"][0]["account_id"], &listed["data"][0]["user_id"]), (&json!("acme"), &json!("paul")));
+    let path = "/api/v3/accounts/101/users/7/account-apikeys/";
+    for name in ["second", "third"] {
+        assert_eq!(world.token("paul", "POST", path, json!({"name": name})).status, 200);
+    }
+    let (status, message) = refused(&world.token("paul", "POST", path, json!({"name": "fourth"})));
+    assert_eq!(status, 400);
+    assert!(message.contains("may have 3"), "{message}");
 }

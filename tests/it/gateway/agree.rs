@@ -2,6 +2,12 @@
 
 use std::sync::mpsc::{self, Receiver};
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
 use crate::support::http::head;
 use crate::support::origin::value;
 use crate::support::{Answer, Keyward, Minted, Origin, Wire, keyward};
@@ -219,6 +225,43 @@ fn a_connection_goes_on_after_a_body_that_was_read_and_refused() {
         assert_eq!(post(&mut wire, "/api/accounts/101/jobs", &key, &[JSON], body).status, status, "{body}");
     }
     assert_eq!(bodies.try_iter().count(), 2);
+}
+
+/// Requests over one HTTP/2 connection, one after the other: method, path and body of JSON; status and body of each answer.
+pub(super) fn over_http2(keyward: &Keyward, key: &Minted, requests: &[(&str, &str, String)]) -> Vec<(u16, Bytes)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = TokioIo::new(TcpStream::connect(keyward.http2_address()).await.unwrap());
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut answers = Vec::new();
+        for (method, path, body) in requests {
+            let request = http::Request::builder().method(*method).uri(format!("http://api.test{path}"));
+            let request = request.header("authorization", format!("Token {}", key.secret));
+            let request = request.header(JSON.0, JSON.1).body(Full::new(Bytes::from(body.clone()))).unwrap();
+            let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+            answers.push((head.status.as_u16(), body.collect().await.unwrap().to_bytes()));
+        }
+        answers
+    })
+}
+
+#[test]
+fn over_http2_bodies_are_judged_alike_and_the_connection_goes_on() {
+    let listen = "[server]\nlisten = [\"127.0.0.1:0\"]\nhttp2_listen = [\"127.0.0.1:0\"]\n";
+    let (keyward, _origin, bodies, key) = started(listen, "");
+    let path = "/api/accounts/101/jobs";
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(100 * 1024));
+    let requests: Vec<(&str, &str, String)> = vec![
+        ("POST", path, "{\"account_id\":102}".into()),
+        ("POST", path, "{\"account_id\":101}".into()),
+        ("POST", path, long),
+        ("POST", path, "{".into()),
+        ("POST", path, "{}".into()),
+    ];
+    let statuses: Vec<u16> = over_http2(&keyward, &key, &requests).into_iter().map(|(status, _)| status).collect();
+    assert_eq!(statuses, [404, 200, 413, 400, 200]);
+    assert_eq!(bodies.try_iter().collect::<Vec<_>>(), [&b"{\"account_id\":101}"[..], b"{}"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use super::agree::over_http2;
 use crate::support::origin::value;
 use crate::support::{Answer, Keyward, Minted, Origin, keyward};
 
@@ -305,6 +306,26 @@ fn an_error_passes_with_a_body_that_can_be_filtered_and_without_any_else() {
         );
         assert_eq!(answer.header("content-type"), None);
     }
+}
+
+#[test]
+fn over_http2_answers_are_filtered_alike() {
+    let listen = "[server]\nlisten = [\"127.0.0.1:0\"]\nhttp2_listen = [\"127.0.0.1:0\"]\n";
+    let (keyward, _origin, script, key) = started(listen);
+    script.answers(&accounts());
+    let requests = [
+        ("GET", "/api/v2/accounts/", String::new()),
+        ("HEAD", "/api/v2/accounts/", String::new()),
+        ("POST", "/api/v2/accounts/", "{}".to_owned()),
+        ("GET", "/api/v2/whoami/", String::new()),
+    ];
+    let answers = over_http2(&keyward, &key, &requests);
+    assert_eq!(answers.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [200, 200, 200, 502]);
+    for (_, body) in [&answers[0], &answers[2]] {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(body["data"], json!([{"id": 101, "name": "Own", "run_slots": 1.5}]));
+    }
+    assert!(answers[1].1.is_empty());
 }
 
 #[test]

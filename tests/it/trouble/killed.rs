@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::keyward::keyring::command::{Command, KeyFilter, Outcome};
+use ::keyward::keyring::command::{Command, KeyFilter, MemberFilter, Outcome, Slice};
 use ::keyward::manage::socket::{AskError, Client, path_beside};
 use tokio::task::JoinSet;
 
@@ -27,7 +27,7 @@ fn what_was_answered_is_true_after_kill_9_and_what_was_not_is_whole_or_absent() 
     let mut chance = Chance::new(seed);
     println!("seed: KEYWARD_TEST_SEED={}", chance.seed());
     let origin = Origin::plain();
-    let mut keyward = keyward().upstream(origin.url()).start();
+    let mut keyward = keyward().upstream(origin.url()).variable(ANY_NUMBER, "0").start();
     let mut worlds: Vec<_> = (0..CLIENTS).map(|at| World::new(&format!("a{at}"), &format!("u{at}"))).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut answered, mut kills, mut cut_short, mut half_done) = (0, 0, 0, 0);
@@ -38,7 +38,7 @@ fn what_was_answered_is_true_after_kill_9_and_what_was_not_is_whole_or_absent() 
         let round = runtime.block_on(stream(&mut keyward, worlds, chances, target, moment));
         answered += round.answered;
         kills += 1;
-        keyward = crate::support::keyward().upstream(origin.url()).over(&keyward).start();
+        keyward = crate::support::keyward().upstream(origin.url()).variable(ANY_NUMBER, "0").over(&keyward).start();
         worlds = round
             .ends
             .into_iter()
@@ -132,9 +132,12 @@ async fn look(database: &Path, world: &World) -> world::Shown {
     let mut client = Client::connect(&path_beside(database)).await.unwrap().expect("the server listens");
     let filter = KeyFilter { account: Some(world.account()), ..KeyFilter::default() };
     let Outcome::Keys(keys) = client.ask(Command::ListKeys(filter)).await.unwrap() else { panic!("no keys") };
-    let members = client.ask(Command::ListMembers(Some(world.account()))).await.unwrap();
+    let of_account = MemberFilter { account: Some(world.account()), ..MemberFilter::default() };
+    let members = client.ask(Command::ListMembers(of_account)).await.unwrap();
     let Outcome::Members(members) = members else { panic!("no members") };
-    let Outcome::Accounts(accounts) = client.ask(Command::ListAccounts).await.unwrap() else { panic!("no accounts") };
+    let Outcome::Accounts(accounts) = client.ask(Command::ListAccounts(Slice::ALL)).await.unwrap() else {
+        panic!("no accounts")
+    };
     let there = accounts.iter().any(|account| account.id == world.account());
     world::Shown::of(there, !members.is_empty(), &keys)
 }
@@ -147,3 +150,6 @@ fn secrets_are_as_they_should(keyward: &Keyward, secrets: Vec<(String, u16)>) {
         assert_eq!(answer.status, status, "{}", answer.text());
     }
 }
+
+/// The world makes keys by chance, and expects each to be made.
+const ANY_NUMBER: &str = "KEYWARD__KEYS__PER_HOLDER";

@@ -49,18 +49,18 @@ pub(super) struct List<'a, T> {
 
 #[derive(Debug, Serialize)]
 struct Extra<'a> {
-    filters: Filters<'a>,
+    filters: Filters,
     order_by: Option<&'a str>,
     pagination: Pagination,
 }
 
 /// What was asked for.
 #[derive(Debug, Serialize)]
-pub(super) struct Filters<'a> {
+pub(super) struct Filters {
     pub(super) limit: usize,
     pub(super) offset: usize,
     #[serde(rename = "pk__in", skip_serializing_if = "Option::is_none")]
-    pub(super) ids: Option<Vec<Number<'a>>>,
+    pub(super) ids: Option<Vec<Number>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,7 +71,7 @@ struct Pagination {
 
 impl<'a, T> List<'a, T> {
     /// `data` of `total` in all.
-    pub(super) fn of(data: Vec<T>, filters: Filters<'a>, order_by: Option<&'a str>, total: usize) -> Self {
+    pub(super) fn of(data: Vec<T>, filters: Filters, order_by: Option<&'a str>, total: usize) -> Self {
         let pagination = Pagination { count: data.len(), total_count: total };
         Self { status: Status::SUCCESS, data, extra: Extra { filters, order_by, pagination } }
     }

@@ -35,6 +35,18 @@ where
     }
 }
 
+/// The same, where a list may stand alone, as this member of the object.
+pub(super) async fn read_list<B>(headers: &HeaderMap, body: B, member: &str) -> Result<Document, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let document = read(headers, body).await?;
+    match std::str::from_utf8(document.bytes()) {
+        Ok(text) if text.trim_start().starts_with('[') => Ok(Document::of(&format!("{{\"{member}\":{text}}}"))),
+        _ => Ok(document),
+    }
+}
+
 /// The fields of a multipart body (RFC 7578). It is whole by now, so nothing is waited for.
 async fn parts(headers: &HeaderMap, body: Document) -> Result<Document, Problem> {
     let unreadable = || Problem::detailed(Code::Unparsable, "The multipart body cannot be read.");

@@ -8,6 +8,7 @@
 //! the tests say of each exchange which part is that.
 
 mod account;
+mod drawer;
 mod envelope;
 mod form;
 mod number;
@@ -24,8 +25,9 @@ use http_body_util::Full;
 use self::page::Page;
 pub(in crate::manage) use self::refusal::{refusal, word};
 use self::token::Wanted;
-use self::visit::{Drawer, Visit};
+use self::visit::Visit;
 use super::native::json;
+use crate::manage::body::Document;
 use crate::manage::caller::Caller;
 use crate::manage::config::{AcrossAccounts, DbtConfig};
 use crate::manage::desk::Desk;
@@ -50,8 +52,6 @@ enum Call {
     RotateOwnIn,
     Personal(Deed),
     Service(Deed),
-    /// What a service token may do.
-    Grants,
 }
 
 /// What is done with tokens, or with one.
@@ -61,7 +61,11 @@ enum Deed {
     Make,
     Show,
     Rotate,
+    Rename,
     End,
+    /// What one may do.
+    ShowGrants,
+    Grant,
 }
 
 /// The table, without the slash at the end.
@@ -91,9 +95,16 @@ const ROUTES: &[Route<Call>] = {
         ),
         holders(
             "/api/v3/accounts/{account}/service-tokens/{token}",
-            &[(Method::GET, Service(Deed::Show)), (Method::DELETE, Service(Deed::End))],
+            &[
+                (Method::GET, Service(Deed::Show)),
+                (Method::PUT, Service(Deed::Rename)),
+                (Method::DELETE, Service(Deed::End)),
+            ],
         ),
-        holders("/api/v3/accounts/{account}/service-tokens/{token}/permissions", &[(Method::GET, Call::Grants)]),
+        holders(
+            "/api/v3/accounts/{account}/service-tokens/{token}/permissions",
+            &[(Method::GET, Service(Deed::ShowGrants)), (Method::POST, Service(Deed::Grant))],
+        ),
     ]
 };
 
@@ -153,28 +164,38 @@ impl Dbt {
         let query = head.uri.query();
         let (drawer, deed) = match call {
             Call::Accounts => return visit.accounts().await,
-            Call::WhoAmI => return Ok(account::who_am_i(holder)),
+            Call::WhoAmI => return visit.who_am_i().await,
             Call::RotateOwn => return visit.rotate_own(None, name()).await,
             Call::RotateOwnIn => return visit.rotate_own(Some(name()), name()).await,
-            Call::Personal(deed) => (Drawer::of_user(holder, name(), name())?, deed),
-            Call::Service(deed) => (Drawer::of_account(holder, name())?, deed),
-            Call::Grants => {
-                let key = visit.key(&Drawer::of_account(holder, name())?, name()).await?;
-                return Ok(Page::of(query)?.shown(token::grants(&key)));
-            }
+            Call::Personal(deed) => (visit.personals(name(), name()).await?, deed),
+            Call::Service(deed) => (visit.services(name()).await?, deed),
         };
+        let drawer = &drawer;
         match deed {
-            Deed::List => visit.list(&drawer, Page::of(query)?).await,
-            Deed::Make => {
-                let wanted = match body.take() {
-                    Some(body) => form::read(&head.headers, body).await?.parse::<Wanted>()?,
-                    None => return Err(Problem::new(Code::Unparsable)),
+            Deed::List => visit.list(drawer, Page::of(query)?).await,
+            Deed::Make => visit.make(drawer, wanted(head, body).await?).await,
+            Deed::Show => visit.show(drawer, name()).await,
+            Deed::Rotate => visit.rotate(drawer, name()).await,
+            Deed::Rename => visit.rename(drawer, name(), wanted(head, body).await?).await,
+            Deed::End => visit.end(drawer, name()).await,
+            Deed::ShowGrants => visit.grants(drawer, name(), None, Page::of(query)?).await,
+            Deed::Grant => {
+                let grants = match body.take() {
+                    Some(body) => form::read_list(&head.headers, body, "permission_grants").await?,
+                    None => Document::default(),
                 };
-                visit.make(&drawer, wanted).await
+                visit.grants(drawer, name(), Some(grants.parse()?), Page::of(query)?).await
             }
-            Deed::Show => visit.show(&drawer, name()).await,
-            Deed::Rotate => visit.rotate(&drawer, name()).await,
-            Deed::End => visit.end(&drawer, name()).await,
         }
+    }
+}
+
+async fn wanted<B>(head: &request::Parts, body: &mut Option<B>) -> Result<Wanted, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    match body.take() {
+        Some(body) => form::read(&head.headers, body).await?.parse(),
+        None => Document::default().parse(),
     }
 }

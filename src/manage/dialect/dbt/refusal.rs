@@ -75,7 +75,9 @@ fn worded(
         "ACCOUNT_SUSPENDED" => (S::FORBIDDEN, "The account is suspended.".into(), None),
         "CREDENTIAL_AMBIGUOUS" => (S::BAD_REQUEST, "The request carries more than one token.".into(), None),
         "AUTH_UNAVAILABLE" => (S::SERVICE_UNAVAILABLE, "The token cannot be checked at the moment.".into(), None),
-        "API_KEY_LIMIT_REACHED" | "VALIDATION_FAILED" | "EXPIRY_TOO_LONG" => (S::BAD_REQUEST, said, None),
+        "API_KEY_LIMIT_REACHED" | "LICENCE_REQUIRED" | "EXPIRY_TOO_LONG" | "VALIDATION_FAILED" => {
+            (S::BAD_REQUEST, said, None)
+        }
         _ => (status, said, None),
     };
     let denied = whose.filter(|_| code == "IP_NOT_ALLOWED").map(Denied::of);
@@ -101,18 +103,18 @@ const NOT_THERE: &str = "The requested resource was not found.";
 
 /// Whose token came from where it may not come from.
 #[derive(Debug, Serialize)]
-struct Denied<'a> {
-    account_id: Option<Number<'a>>,
-    user_id: Option<Number<'a>>,
+struct Denied {
+    account_id: Option<Number>,
+    user_id: Option<Number>,
     is_service_token: bool,
     account_access_denied: bool,
 }
 
-impl<'a> Denied<'a> {
-    fn of(key: &'a Standing) -> Self {
+impl Denied {
+    fn of(key: &Standing) -> Self {
         Self {
-            account_id: key.account.as_ref().map(|(account, _)| Number(account.as_str())),
-            user_id: key.user.as_ref().map(|user| Number(user.as_str())),
+            account_id: key.account.as_ref().map(|(account, _)| Number::of(account.as_str())),
+            user_id: key.user.as_ref().map(|user| Number::of(user.as_str())),
             is_service_token: key.kind == Kind::Service,
             account_access_denied: true,
         }

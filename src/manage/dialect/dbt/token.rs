@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::drawer::Drawer;
 use super::envelope::Moment;
 use super::number::{self, Number};
 use crate::key::token::Prefix;
@@ -19,8 +20,8 @@ pub(super) struct Body<'a> {
     id: i64,
     created_at: Moment,
     updated_at: Moment,
-    account_id: Option<Number<'a>>,
-    user_id: Option<Number<'a>>,
+    account_id: &'a Number,
+    user_id: Option<&'a Number>,
     #[serde(rename = "type")]
     kind: u8,
     uid: &'a str,
@@ -52,17 +53,17 @@ pub(super) struct Grant<'a> {
 }
 
 impl<'a> Body<'a> {
-    pub(super) fn masked(key: &'a Key) -> Self {
+    pub(super) fn masked(key: &'a Key, drawer: &'a Drawer) -> Self {
         let prefix = key.prefix.as_ref().map(Prefix::as_str);
         let begin = prefix.map_or_else(String::new, |prefix| format!("{prefix}_"));
-        Self::of(key, format!("{begin}{MASK}{}", key.hint).into())
+        Self::of(key, drawer, format!("{begin}{MASK}{}", key.hint).into())
     }
 
-    pub(super) fn made(key: &'a Key, secret: &'a Secret) -> Self {
-        Self::of(key, secret.expose_str().unwrap_or_default().into())
+    pub(super) fn made(key: &'a Key, drawer: &'a Drawer, secret: &'a Secret) -> Self {
+        Self::of(key, drawer, secret.expose_str().unwrap_or_default().into())
     }
 
-    fn of(key: &'a Key, token_string: Cow<'a, str>) -> Self {
+    fn of(key: &'a Key, drawer: &'a Drawer, token_string: Cow<'a, str>) -> Self {
         let service = (key.kind == Kind::Service).then(|| Service {
             service_token_permissions: grants(key),
             metadata_only: is_only(&key.permissions, METADATA_ONLY),
@@ -72,8 +73,8 @@ impl<'a> Body<'a> {
             id: key.serial,
             created_at: Moment(key.created_at),
             updated_at: Moment(key.rotated_at.unwrap_or(key.created_at)),
-            account_id: key.account.as_ref().map(|account| Number(account.as_str())),
-            user_id: key.user.as_ref().map(|user| Number(user.as_str())),
+            account_id: &drawer.account.number,
+            user_id: drawer.user.as_ref().map(|user| &user.number),
             kind: GENERAL,
             uid: key.kid.as_deref().unwrap_or(key.id.as_str()),
             name: &key.name,
@@ -114,16 +115,15 @@ impl<'a> Grant<'a> {
 /// The answer to a rotation by the route that has an answer of its own.
 #[derive(Serialize)]
 pub(super) struct Rotated<'a> {
-    id: Option<Number<'a>>,
-    user_id: Option<Number<'a>>,
+    id: &'a Number,
+    user_id: &'a Number,
     api_key: &'a str,
     token_string: &'a str,
     created_at: Moment,
 }
 
 impl<'a> Rotated<'a> {
-    pub(super) fn of(key: &'a Key, secret: &'a Secret) -> Self {
-        let user = key.user.as_ref().map(|user| Number(user.as_str()));
+    pub(super) fn of(key: &Key, user: &'a Number, secret: &'a Secret) -> Self {
         let secret = secret.expose_str().unwrap_or_default();
         Self { id: user, user_id: user, api_key: secret, token_string: secret, created_at: Moment(key.created_at) }
     }
@@ -141,6 +141,19 @@ pub(super) struct Wanted {
     webhooks_only: bool,
     account_id: Option<Value>,
     user_id: Option<Value>,
+    state: Option<u64>,
+}
+
+/// What a service token is to be allowed from now on.
+#[derive(Debug, Deserialize)]
+pub(super) struct WantedGrants {
+    permission_grants: Vec<WantedGrant>,
+}
+
+impl WantedGrants {
+    pub(super) fn permissions(&self) -> Result<Permissions, Problem> {
+        self.permission_grants.iter().map(WantedGrant::permission).collect()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -153,16 +166,22 @@ struct WantedGrant {
 
 impl Wanted {
     /// Refuses a token without a name, or whose place is another than the path's.
-    pub(super) fn check(&self, account: &str, user: Option<&str>) -> Result<(), Problem> {
+    pub(super) fn check(&self, drawer: &Drawer) -> Result<(), Problem> {
         if self.name.trim().is_empty() {
             return Err(Problem::member("/name", "a token needs a name"));
         }
-        let agrees = |said: &Option<Value>, place: Option<&str>| match said {
-            None | Some(Value::Null) => true,
-            Some(Value::String(text)) => Some(text.as_str()) == place,
-            Some(other) => place == Some(other.to_string().as_str()),
+        if self.state.is_some_and(|state| state != u64::from(ACTIVE)) {
+            return Err(Problem::member("/state", "a token is deleted by DELETE"));
+        }
+        let account = Some((drawer.account.id.as_str(), &drawer.account.number));
+        let user = drawer.user.as_ref().map(|user| (user.id.as_str(), &user.number));
+        let agrees = |said: &Option<Value>, place: Option<(&str, &Number)>| match (said, place) {
+            (None | Some(Value::Null), _) => true,
+            (Some(Value::String(text)), Some((id, number))) => text == id || number.is(text),
+            (Some(other), Some((_, number))) => number.is(&other.to_string()),
+            (Some(_), None) => false,
         };
-        let said = [("/account_id", &self.account_id, Some(account)), ("/user_id", &self.user_id, user)];
+        let said = [("/account_id", &self.account_id, account), ("/user_id", &self.user_id, user)];
         match said.into_iter().find(|(_, said, place)| !agrees(said, *place)) {
             Some((pointer, ..)) => Err(Problem::member(pointer, "it is another than in the path")),
             None => Ok(()),
@@ -173,20 +192,20 @@ impl Wanted {
     pub(super) fn permissions(&self) -> Result<Permissions, Problem> {
         let alone = [(self.metadata_only, METADATA_ONLY), (self.webhooks_only, WEBHOOKS_ONLY)];
         let alone = alone.into_iter().filter(|(wanted, _)| *wanted).map(|(_, set)| permission(set));
-        let granted = self.permission_grants.iter().map(|grant| {
-            // A permission cannot say less than all, and more than was asked for is not granted.
-            if grant.writable_environment_categories.iter().any(|category| category != "all") {
-                return Err(Problem::member(
-                    "/permission_grants",
-                    "only all categories of environments can be granted",
-                ));
-            }
-            match grant.project_id {
-                Some(project) => permission(&format!("{}:{project}", grant.permission_set)),
-                None => permission(&grant.permission_set),
-            }
-        });
-        alone.chain(granted).collect()
+        alone.chain(self.permission_grants.iter().map(WantedGrant::permission)).collect()
+    }
+}
+
+impl WantedGrant {
+    fn permission(&self) -> Result<Permission, Problem> {
+        // A permission cannot say less than all, and more than was asked for is not granted.
+        if self.writable_environment_categories.iter().any(|category| category != "all") {
+            return Err(Problem::member("/permission_grants", "only all categories of environments can be granted"));
+        }
+        match self.project_id {
+            Some(project) => permission(&format!("{}:{project}", self.permission_set)),
+            None => permission(&self.permission_set),
+        }
     }
 }
 

@@ -6,15 +6,16 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use super::account;
+use super::drawer::{Drawer, own_user};
 use super::envelope::one;
 use super::number;
 use super::page::Page;
 use super::refusal::gone;
-use super::token::{Body, Rotated, Wanted};
+use super::token::{self, Body, Rotated, Wanted, WantedGrants};
 use crate::key::rotation::Rotation;
 use crate::key::token::Prefix;
-use crate::key::{AccountId, Key, KeyState, Kind, UserId};
-use crate::keyring::command::{KeyFilter, NewKey};
+use crate::key::{Key, KeyState, Kind};
+use crate::keyring::command::{KeyChange, KeyFilter, NewKey};
 use crate::manage::config::{AcrossAccounts, DbtConfig};
 use crate::manage::desk::Desk;
 use crate::manage::holder::Holder;
@@ -26,40 +27,6 @@ pub(super) struct Visit<'a> {
     pub(super) said: &'a DbtConfig,
     pub(super) desk: &'a Desk<'a>,
     pub(super) holder: &'a Holder,
-}
-
-/// Where tokens lie, as the path says: a user's personal ones in an account, or an account's own.
-pub(super) struct Drawer {
-    account: AccountId,
-    user: Option<UserId>,
-}
-
-impl Drawer {
-    /// Of the account's service tokens.
-    ///
-    /// # Errors
-    /// The holder is not of that account, be it there or not.
-    pub(super) fn of_account(holder: &Holder, account: &str) -> Result<Self, Problem> {
-        let account = holder.accounts().find(|own| own.as_str() == account).cloned();
-        Ok(Self { account: account.ok_or_else(|| Problem::new(Code::AccountNotFound))?, user: None })
-    }
-
-    /// Of a user's personal tokens in it.
-    ///
-    /// # Errors
-    /// As for [`Self::of_account`], or no user is called so.
-    pub(super) fn of_user(holder: &Holder, account: &str, user: &str) -> Result<Self, Problem> {
-        let user = user.parse().map_err(|_| Problem::new(Code::UserNotFound))?;
-        Ok(Self { user: Some(user), ..Self::of_account(holder, account)? })
-    }
-
-    const fn kind(&self) -> Kind {
-        if self.user.is_some() { Kind::Personal } else { Kind::Service }
-    }
-
-    fn has(&self, key: &Key) -> bool {
-        key.kind == self.kind() && key.account.as_ref() == Some(&self.account) && key.user == self.user
-    }
 }
 
 impl Visit<'_> {
@@ -76,45 +43,69 @@ impl Visit<'_> {
         Ok(account::listed(&self.desk.accounts().await?))
     }
 
+    /// Whose token asks.
+    pub(super) async fn who_am_i(&self) -> Result<Response<Full<Bytes>>, Problem> {
+        let user = match self.holder.user() {
+            Some(user) => Some(self.desk.user(user.clone()).await?),
+            None => None,
+        };
+        Ok(account::who_am_i(user.as_ref(), &self.desk.accounts().await?))
+    }
+
+    /// The drawer of an account's service tokens.
+    pub(super) async fn services(&self, account: &str) -> Result<Drawer, Problem> {
+        Drawer::of_account(self.desk, self.holder, account).await
+    }
+
+    /// That of a user's personal ones there.
+    pub(super) async fn personals(&self, account: &str, user: &str) -> Result<Drawer, Problem> {
+        Drawer::of_user(self.desk, self.holder, account, user).await
+    }
+
     /// Rotates the token that asks, where it is of that user, and of that account where one is named.
     pub(super) async fn rotate_own(&self, account: Option<&str>, user: &str) -> Result<Response<Full<Bytes>>, Problem> {
         if let Some(account) = account {
-            Drawer::of_account(self.holder, account)?;
+            self.services(account).await?;
         }
-        if self.holder.user().is_none_or(|own| own.as_str() != user) {
-            return Err(Problem::new(Code::UserNotFound));
-        }
+        let own = own_user(self.desk, self.holder, user).await?.ok_or_else(|| Problem::new(Code::UserNotFound))?;
         let key = self.desk.key(self.holder.key().clone()).await?;
         let (key, secret) = self.rotated(&key).await?;
-        Ok(one(Rotated::of(&key, &secret)))
+        Ok(one(Rotated::of(&key, &own.number, &secret)))
     }
 
     /// Those that are not deleted.
     pub(super) async fn list(&self, drawer: &Drawer, page: Page) -> Result<Response<Full<Bytes>>, Problem> {
-        let Drawer { account, user } = drawer;
+        let user = drawer.user.as_ref().map(|user| &user.id);
         let filter = KeyFilter {
-            account: Some(account.clone()),
-            user: user.clone(),
+            account: Some(drawer.account.id.clone()),
+            user: user.cloned(),
             kind: Some(drawer.kind()),
             ..KeyFilter::default()
         };
-        let own = user.is_some() && self.holder.user() == user.as_ref();
+        let own = user.is_some() && self.holder.user() == user;
         let keys = self.desk.keys(filter, !own).await?;
         let living = keys.iter().filter(|key| key.state != KeyState::Revoked && drawer.has(key));
-        Ok(page.shown(living.map(Body::masked).collect()))
+        Ok(page.shown(living.map(|key| Body::masked(key, drawer)).collect()))
     }
 
     pub(super) async fn make(&self, drawer: &Drawer, wanted: Wanted) -> Result<Response<Full<Bytes>>, Problem> {
-        let (account, user, kind) = (&drawer.account, drawer.user.as_ref(), drawer.kind());
-        wanted.check(account.as_str(), user.map(UserId::as_str))?;
+        let (kind, lasts) = (drawer.kind(), self.said.expires_in.0);
+        wanted.check(drawer)?;
         // A personal token may what its user may.
         let permissions = if kind == Kind::Service { wanted.permissions()? } else { Default::default() };
+        let expires_at = (kind == Kind::Personal && !lasts.is_zero()).then(|| self.desk.now().plus(lasts));
         let draft = |id, imprint| {
-            let (account, user) = (Some(account.clone()), user.cloned());
-            Ok(NewKey { account, user, name: wanted.name, permissions, ..NewKey::bare(id, imprint, kind) })
+            Ok(NewKey {
+                account: Some(drawer.account.id.clone()),
+                user: drawer.user.as_ref().map(|user| user.id.clone()),
+                name: wanted.name,
+                permissions,
+                expires_at,
+                ..NewKey::bare(id, imprint, kind)
+            })
         };
         let (key, secret) = self.desk.mint(self.prefix(kind), draft).await?;
-        Ok(one(Body::made(&key, &secret)))
+        Ok(one(Body::made(&key, drawer, &secret)))
     }
 
     /// One of them, also where it is deleted.
@@ -125,21 +116,51 @@ impl Visit<'_> {
     }
 
     pub(super) async fn show(&self, drawer: &Drawer, token: &str) -> Result<Response<Full<Bytes>>, Problem> {
-        Ok(one(Body::masked(&self.key(drawer, token).await?)))
+        Ok(one(Body::masked(&self.key(drawer, token).await?, drawer)))
     }
 
     pub(super) async fn rotate(&self, drawer: &Drawer, token: &str) -> Result<Response<Full<Bytes>>, Problem> {
         let key = self.living(drawer, token).await?;
         let (key, secret) = self.rotated(&key).await?;
-        Ok(one(Body::made(&key, &secret)))
+        Ok(one(Body::made(&key, drawer, &secret)))
     }
 
     pub(super) async fn end(&self, drawer: &Drawer, token: &str) -> Result<Response<Full<Bytes>>, Problem> {
         let key = self.living(drawer, token).await?;
-        self.desk.set_state(key.id, KeyState::Revoked, None).await?;
+        self.desk.revoke(key.id, None).await?;
         let mut answer = Response::new(Full::default());
         *answer.status_mut() = StatusCode::NO_CONTENT;
         Ok(answer)
+    }
+
+    pub(super) async fn rename(
+        &self,
+        drawer: &Drawer,
+        token: &str,
+        wanted: Wanted,
+    ) -> Result<Response<Full<Bytes>>, Problem> {
+        wanted.check(drawer)?;
+        let key = self.living(drawer, token).await?;
+        let change = KeyChange { name: Some(wanted.name), ..KeyChange::default() };
+        Ok(one(Body::masked(&self.desk.change(key.id, change, None).await?, drawer)))
+    }
+
+    /// What a service token may do; from now on this, where something is said.
+    pub(super) async fn grants(
+        &self,
+        drawer: &Drawer,
+        token: &str,
+        wanted: Option<WantedGrants>,
+        page: Page,
+    ) -> Result<Response<Full<Bytes>>, Problem> {
+        let key = match wanted {
+            None => self.key(drawer, token).await?,
+            Some(wanted) => {
+                let change = KeyChange { permissions: Some(wanted.permissions()?), ..KeyChange::default() };
+                self.desk.change(self.living(drawer, token).await?.id, change, None).await?
+            }
+        };
+        Ok(page.shown(token::grants(&key)))
     }
 
     async fn living(&self, drawer: &Drawer, token: &str) -> Result<Key, Problem> {

@@ -5,10 +5,12 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 
+use super::key::said;
+use super::query::{Query, cursor};
 use super::{Asked, json};
 use crate::clock::Timestamp;
-use crate::key::{Account, AccountId, AccountState, Membership, Permission, Permissions, User, UserId};
-use crate::keyring::command::{Command, Outcome};
+use crate::key::{Account, AccountId, AccountState, Edit, Line, Membership, Permission, Permissions, User, UserId};
+use crate::keyring::command::{AccountChange, Command, MemberChange, MemberFilter, Outcome, Slice, UserChange};
 use crate::manage::problem::{Code, Problem};
 
 /// What can be called.
@@ -16,30 +18,47 @@ use crate::manage::problem::{Code, Problem};
 pub(in crate::manage) enum Directory {
     ListAccounts,
     CreateAccount,
+    ShowAccount,
     ChangeAccount,
     ListMembers,
     PutMember,
     RemoveMember,
     ListUsers,
     CreateUser,
+    ShowUser,
+    ChangeUser,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewAccount {
     id: AccountId,
+    name: Option<Line>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AccountChange {
-    status: AccountState,
+struct AccountEdit {
+    status: Option<AccountState>,
+    #[serde(default, deserialize_with = "said")]
+    name: Edit<Line>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewUser {
     id: UserId,
+    name: Option<Line>,
+    email: Option<Line>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserEdit {
+    #[serde(default, deserialize_with = "said")]
+    name: Edit<Line>,
+    #[serde(default, deserialize_with = "said")]
+    email: Edit<Line>,
 }
 
 #[derive(Deserialize)]
@@ -47,53 +66,123 @@ struct NewUser {
 struct Place {
     #[serde(default)]
     permissions: Vec<Permission>,
+    #[serde(default, deserialize_with = "said")]
+    licence: Edit<Line>,
 }
 
 impl Directory {
     /// Whether it reads a body.
     pub(super) const fn takes_body(self) -> bool {
         match self {
-            Self::CreateAccount | Self::ChangeAccount | Self::PutMember | Self::CreateUser => true,
-            Self::ListAccounts | Self::ListMembers | Self::RemoveMember | Self::ListUsers => false,
+            Self::CreateAccount | Self::ChangeAccount | Self::PutMember | Self::CreateUser | Self::ChangeUser => true,
+            Self::ListAccounts
+            | Self::ShowAccount
+            | Self::ListMembers
+            | Self::RemoveMember
+            | Self::ListUsers
+            | Self::ShowUser => false,
         }
     }
 
-    /// What is asked for.
-    pub(super) fn command(self, asked: &Asked<'_>) -> Result<Command, Problem> {
+    /// Whether it comes by pages.
+    pub(super) const fn is_list(self) -> bool {
+        matches!(self, Self::ListAccounts | Self::ListMembers | Self::ListUsers)
+    }
+
+    /// What is asked for, and how many of a list: one more is looked for than is shown.
+    pub(super) fn command(self, asked: &Asked<'_>) -> Result<(Command, u32), Problem> {
         let account = || asked.name::<AccountId>(0, Code::AccountNotFound);
-        let user = || asked.name::<UserId>(1, Code::UserNotFound);
-        Ok(match self {
-            Self::ListAccounts => Command::ListAccounts,
-            Self::CreateAccount => Command::CreateAccount(asked.body.parse::<NewAccount>()?.id),
+        let user = |at| asked.name::<UserId>(at, Code::UserNotFound);
+        let one = |command| Ok((command, 1));
+        match self {
+            Self::ListAccounts => {
+                let (after, limit) = page(asked)?;
+                Ok((Command::ListAccounts(Slice { after, most: Some(limit + 1) }), limit))
+            }
+            Self::CreateAccount => {
+                let NewAccount { id, name } = asked.body.parse()?;
+                one(Command::CreateAccount(id, name))
+            }
+            Self::ShowAccount => one(Command::ShowAccount(account()?)),
             Self::ChangeAccount => {
-                let change = asked.body.parse::<AccountChange>()?;
-                Command::SetAccountState(account()?, change.status)
+                let AccountEdit { status, name } = asked.body.parse()?;
+                let change = AccountChange { name, state: status };
+                if change == AccountChange::default() {
+                    return Err(nothing_said());
+                }
+                one(Command::ChangeAccount(account()?, change))
             }
-            Self::ListMembers => Command::ListMembers(Some(account()?)),
+            Self::ListMembers => {
+                let (after, limit) = page(asked)?;
+                let filter = MemberFilter { account: Some(account()?), after, most: Some(limit + 1), user: None };
+                Ok((Command::ListMembers(filter), limit))
+            }
             Self::PutMember => {
-                let permissions = asked.body.parse::<Place>()?.permissions.into();
-                Command::AddMember(Membership { account: account()?, user: user()?, permissions })
+                let Place { permissions, licence } = asked.body.parse()?;
+                let (account, user) = (account()?, user(1)?);
+                one(Command::AddMember(MemberChange { account, user, permissions: permissions.into(), licence }))
             }
-            Self::RemoveMember => Command::RemoveMember(account()?, user()?),
-            Self::ListUsers => Command::ListUsers,
-            Self::CreateUser => Command::CreateUser(asked.body.parse::<NewUser>()?.id),
-        })
+            Self::RemoveMember => one(Command::RemoveMember(account()?, user(1)?)),
+            Self::ListUsers => {
+                let (after, limit) = page(asked)?;
+                Ok((Command::ListUsers(Slice { after, most: Some(limit + 1) }), limit))
+            }
+            Self::CreateUser => {
+                let NewUser { id, name, email } = asked.body.parse()?;
+                one(Command::CreateUser(id, UserChange { name: name.into(), email: email.into() }))
+            }
+            Self::ShowUser => one(Command::ShowUser(user(0)?)),
+            Self::ChangeUser => {
+                let UserEdit { name, email } = asked.body.parse()?;
+                let change = UserChange { name, email };
+                if change == UserChange::default() {
+                    return Err(nothing_said());
+                }
+                one(Command::ChangeUser(user(0)?, change))
+            }
+        }
     }
 }
 
+fn nothing_said() -> Problem {
+    Problem::detailed(Code::ValidationFailed, "Say what is to change.")
+}
+
+/// Behind which id a page begins, and how many stand on it.
+fn page<T: std::str::FromStr>(asked: &Asked<'_>) -> Result<(Option<T>, u32), Problem> {
+    let mut query = Query::read(asked.query)?;
+    let limit = query.limit();
+    let after = query.cursor(|id| String::from_utf8(id).ok()?.parse().ok());
+    query.end()?;
+    Ok((after, limit))
+}
+
+/// The first `limit` of `all`, and where the next ones begin.
+fn first<'a, T>(all: &'a [T], limit: u32, id: impl FnOnce(&'a T) -> &'a str) -> (&'a [T], Option<String>) {
+    let shown = &all[..all.len().min(limit as usize)];
+    (shown, shown.last().filter(|_| all.len() > shown.len()).map(|last| cursor(id(last).as_bytes())))
+}
+
 /// What came of it.
-pub(super) fn encode(call: Directory, outcome: Outcome) -> Result<Response<Full<Bytes>>, Problem> {
+pub(super) fn encode(call: Directory, outcome: Outcome, limit: u32) -> Result<Response<Full<Bytes>>, Problem> {
     let made = matches!(call, Directory::CreateAccount | Directory::CreateUser);
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok(match outcome {
         Outcome::Account(account) => json(status, &One { account: Some(AccountBody::of(&account)), ..One::default() }),
         Outcome::Accounts(accounts) => {
-            json(status, &Accounts { accounts: accounts.iter().map(AccountBody::of).collect() })
+            let (shown, next_cursor) = first(&accounts, limit, |account| account.id.as_str());
+            json(status, &Accounts { accounts: shown.iter().map(AccountBody::of).collect(), next_cursor })
         }
         Outcome::User(user) => json(status, &One { user: Some(UserBody::of(&user)), ..One::default() }),
-        Outcome::Users(users) => json(status, &Users { users: users.iter().map(UserBody::of).collect() }),
+        Outcome::Users(users) => {
+            let (shown, next_cursor) = first(&users, limit, |user| user.id.as_str());
+            json(status, &Users { users: shown.iter().map(UserBody::of).collect(), next_cursor })
+        }
         Outcome::Member(member) => json(status, &One { member: Some(MemberBody::of(&member)), ..One::default() }),
-        Outcome::Members(members) => json(status, &Members { members: members.iter().map(MemberBody::of).collect() }),
+        Outcome::Members(members) => {
+            let (shown, next_cursor) = first(&members, limit, |member| member.user.as_str());
+            json(status, &Members { members: shown.iter().map(MemberBody::of).collect(), next_cursor })
+        }
         Outcome::Key(_)
         | Outcome::Keys(_)
         | Outcome::Callers(_)
@@ -120,29 +209,41 @@ struct One<'a> {
 #[derive(Serialize)]
 struct Accounts<'a> {
     accounts: Vec<AccountBody<'a>>,
+    next_cursor: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Users<'a> {
     users: Vec<UserBody<'a>>,
+    next_cursor: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Members<'a> {
     members: Vec<MemberBody<'a>>,
+    next_cursor: Option<String>,
 }
 
 #[derive(Serialize)]
 struct AccountBody<'a> {
     id: &'a AccountId,
     object: &'static str,
+    serial: i64,
+    name: Option<&'a Line>,
     status: AccountState,
     created_at: Timestamp,
 }
 
 impl<'a> AccountBody<'a> {
     fn of(account: &'a Account) -> Self {
-        Self { id: &account.id, object: "account", status: account.state, created_at: account.created_at }
+        Self {
+            id: &account.id,
+            object: "account",
+            serial: account.serial,
+            name: account.name.as_ref(),
+            status: account.state,
+            created_at: account.created_at,
+        }
     }
 }
 
@@ -150,12 +251,22 @@ impl<'a> AccountBody<'a> {
 struct UserBody<'a> {
     id: &'a UserId,
     object: &'static str,
+    serial: i64,
+    name: Option<&'a Line>,
+    email: Option<&'a Line>,
     created_at: Timestamp,
 }
 
 impl<'a> UserBody<'a> {
     fn of(user: &'a User) -> Self {
-        Self { id: &user.id, object: "user", created_at: user.created_at }
+        Self {
+            id: &user.id,
+            object: "user",
+            serial: user.serial,
+            name: user.name.as_ref(),
+            email: user.email.as_ref(),
+            created_at: user.created_at,
+        }
     }
 }
 
@@ -165,10 +276,17 @@ struct MemberBody<'a> {
     account_id: &'a AccountId,
     user_id: &'a UserId,
     permissions: &'a Permissions,
+    licence: Option<&'a Line>,
 }
 
 impl<'a> MemberBody<'a> {
     fn of(member: &'a Membership) -> Self {
-        Self { object: "member", account_id: &member.account, user_id: &member.user, permissions: &member.permissions }
+        Self {
+            object: "member",
+            account_id: &member.account,
+            user_id: &member.user,
+            permissions: &member.permissions,
+            licence: member.licence.as_ref(),
+        }
     }
 }

@@ -2,21 +2,19 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::IF_MATCH;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::query::Query;
+use super::query::{Query, cursor};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
 use crate::key::token::Prefix;
 use crate::key::{
-    AccountId, Imprint, Key, KeyId, KeyState, Kind, Permission, Permissions, SecretState, Seen, Status, UserId,
+    AccountId, Edit, Imprint, Key, KeyId, KeyState, Kind, Permission, Permissions, SecretState, Seen, Status, UserId,
 };
-use crate::keyring::command::{KeyFilter, NewKey};
+use crate::keyring::command::{KeyChange, KeyFilter, NewKey};
 use crate::manage::caller::Caller;
 use crate::manage::problem::{Code, Problem};
 use crate::secret::Secret;
@@ -149,7 +147,7 @@ impl<'a> Page<'a> {
         let next = shown.last().filter(|_| keys.len() > limit);
         Self {
             keys: shown.iter().map(|key| Body::of(key, now)).collect(),
-            next_cursor: next.map(|last| cursor(last.serial)),
+            next_cursor: next.map(|last| cursor(&last.serial.to_be_bytes())),
         }
     }
 }
@@ -167,14 +165,13 @@ pub(super) struct Listing {
 /// Which keys a query asks for.
 pub(super) fn listing(query: Option<&str>) -> Result<Listing, Problem> {
     let mut query = Query::read(query)?;
-    let limit = query.take_by("limit", |text| text.parse().ok().filter(|limit| LIMITS.contains(limit)), LIMITS_SAID);
-    let limit = limit.unwrap_or(USUAL_LIMIT);
+    let limit = query.limit();
     let filter = KeyFilter {
         account: query.take("account"),
         user: query.take("user"),
         kind: query.take("kind"),
         status: query.take("status"),
-        after: query.take_by("cursor", serial, "give the next_cursor of the page before"),
+        after: query.cursor(serial),
         most: Some(limit + 1),
     };
     let all = query.take_by(
@@ -190,18 +187,8 @@ pub(super) fn listing(query: Option<&str>) -> Result<Listing, Problem> {
     Ok(Listing { filter, limit, all: all.unwrap_or_default() })
 }
 
-const LIMITS: std::ops::RangeInclusive<u32> = 1..=100;
-const LIMITS_SAID: &str = "give a number from 1 to 100";
-const USUAL_LIMIT: u32 = 50;
-
-/// Where a page ends, as a text that means nothing to others.
-fn cursor(serial: i64) -> String {
-    URL_SAFE_NO_PAD.encode(serial.to_be_bytes())
-}
-
-fn serial(cursor: &str) -> Option<i64> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    Some(i64::from_be_bytes(bytes.try_into().ok()?)).filter(|serial| *serial >= 0)
+fn serial(cursor: Vec<u8>) -> Option<i64> {
+    Some(i64::from_be_bytes(cursor.try_into().ok()?)).filter(|serial| *serial >= 0)
 }
 
 /// A key to be made.
@@ -233,11 +220,7 @@ impl Mint {
         };
         let kind = self.kind.unwrap_or(usual);
         let user = user.filter(|_| kind == Kind::Personal);
-        let expires_at = match (self.expires_at, self.expires_in) {
-            (Some(_), Some(_)) => return Err(Problem::member("/expires_in", "give this or expires_at")),
-            (at, None) => at,
-            (None, Some(seconds)) => Some(now.plus(Duration::from_secs(seconds))),
-        };
+        let expires_at = expiry(self.expires_at.into(), self.expires_in, now)?.applied(None);
         Ok(NewKey {
             account: self.account_id.or_else(|| account.cloned()),
             user: self.user_id.or_else(|| user.cloned()),
@@ -251,11 +234,31 @@ impl Mint {
     }
 }
 
+/// Until when a key is accepted: a moment, null for ever, or so many seconds from `now`; nothing is said where both are left out.
+fn expiry(at: Edit<Timestamp>, seconds: Option<u64>, now: Timestamp) -> Result<Edit<Timestamp>, Problem> {
+    match (at, seconds) {
+        (Edit::Set(_), Some(_)) => Err(Problem::member("/expires_in", "give this or expires_at")),
+        (_, Some(seconds)) => Ok(Edit::Set(now.plus(Duration::from_secs(seconds)))),
+        (at, None) => Ok(at),
+    }
+}
+
+/// A member that is said: null takes it away.
+pub(super) fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Edit<T>, D::Error> {
+    Option::deserialize(deserializer).map(Edit::from)
+}
+
 /// What is to become of a key.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
-    status: Switch,
+    status: Option<Switch>,
+    name: Option<String>,
+    scopes: Option<Vec<Permission>>,
+    allowed_ips: Option<Vec<IpNet>>,
+    #[serde(default, deserialize_with = "said")]
+    expires_at: Edit<Timestamp>,
+    expires_in: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -266,11 +269,22 @@ enum Switch {
 }
 
 impl Change {
-    pub(super) const fn state(&self) -> KeyState {
-        match self.status {
-            Switch::Active => KeyState::Active,
-            Switch::Disabled => KeyState::Suspended,
+    /// What it comes to at `now`.
+    pub(super) fn change(self, now: Timestamp) -> Result<KeyChange, Problem> {
+        let change = KeyChange {
+            state: self.status.map(|status| match status {
+                Switch::Active => KeyState::Active,
+                Switch::Disabled => KeyState::Suspended,
+            }),
+            name: self.name,
+            permissions: self.scopes.map(Permissions::from),
+            allowed_ips: self.allowed_ips,
+            expires_at: expiry(self.expires_at, self.expires_in, now)?,
+        };
+        if change == KeyChange::default() {
+            return Err(Problem::detailed(Code::ValidationFailed, "Say what is to change."));
         }
+        Ok(change)
     }
 }
 
@@ -285,6 +299,10 @@ pub(super) struct Rotate {
     until_quiet_seconds: Option<u64>,
     #[serde(default)]
     supersede: bool,
+    name: Option<String>,
+    #[serde(default, deserialize_with = "said")]
+    expires_at: Edit<Timestamp>,
+    expires_in: Option<u64>,
     pub(super) prefix: Option<Prefix>,
 }
 
@@ -298,8 +316,9 @@ enum Way {
 }
 
 impl Rotate {
-    /// Of a key that has had so many secrets.
-    pub(super) fn rotation(&self, generation: i64) -> Result<Rotation, Problem> {
+    /// Of a key that has had so many secrets, at `now`. An operator may say anything of its name and its end; a face for holders
+    /// sees that they widen nothing before it comes here.
+    pub(super) fn rotation(&self, generation: i64, now: Timestamp) -> Result<Rotation, Problem> {
         let grace = self.grace_seconds.map(Duration::from_secs);
         let mode = match (self.mode, grace, self.within_seconds) {
             (Way::Immediate, None, None) => Mode::Immediate,
@@ -314,8 +333,14 @@ impl Rotate {
                 return Err(Problem::member("/within_seconds", "only the mode first_use has it"));
             }
         };
-        let until_quiet = self.until_quiet_seconds.map(Duration::from_secs);
-        Ok(Rotation { mode, supersede: self.supersede, until_quiet, generation: Some(generation) })
+        Ok(Rotation {
+            mode,
+            supersede: self.supersede,
+            until_quiet: self.until_quiet_seconds.map(Duration::from_secs),
+            generation: Some(generation),
+            name: self.name.clone(),
+            expires_at: expiry(self.expires_at, self.expires_in, now)?,
+        })
     }
 }
 
@@ -347,10 +372,14 @@ impl Verdict {
     }
 }
 
-/// The entity tag of a key (RFC 9110, 8.8.3): it changes with whatever was done to the key, not with its use.
+/// The entity tag of a key (RFC 9110, 8.8.3): it changes with whatever was done to the key or is ended by the clock, not with its
+/// use.
 pub(super) fn tag(seen: &Seen) -> String {
-    format!("\"{}.{}.{}\"", seen.serial, seen.generation, seen.state)
+    let Seen { serial, version, status, rotating } = seen;
+    format!("\"{serial}.{version}.{status}{}\"", if *rotating { ROTATING } else { "" })
 }
+
+const ROTATING: &str = ".rotating";
 
 /// Whether a line of `If-None-Match` names the tag; its comparison is the weak one.
 pub(super) fn names(line: &HeaderValue, tag: &str) -> bool {
@@ -368,13 +397,11 @@ pub(super) fn seen(headers: &HeaderMap) -> Option<Vec<Seen>> {
         return None;
     }
     let read = |tag: &str| {
-        let mut parts = tag.strip_prefix('"')?.strip_suffix('"')?.splitn(3, '.');
-        let seen = Seen {
-            serial: parts.next()?.parse().ok()?,
-            generation: parts.next()?.parse().ok()?,
-            state: parts.next()?.parse().ok()?,
-        };
-        Some(seen)
+        let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
+        let (rotating, tag) = tag.strip_suffix(ROTATING).map_or((false, tag), |tag| (true, tag));
+        let mut parts = tag.splitn(3, '.');
+        let (serial, version) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        Some(Seen { serial, version, status: parts.next()?.parse().ok()?, rotating })
     };
     Some(tags().filter_map(read).collect())
 }

@@ -26,7 +26,7 @@ use self::query::Query;
 pub(in crate::manage) use self::theirs::THEIRS;
 use crate::clock::Timestamp;
 use crate::key::token::Prefix;
-use crate::key::{Key, KeyId, KeyState};
+use crate::key::{Key, KeyId};
 use crate::keyring::Denied;
 use crate::keyring::command::{Command, Outcome};
 use crate::manage::body::Document;
@@ -57,6 +57,15 @@ pub(in crate::manage) enum Call {
 }
 
 impl Call {
+    /// Whether it has parameters.
+    const fn takes_query(self) -> bool {
+        match self {
+            Self::ListKeys => true,
+            Self::Directory(call) => call.is_list(),
+            _ => false,
+        }
+    }
+
     /// Whether it reads a body.
     pub(in crate::manage) const fn takes_body(self) -> bool {
         match self {
@@ -108,7 +117,7 @@ pub(in crate::manage) async fn call(
     asked: &Asked<'_>,
     prefix: &Prefix,
 ) -> Result<Response<Full<Bytes>>, Problem> {
-    if call != Call::ListKeys {
+    if !call.takes_query() {
         // No other has parameters.
         Query::read(asked.query)?.end()?;
     }
@@ -125,7 +134,7 @@ pub(in crate::manage) async fn call(
         Call::MintKey => mint(desk, asked, prefix).await,
         Call::ShowKey => {
             let key = desk.key(id()?).await?;
-            let tag = key::tag(&key.seen());
+            let tag = key::tag(&key.seen_at(desk.now()));
             if asked.headers.get_all(IF_NONE_MATCH).iter().any(|line| key::names(line, &tag)) {
                 let mut response = Response::new(Full::default());
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -135,15 +144,15 @@ pub(in crate::manage) async fn call(
         }
         Call::ShowCallers => Ok(json(StatusCode::OK, &callers::Secrets { secrets: &desk.callers(id()?).await? })),
         Call::ChangeKey => {
-            let state = asked.body.parse::<key::Change>()?.state();
-            changed(desk, desk.set_state(id()?, state, key::seen(asked.headers)).await)
+            let change = asked.body.parse::<key::Change>()?.change(desk.now())?;
+            changed(desk, desk.change(id()?, change, key::seen(asked.headers)).await)
         }
-        Call::RevokeKey => changed(desk, desk.set_state(id()?, KeyState::Revoked, key::seen(asked.headers)).await),
+        Call::RevokeKey => changed(desk, desk.revoke(id()?, key::seen(asked.headers)).await),
         Call::RotateKey => rotate(desk, asked, prefix).await,
         Call::CompleteRotation => {
             let completed = desk.complete(id()?).await?;
             let body = callers::Ended::of(&completed, desk.now());
-            Ok(with(json(StatusCode::OK, &body), ETAG, &key::tag(&completed.key.seen())))
+            Ok(with(json(StatusCode::OK, &body), ETAG, &key::tag(&completed.key.seen_at(desk.now()))))
         }
         Call::CancelRotation => changed(desk, desk.cancel(id()?).await),
         // From here on operators' alone: no other table has such a row.
@@ -154,7 +163,10 @@ pub(in crate::manage) async fn call(
         }
         Call::ShowRehearsal => rehearsal(desk, Command::ShowRehearsal).await,
         Call::ForgetRehearsal => rehearsal(desk, Command::ForgetRehearsal).await,
-        Call::Directory(call) => directory::encode(call, desk.carry_out(call.command(asked)?).await?),
+        Call::Directory(call) => {
+            let (command, limit) = call.command(asked)?;
+            directory::encode(call, desk.carry_out(command).await?, limit)
+        }
     }
 }
 
@@ -172,10 +184,10 @@ async fn mint(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Resp
 async fn rotate(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
     let wanted = asked.body.parse::<key::Rotate>()?;
     let before = desk.key(asked.key(desk.caller)?).await?;
-    if key::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen())) {
+    if key::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen_at(desk.now()))) {
         return Err(Problem::new(Code::PreconditionFailed));
     }
-    let rotation = wanted.rotation(before.generation)?;
+    let rotation = wanted.rotation(before.generation, desk.now())?;
     let prefix = wanted.prefix.as_ref().or(before.prefix.as_ref()).unwrap_or(usual);
     let (key, secret) = desk.rotate(&before, prefix, rotation).await?;
     Ok(shown_once(&key, &secret, desk.now()))
@@ -205,12 +217,12 @@ fn changed(desk: &Desk<'_>, key: Result<Key, Problem>) -> Result<Response<Full<B
 
 fn shown(key: &Key, now: Timestamp) -> Response<Full<Bytes>> {
     let body = key::Shown { key: key::Body::of(key, now) };
-    with(json(StatusCode::OK, &body), ETAG, &key::tag(&key.seen()))
+    with(json(StatusCode::OK, &body), ETAG, &key::tag(&key.seen_at(now)))
 }
 
 fn shown_once(key: &Key, secret: &Secret, now: Timestamp) -> Response<Full<Bytes>> {
     let body = key::Made { key: key::Body::of(key, now), secret: secret.expose_str().unwrap_or_default() };
-    with(json(StatusCode::CREATED, &body), ETAG, &key::tag(&key.seen()))
+    with(json(StatusCode::CREATED, &body), ETAG, &key::tag(&key.seen_at(now)))
 }
 
 /// The description, by hand; a test holds it to the routes and the catalogue.

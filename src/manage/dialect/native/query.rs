@@ -1,7 +1,10 @@
 //! The query of a list. A parameter that nobody reads is refused, since whoever wrote it would take the answer for another.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::percent_decode_str;
 
 use crate::manage::problem::{Fault, Part, Problem};
@@ -53,6 +56,18 @@ impl Query {
         taken
     }
 
+    /// How many are asked for.
+    pub(super) fn limit(&mut self) -> u32 {
+        let limit = self.take_by("limit", |text| text.parse().ok().filter(|limit| LIMITS.contains(limit)), LIMITS_SAID);
+        limit.unwrap_or(USUAL_LIMIT)
+    }
+
+    /// Where the page before ended, as `read` finds it in a [`cursor`].
+    pub(super) fn cursor<T>(&mut self, read: impl FnOnce(Vec<u8>) -> Option<T>) -> Option<T> {
+        let decoded = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
+        self.take_by("cursor", |text| read(decoded(text)?), "give the next_cursor of the page before")
+    }
+
     /// What was wrong, and whatever is left.
     pub(super) fn end(mut self) -> Result<(), Problem> {
         self.faults.extend(self.left.iter().map(|(name, _)| fault(name, "no such parameter")));
@@ -64,6 +79,15 @@ impl Query {
         Some(self.left.remove(at).1)
     }
 }
+
+/// Where a page ends, as a text that means nothing to others.
+pub(super) fn cursor(end: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(end)
+}
+
+const LIMITS: RangeInclusive<u32> = 1..=100;
+const LIMITS_SAID: &str = "give a number from 1 to 100";
+const USUAL_LIMIT: u32 = 50;
 
 /// In a query a plus is a plus: ids may have one.
 fn decoded(text: &str) -> String {

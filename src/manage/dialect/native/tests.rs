@@ -103,7 +103,10 @@ async fn a_query_that_nobody_reads_is_refused() {
         ("/v1/keys?cursor=x", "cursor"),
         ("/v1/keys?status=good", "status"),
         ("/v1/keys?account=a%2Fb", "account"),
-        ("/v1/accounts?limit=1", "limit"),
+        ("/v1/accounts?limit=0", "limit"),
+        ("/v1/users?cursor=Lw", "cursor"),
+        ("/v1/accounts/101/members?user=paul", "user"),
+        ("/v1/whoami?limit=1", "limit"),
     ] {
         let answer = desk.ask(Method::GET, target, Value::Null).await;
         assert_eq!((answer.status, answer.code().as_str()), (422, "VALIDATION_FAILED"), "{target}");
@@ -125,7 +128,9 @@ async fn what_cannot_be_an_id_is_not_found_however_it_is_written() {
 
 #[test]
 fn a_rotation_is_read_by_its_mode() {
-    let read = |body: Value| Document::of(&body.to_string()).parse::<key::Rotate>().unwrap().rotation(3);
+    let read = |body: Value| {
+        Document::of(&body.to_string()).parse::<key::Rotate>().unwrap().rotation(3, Timestamp::from_millis(0))
+    };
     let mode = |body: Value| read(body).unwrap().mode;
     let second = std::time::Duration::from_secs;
     assert_eq!(mode(json!({})), Mode::Immediate);
@@ -153,13 +158,13 @@ fn tags_are_matched_as_rfc_9110_says() {
         lines.iter().map(|line| (http::header::IF_MATCH, line.parse().unwrap())).collect()
     };
     let seen = |lines: &[&str]| key::seen(&headers(lines)).map(|seen| seen.iter().map(key::tag).collect::<Vec<_>>());
-    let tag = "\"7.2.active\"";
+    let tag = "\"7.2.active.rotating\"";
     assert_eq!(seen(&[]), None);
     assert_eq!(seen(&["*"]), None);
     assert_eq!(seen(&[tag]).unwrap(), [tag]);
-    assert_eq!(seen(&["\"x\", \"7.2.active\"", "\"8.1.revoked\""]).unwrap(), [tag, "\"8.1.revoked\""]);
-    assert_eq!(seen(&["W/\"7.2.active\""]).unwrap(), [""; 0]);
-    for (line, matches) in [(tag, true), ("W/\"7.2.active\"", true), ("*", true), ("\"7.3.active\"", false)] {
+    assert_eq!(seen(&["\"x\", \"7.2.active.rotating\"", "\"8.1.revoked\""]).unwrap(), [tag, "\"8.1.revoked\""]);
+    assert_eq!(seen(&["W/\"7.2.active.rotating\""]).unwrap(), [""; 0]);
+    for (line, matches) in [(tag, true), ("W/\"7.2.active.rotating\"", true), ("*", true), ("\"7.2.active\"", false)] {
         assert_eq!(key::names(&line.parse().unwrap(), tag), matches, "{line}");
     }
 }
@@ -295,12 +300,20 @@ async fn every_answer_is_as_it_is_described() {
     check(Method::POST, "/v1/accounts", &[], json!({"id": "101"}), 201).await;
     check(Method::POST, "/v1/accounts", &[], json!({"id": "101"}), 409).await;
     check(Method::GET, "/v1/accounts", &[], none.clone(), 200).await;
-    check(Method::PATCH, "/v1/accounts/{account}", &[("{account}", "101")], json!({"status": "active"}), 200).await;
-    check(Method::POST, "/v1/users", &[], json!({"id": "paul"}), 201).await;
+    let account = [("{account}", "101")];
+    check(Method::PATCH, "/v1/accounts/{account}", &account, json!({"status": "active", "name": "Acme"}), 200).await;
+    check(Method::PATCH, "/v1/accounts/{account}", &account, json!({}), 422).await;
+    check(Method::GET, "/v1/accounts/{account}", &account, none.clone(), 200).await;
+    let paul = json!({"id": "paul", "name": "Paul", "email": "paul@example.com"});
+    check(Method::POST, "/v1/users", &[], paul, 201).await;
+    check(Method::GET, "/v1/users/{user}", &[("{user}", "paul")], none.clone(), 200).await;
+    check(Method::GET, "/v1/users/{user}", &[("{user}", "mary")], none.clone(), 404).await;
+    check(Method::PATCH, "/v1/users/{user}", &[("{user}", "paul")], json!({"email": null}), 200).await;
+    check(Method::PATCH, "/v1/users/{user}", &[("{user}", "paul")], json!({}), 422).await;
     check(Method::GET, "/v1/users", &[], none.clone(), 200).await;
     let place = [("{account}", "101"), ("{user}", "paul")];
     let member = "/v1/accounts/{account}/members/{user}";
-    check(Method::PUT, member, &place, json!({"permissions": ["jobs:run"]}), 200).await;
+    check(Method::PUT, member, &place, json!({"permissions": ["jobs:run"], "licence": "developer"}), 200).await;
     check(Method::GET, "/v1/accounts/{account}/members", &place, none.clone(), 200).await;
     let nowhere = [("{account}", "999")];
     check(Method::GET, "/v1/accounts/{account}/members", &nowhere, none.clone(), 404).await;
@@ -323,6 +336,10 @@ async fn every_answer_is_as_it_is_described() {
     assert_eq!((&caller["address"], &caller["route"]), (&json!("192.0.2.7"), &json!("admin")), "{used}");
     check(Method::PATCH, "/v1/keys/{key}", &key, json!({"status": "disabled"}), 200).await;
     check(Method::PATCH, "/v1/keys/{key}", &key, json!({"status": "active"}), 200).await;
+    let all = json!({"name": "n", "scopes": [], "allowed_ips": ["10.0.0.0/8"], "expires_in": 60, "status": "active"});
+    check(Method::PATCH, "/v1/keys/{key}", &key, all, 200).await;
+    check(Method::PATCH, "/v1/keys/{key}", &key, json!({"expires_at": null}), 200).await;
+    check(Method::PATCH, "/v1/keys/{key}", &key, json!({}), 422).await;
     let rotate = "/v1/keys/{key}/rotate";
     let long = check(Method::POST, rotate, &key, json!({"mode": "grace", "grace_seconds": 2_592_001}), 422).await;
     assert_eq!((long.code().as_str(), &long.json()["max_seconds"]), ("GRACE_TOO_LONG", &json!(2_592_000)));

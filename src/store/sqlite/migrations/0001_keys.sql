@@ -8,27 +8,34 @@ CREATE TABLE meta (
   value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- AUTOINCREMENT, here and below: a serial is never used twice, so nothing kept under one can mean another record later.
 CREATE TABLE account (
-  id         TEXT PRIMARY KEY,
+  serial     INTEGER PRIMARY KEY AUTOINCREMENT,
+  id         TEXT NOT NULL UNIQUE,
+  name       TEXT,
   state      TEXT NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'suspended')),
   created_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE user (
-  id         TEXT PRIMARY KEY,
+  serial     INTEGER PRIMARY KEY AUTOINCREMENT,
+  id         TEXT NOT NULL UNIQUE,
+  name       TEXT,
+  email      TEXT,
   created_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- By user first: a look-up asks where a user belongs.
 CREATE TABLE membership (
   user        TEXT NOT NULL REFERENCES user (id),
   account     TEXT NOT NULL REFERENCES account (id),
   permissions TEXT NOT NULL DEFAULT '',
+  licence     TEXT,
   PRIMARY KEY (user, account)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX membership_of_account ON membership (account);
 
--- AUTOINCREMENT: a serial is never used twice, so nothing kept under one can mean another key later.
+-- `version` counts what can be seen to change: see key_version below.
 CREATE TABLE key (
   serial      INTEGER PRIMARY KEY AUTOINCREMENT,
   id          TEXT NOT NULL UNIQUE,
@@ -44,6 +51,7 @@ CREATE TABLE key (
   created_at  INTEGER NOT NULL,
   rotated_at  INTEGER,
   generation  INTEGER NOT NULL DEFAULT 1,
+  version     INTEGER NOT NULL DEFAULT 1,
   CHECK ((account IS NOT NULL) = (kind IN ('personal', 'service'))),
   CHECK ((user IS NOT NULL) = (kind IN ('personal', 'user')))
 ) STRICT;
@@ -137,7 +145,7 @@ END;
 CREATE TRIGGER account_inserted AFTER INSERT ON account WHEN (SELECT bulk FROM head) = 0 BEGIN
   INSERT INTO log (kind, subject, narrowing) VALUES (2, CAST('account:' || NEW.id AS BLOB), 0);
 END;
-CREATE TRIGGER account_updated AFTER UPDATE ON account WHEN (SELECT bulk FROM head) = 0 BEGIN
+CREATE TRIGGER account_updated AFTER UPDATE OF serial, id, state ON account WHEN (SELECT bulk FROM head) = 0 BEGIN
   INSERT INTO log (kind, subject, narrowing) VALUES (2, CAST('account:' || OLD.id AS BLOB), 1);
   INSERT INTO log (kind, subject, narrowing)
   SELECT 2, CAST('account:' || NEW.id AS BLOB), 1 WHERE NEW.id IS NOT OLD.id;
@@ -215,4 +223,15 @@ CREATE TRIGGER callers_deleted AFTER DELETE ON key BEGIN
   DELETE FROM caller WHERE key = OLD.serial;
   DELETE FROM other_callers WHERE key = OLD.serial;
   DELETE FROM reached WHERE key = OLD.serial;
+END;
+
+-- A version for every change of a key's record or of its secrets' part in it. It is no column that a look-up reads, so it is
+-- not told. Triggers do not run themselves again here (SQLite's default), and the condition stands for where they do.
+CREATE TRIGGER key_version AFTER UPDATE ON key WHEN NEW.version IS OLD.version BEGIN
+  UPDATE key SET version = version + 1 WHERE serial = NEW.serial;
+END;
+CREATE TRIGGER secret_version AFTER UPDATE OF state, prefix, kid, hint, until ON secret
+WHEN (NEW.state, NEW.prefix, NEW.kid, NEW.hint, NEW.until) IS NOT (OLD.state, OLD.prefix, OLD.kid, OLD.hint, OLD.until)
+BEGIN
+  UPDATE key SET version = version + 1 WHERE serial = NEW.key;
 END;

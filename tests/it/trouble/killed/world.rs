@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use keyward::key::rotation::Rotation;
 use keyward::key::token::{mint, random_id};
 use keyward::key::{AccountId, Imprint, Key, KeyId, KeyState, Kind, Membership, Permissions, UserId};
-use keyward::keyring::command::{Command, NewKey};
+use keyward::keyring::command::{Command, NewKey, UserChange};
 
 /// Seeded choices (SplitMix64).
 #[derive(Clone, Debug)]
@@ -71,9 +71,9 @@ impl std::fmt::Debug for Plain {
 impl Change {
     pub(super) fn command(&self) -> Command {
         match self.clone() {
-            Self::Account(id) => Command::CreateAccount(id),
-            Self::User(id) => Command::CreateUser(id),
-            Self::Join(member) => Command::AddMember(member),
+            Self::Account(id) => Command::CreateAccount(id, None),
+            Self::User(id) => Command::CreateUser(id, UserChange::default()),
+            Self::Join(member) => Command::AddMember(member.into()),
             Self::Leave(account, user) => Command::RemoveMember(account, user),
             Self::Mint(new, _) => Command::MintKey(Box::new(new)),
             Self::Rotate(id, imprint, _) => Command::RotateKey(id, imprint, Rotation::IMMEDIATE),
@@ -166,7 +166,7 @@ impl World {
             1 if self.member => Change::Leave(self.account.clone(), self.user.clone()),
             1 => {
                 let (account, user) = (self.account.clone(), self.user.clone());
-                Change::Join(Membership { account, user, permissions: Permissions::default() })
+                Change::Join(Membership { account, user, permissions: Permissions::default(), licence: None })
             }
             2 | 3 if self.member => minted(fresh(Kind::Personal, &self.account, Some(&self.user))),
             4 | 5 if !alive.is_empty() => {
