@@ -20,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::reload::Reload;
 use self::reload::Tally;
-use self::running::{Built, BuiltIn, Running, generation, manner, terms};
+use self::running::{Built, BuiltIn, Running, generation, manner, terms, watched};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::flaw::Flaw;
@@ -117,6 +117,8 @@ impl App {
         let admin_listeners = Listeners::bind(&[admin_wanted], 1, stall)?;
         let admin_bound = admin_listeners.bound()[0];
         let keyring = open_keyring(settings, workers, &clock).await?;
+        keyring.name_routes(settings.named_routes());
+        keyring.heed(watched(settings));
         let commands = socket::Listener::bind(&socket::path_beside(keyring.store().path()))
             .map_err(|error| AppError::System("the command socket beside the store cannot be made", error))?;
 
@@ -379,6 +381,9 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
     counter("keyward_store_loads", "Look-ups of a key in the store", |stats| stats.loads);
     counter("keyward_store_load_failures", "Look-ups of a key in the store that failed", |stats| stats.failures);
     counter("keyward_key_uses_dropped", "Uses of a key not noted for want of room", |stats| stats.uses_dropped);
+    counter("keyward_key_reuses", "Secrets presented that a rotation has retired", |stats| stats.reuses);
+    let help = "Of these, those not noted in the audit log for want of room";
+    counter("keyward_key_reuses_dropped", help, |stats| stats.reuses_dropped);
     let help = "Uses of a key whose caller was not noted for want of room";
     counter("keyward_callers_dropped", help, |stats| stats.callers_dropped);
     let help = "Would-be refusals for which the table of whom had no row left";

@@ -15,6 +15,7 @@ use crate::gateway::Generation;
 use crate::gateway::echo::Echo;
 use crate::gateway::plan::Plan;
 use crate::gateway::rehearsal;
+use crate::keyring::Watch;
 use crate::manage::{self, Hand, Manner};
 use crate::measure::Span;
 use crate::net::config::{CertificateFiles, Terms};
@@ -117,8 +118,10 @@ impl Running {
         self.terms.offer(terms(&settings)).await;
         self.admin_terms.offer(manage::terms(&terms(&settings))).await;
         self.admin_manner.offer(manner(&settings)).await;
+        self.hand.keyring.heed(watched(&settings));
         self.echo.renew(&settings).await;
         self.newest.offer(generation(&settings, plan, &self.metrics, &self.hand)).await;
+        self.hand.keyring.name_routes(settings.named_routes());
         self.settings = settings;
         Ok(())
     }
@@ -137,6 +140,11 @@ fn not_counted(trusted: &[IpNet]) -> Arc<[IpNet]> {
     let own =
         [IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8), IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128)];
     trusted.iter().copied().chain(own).collect()
+}
+
+/// How the keyring watches over keys.
+pub(super) fn watched(settings: &Settings) -> Watch {
+    Watch { on_reuse: settings.keys.on_reuse, audit_keep: settings.audit.keep }
 }
 
 /// What the management face says as these settings have it.

@@ -101,6 +101,7 @@ async fn own(settings: &Settings, missing: store::Access) -> anyhow::Result<Opti
     // Nobody presents a secret to this one, so it reads nothing ahead.
     let config = keyring::Config { warm: false, known: 0, ..settings.keyring.clone() };
     let keyring = Keyring::open(&config, 1, store, digester, Clock::System, Handle::current()).await?;
+    keyring.name_routes(settings.named_routes());
     Ok(Some(keyring))
 }
 
@@ -117,7 +118,10 @@ pub(super) fn unexpected(outcome: &Outcome) -> anyhow::Error {
         Outcome::Keys(_) => "keys",
         Outcome::Callers(_) => "callers",
         Outcome::Completed(_) => "a completed rotation",
+        Outcome::Migration(_) => "a migration report",
+        Outcome::Replaced(_) => "a replaced key",
         Outcome::Imported(_) => "an import",
+        Outcome::Audit(_) => "an audit log",
         Outcome::Rehearsal(_) => "a rehearsal",
         Outcome::Tried(_) => "what an import would do",
     };

@@ -11,6 +11,7 @@
 
 mod access;
 mod account;
+mod audit;
 mod demo;
 mod export;
 mod health;
@@ -18,6 +19,7 @@ mod import;
 mod key;
 mod load;
 mod member;
+mod migrate;
 mod operator;
 mod output;
 mod rehearsal;
@@ -79,6 +81,10 @@ enum Verb {
     Export(export::Arguments),
     /// Fill a store with keys, for load tests.
     Load(load::Arguments),
+    /// Leave the keys of users, which cross accounts: what each is used for, and what takes its place.
+    Migrate(migrate::Arguments),
+    /// Show who did what to which key, account, user or membership, the latest first.
+    Audit(audit::Arguments),
     /// Show whom rules in report mode would have refused since the server started.
     Rehearsal(rehearsal::Arguments),
     /// The keys that run keyward itself.
@@ -98,6 +104,8 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Import(arguments) => return block_on(import::run(arguments)),
         Verb::Export(arguments) => block_on(export::run(arguments))?,
         Verb::Load(arguments) => block_on(load::run(arguments))?,
+        Verb::Migrate(arguments) => block_on(migrate::run(arguments))?,
+        Verb::Audit(arguments) => block_on(audit::run(arguments))?,
         Verb::Rehearsal(arguments) => block_on(rehearsal::run(arguments))?,
         Verb::Operator(arguments) => block_on(operator::run(arguments))?,
     }
@@ -178,6 +186,11 @@ mod tests {
             "export",
             "export --what members --format jsonl",
             "load --keys 100000 --accounts 1000 --out keys.csv",
+            "migrate report --json",
+            "migrate replace key_1 --with personal --account 101 --account 102 --old-expires-in 7d",
+            "migrate replace key_1 --with service --account 101 --permission jobs:run --revoke-old --json",
+            "audit --key key_1 --since 7d --json",
+            "audit --account 101 --who operator --by key_2 --action key.rotate --outcome refused --until 2030-01-01T00:00:00Z",
             "rehearsal --json",
             "rehearsal --forget",
             "operator reset",

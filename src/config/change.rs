@@ -38,6 +38,7 @@ impl Settings {
             store,
             keyring,
             keys,
+            audit,
             gateway,
             origin,
             services,
@@ -54,6 +55,7 @@ impl Settings {
         changes.table("store").store(store, &mut new.store);
         changes.table("keyring").keyring(keyring, &mut new.keyring);
         changes.table("keys").keys(keys, &mut new.keys);
+        changes.table("audit").at_once("keep", &audit.keep, &new.audit.keep);
         changes.table("gateway").gateway(gateway, &new.gateway);
         changes.table("origin").origin(origin, &new.origin);
         let names = services.keys().chain(new.services.keys().filter(|name| !services.contains_key(*name)));
@@ -232,8 +234,9 @@ impl Table<'_> {
     }
 
     fn keys(&mut self, old: &KeysConfig, new: &mut KeysConfig) {
-        let KeysConfig { prefix, pepper_file, developer_licences, per_holder, expiry_max } = old;
+        let KeysConfig { prefix, pepper_file, developer_licences, per_holder, expiry_max, on_reuse } = old;
         self.at_once("prefix", prefix, &new.prefix);
+        self.at_once("on_reuse", on_reuse, &new.on_reuse);
         self.at_restart("pepper_file", pepper_file, &mut new.pepper_file);
         // The store judges by these, and what was read under them is remembered.
         self.at_restart("developer_licences", developer_licences, &mut new.developer_licences);
@@ -253,6 +256,7 @@ impl Table<'_> {
             escaped_slashes,
             underscore_headers,
             verbose_refusals,
+            expiry_notice,
             identity,
             user_keys,
         } = old;
@@ -266,6 +270,7 @@ impl Table<'_> {
         self.at_once("escaped_slashes", escaped_slashes, &new.escaped_slashes);
         self.at_once("underscore_headers", underscore_headers, &new.underscore_headers);
         self.at_once("verbose_refusals", verbose_refusals, &new.verbose_refusals);
+        self.at_once("expiry_notice", expiry_notice, &new.expiry_notice);
         let IdentityNames { account, user, key, kind, permissions } = identity;
         self.at_once("identity.account", account, &new.identity.account);
         self.at_once("identity.user", user, &new.identity.user);

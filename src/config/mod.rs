@@ -37,7 +37,8 @@ pub use self::read::{Read, Said, read};
 pub use self::redact::redact;
 pub use self::source::{Prints, ReloadConfig, Source, Taken};
 use crate::gateway::config::{OriginConfig, RouteConfig, ServiceConfig};
-use crate::keyring::config::KeysConfig;
+use crate::keyring::NamedRoute;
+use crate::keyring::config::{AuditConfig, KeysConfig};
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
 
@@ -59,6 +60,8 @@ pub struct Settings {
     pub keyring: keyring::config::Config,
     /// The keys that are made.
     pub keys: KeysConfig,
+    /// Who did what.
+    pub audit: AuditConfig,
     /// How requests are judged and forwarded.
     pub gateway: gateway::config::Config,
     /// What holds for every service that does not say otherwise.
@@ -75,4 +78,17 @@ pub struct Settings {
     pub access_log: AccessLogConfig,
     /// What keyward tells about itself.
     pub log: LogConfig,
+}
+
+impl Settings {
+    /// The routes that somebody wrote, by the names they have in logs; the one that is implied where there is none is not among them.
+    #[must_use]
+    pub fn named_routes(&self) -> Vec<NamedRoute> {
+        let written = self.routes.iter().filter(|route| !read::is_implied(route));
+        let named = |route: &RouteConfig| {
+            let name = route.name.clone().or_else(|| route.path.clone())?;
+            Some(NamedRoute { name, permission: route.permission.clone() })
+        };
+        written.filter_map(named).collect()
+    }
 }

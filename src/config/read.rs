@@ -14,6 +14,7 @@ use super::layer::{Flag, Key, Layer};
 use super::problem::{Place, Problem};
 use super::redact::redact;
 use crate::flaw::Flaw;
+use crate::gateway::config::{AccountPlace, RouteConfig};
 
 /// What was said, before anything is read.
 #[derive(Clone, Debug, Default)]
@@ -220,6 +221,18 @@ fn default_route(service: &str) -> String {
         "[[routes]]\nname = \"default\"\npath = \"/**\"\nservice = {}\naccount = {{ after = \"accounts\" }}\n",
         toml_edit::Value::from(service)
     )
+}
+
+/// Whether a route is that one.
+pub(super) fn is_implied(route: &RouteConfig) -> bool {
+    let implied = RouteConfig {
+        name: Some("default".to_owned()),
+        path: Some("/**".to_owned()),
+        service: route.service.clone(),
+        account: Some(AccountPlace::After("accounts".to_owned())),
+        ..RouteConfig::default()
+    };
+    *route == implied
 }
 
 /// The reference of all settings.

@@ -32,6 +32,8 @@ pub struct Config {
     pub underscore_headers: Underscores,
     /// Tell in a 401 why the key is invalid, where its secret was right.
     pub verbose_refusals: bool,
+    /// So long before its key expires a holder is told so; never where zero.
+    pub expiry_notice: Span,
     /// What the origin is told.
     pub identity: IdentityNames,
     /// Legacy keys, on their way out.

@@ -420,7 +420,8 @@ mod tests {
             text.replace_range(ends[from]..ends[(from + 1).min(ends.len() - 1)], &with);
             if let Ok(again) = written(&text) {
                 let read = |text: &str| serde_json::from_str::<Value>(text).ok();
-                prop_assert!(read(&text).is_some());
+                // Neither may hold in a number what a float cannot; that is JSON all the same, and kept as it is.
+                prop_assert!(serde_json::from_str::<IgnoredAny>(&again).is_ok());
                 prop_assert_eq!(read(&again), read(&text));
             }
         }

@@ -137,6 +137,7 @@ impl Gateway {
             body_idle: generation.body_idle,
             body_rate: generation.body_rate,
             clock: &live.ledger.clock,
+            expiry_notice: plan.expiry_notice,
             user_keys: &plan.user_keys,
             at,
         };
@@ -167,7 +168,11 @@ impl Gateway {
         let carriers = route.map_or(&plan.carriers, |route| &route.carriers);
         let credential = credential::take(&mut asked.head.headers, carriers)?;
         credential::strip_minted(&mut asked.head.headers);
-        let verified = self.keyring.verify(&credential.secret).await?;
+        let verified = self.keyring.verify(&credential.secret).await.inspect_err(|denied| {
+            if denied.is_reuse() {
+                self.keyring.reused(&credential.secret, Some(asked.client.address));
+            }
+        })?;
         record.by(verified.key(), verified.standing().kind);
         if live.generation().self_service.is_some() {
             *whose = Some(verified.clone());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::canon::Strictness;
 use super::config::{Config, Mismatch, OriginConfig, RouteConfig, ServiceConfig, Underscores};
@@ -29,6 +30,8 @@ pub struct Plan {
     pub(super) mismatch: Mismatch,
     pub(super) realm: String,
     pub(super) verbose_refusals: bool,
+    /// How long before its key expires a holder is told so.
+    pub(super) expiry_notice: Duration,
     pub(super) user_keys: UserKeys,
 }
 
@@ -84,6 +87,7 @@ impl Plan {
             mismatch: config.account_mismatch,
             realm: config.realm.clone(),
             verbose_refusals: config.verbose_refusals,
+            expiry_notice: config.expiry_notice.0,
             user_keys,
         })
     }

@@ -14,6 +14,7 @@ use http_body_util::Full;
 use super::asked::Asked;
 pub use super::body::ClientBody;
 use super::credential;
+use super::forward::tell_holder;
 use super::live::Live;
 use super::refuse::{self, Ours, Stop};
 use super::{Gateway, Record};
@@ -87,6 +88,10 @@ impl Gateway {
         let Some(service) = &generation.self_service else { return Ok(asked) };
         let Some(part) = service.part(asked.host(), asked.head.uri.path()) else { return Ok(asked) };
         record.falls_under(generation.plan.routes.len() + part);
+        // A rule of the settings that names the path as well may say that its time is over.
+        let (host, method, path) = (asked.host(), &asked.head.method, asked.head.uri.path());
+        let rule = generation.plan.routes.iter().find(|route| route.matches(host, method, path));
+        let retirement = rule.and_then(|rule| rule.retirement.as_deref());
         let Asked { mut head, client, .. } = *asked;
         let client = client.address;
         let mut whose = None;
@@ -101,8 +106,18 @@ impl Gateway {
             Err(refusal) => (None, Err(refusal.into())),
         };
         record.answered_here(verdict.as_ref().err());
+        let verified = verdict.as_ref().ok().cloned();
         let call = Call { part, head, body, client, request_id: record.id().as_str(), secret, whose, verdict };
-        Err(Ours::Answer(Box::new(service.answer(call).await)))
+        let mut answer = service.answer(call).await;
+        if let Some(verified) = verified {
+            let headers = answer.headers_mut();
+            if let Some(retirement) = retirement {
+                let own = verified.standing().account.as_ref();
+                retirement.tell(headers, own.map(|(account, _)| account));
+            }
+            tell_holder(headers, &verified, generation.plan.expiry_notice, &generation.plan.user_keys);
+        }
+        Err(Ours::Answer(Box::new(answer)))
     }
 
     /// Whose secret it is, if it lives and may come from there.

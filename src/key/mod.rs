@@ -26,9 +26,10 @@ pub use digest::{Digest, Digester};
 pub use id::{AccountId, BadId, KeyId, Permission, Permissions, UserId};
 pub use judge::{Verified, judge};
 pub use line::{BadLine, Edit, Line};
+pub(crate) use record::words;
 pub use record::{
     Account, AccountState, Imprint, Key, KeyState, Kind, Membership, Presented, Rotating, SecretState, Seen, Standing,
     Status, UnknownWord, User,
 };
 pub use refusal::{Invalid, Refusal};
-pub use scope::{Ask, Grant, grant};
+pub use scope::{Ask, Grant, bounded, grant};

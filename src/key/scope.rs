@@ -76,7 +76,8 @@ fn across_accounts(key: &Standing, asked: Option<&str>) -> Result<Grant, Refusal
 }
 
 /// The user's permissions, cut to the key's own where it names any.
-fn bounded(of_user: &Permissions, of_key: &Permissions) -> Permissions {
+#[must_use]
+pub fn bounded(of_user: &Permissions, of_key: &Permissions) -> Permissions {
     if of_key.is_empty() { of_user.clone() } else { of_user.within(of_key) }
 }
 

@@ -11,11 +11,12 @@ use crate::key::{
     Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Line, Membership, Seen, User, UserId,
 };
 
+pub use super::migration::{Advice, Legacy, Seen as Used, SeenRoute};
 use crate::store::Draft;
-pub use crate::store::audit::{By, Who};
+pub use crate::store::audit::{AuditFilter, By, Entry, Who};
 pub use crate::store::{
-    AccountChange, Caller, Clash, Completed, Fate, Imported, KeyChange, KeyFilter, MemberChange, MemberFilter,
-    SecretUse, Slice, Tally, Trial, UserChange,
+    AccountChange, Caller, Clash, Completed, Fate, Imported, KeyChange, KeyFilter, MemberChange, MemberFilter, Old,
+    Replaced, Replacement, SecretUse, Slice, Tally, Trial, UserChange,
 };
 use crate::telemetry::label::Rehearsed;
 
@@ -71,8 +72,15 @@ pub enum Command {
     Import(Vec<NewKey>),
     /// Says what would become of every row of such an import, and changes nothing.
     TryImport(Vec<NewKey>),
+    /// Shows the keys of users that can still be used, and what should take their place: those with serials above the first
+    /// number, and at most as many as the second.
+    ShowMigration(i64, u32),
+    /// Mints what takes the place of a user's key, and ends that one as is asked for.
+    ReplaceKey(Box<Replacement<Imprint>>),
     /// Revokes every operator key and makes this one, for who lost theirs.
     ResetOperator(Box<NewKey>),
+    /// Shows who did what, the latest first.
+    ListAudit(Box<AuditFilter>),
     /// Shows whom rules in report mode would have refused.
     ShowRehearsal,
     /// Shows it, and begins anew.
@@ -106,10 +114,16 @@ pub enum Outcome {
     Callers(Vec<SecretUse>),
     /// The key whose rotation was completed, and who had not left the old secret.
     Completed(Box<Completed>),
+    /// Keys of users, oldest first.
+    Migration(Vec<Legacy>),
+    /// A user's key, and what took its place.
+    Replaced(Box<Replaced>),
     /// What an import made.
     Imported(Imported),
     /// What an import would make.
     Tried(Trial),
+    /// Who did what, the latest first.
+    Audit(Vec<Entry>),
     /// Whom rules in report mode would have refused.
     Rehearsal(Rehearsal),
 }

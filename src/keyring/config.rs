@@ -1,6 +1,7 @@
 //! The settings of the keyring, and of the keys it makes.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,8 @@ pub struct KeysConfig {
     pub per_holder: u32,
     /// How far ahead a personal or user key may expire; any time, or never, where zero.
     pub expiry_max: Span,
+    /// What becomes of it that a dead secret is presented.
+    pub on_reuse: OnReuse,
 }
 
 impl KeysConfig {
@@ -59,5 +62,41 @@ impl KeysConfig {
     pub fn policy(&self) -> Policy {
         let Self { developer_licences, per_holder, expiry_max, .. } = self;
         Policy { licences: developer_licences.clone(), per_holder: *per_holder, expiry_max: expiry_max.0 }
+    }
+}
+
+/// What becomes of it that a secret is presented that was rotated away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnReuse {
+    /// It is counted.
+    Ignore,
+    /// It is warned of, and noted in the audit log.
+    #[default]
+    Alert,
+    /// That too; and where it was presented to rotate or manage keys, its key is revoked.
+    RevokeFamily,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// How long entries are kept.
+    pub keep: Span,
+}
+
+/// What a reload may change of how the keyring watches over keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// What becomes of it that a dead secret is presented.
+    pub on_reuse: OnReuse,
+    /// How long entries of the audit log are kept.
+    pub audit_keep: Span,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { on_reuse: OnReuse::Alert, audit_keep: Span(Duration::from_secs(400 * 24 * 60 * 60)) }
     }
 }

@@ -10,8 +10,10 @@ use foldhash::quality::RandomState;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
 
 use super::{Caller, Keyring, Shared};
-use crate::key::{Digest, Verified};
+use crate::key::{Digest, KeyId, Verified};
 use crate::secret::Secret;
+use crate::store::Along;
+use crate::store::audit::{Action, By, Note};
 
 /// First uses that are being written.
 #[derive(Debug, Default)]
@@ -52,18 +54,21 @@ impl Keyring {
         self.shared.uses.note(verified.standing().serial, verified.at());
         self.shared.callers.note(verified, caller);
         if verified.standing().secret.awaits_use() {
-            self.shared.first_used(self.shared.digester.digest(secret));
+            self.shared.first_used(verified.key().clone(), self.shared.digester.digest(secret));
         }
     }
 }
 
 impl Shared {
-    fn first_used(self: &Arc<Self>, digest: Digest) {
+    fn first_used(self: &Arc<Self>, key: KeyId, digest: Digest) {
         let Some(place) = self.first_uses.begin(digest) else { return };
         let shared = Arc::clone(self);
         self.control.spawn(async move {
             let now = shared.clock.now();
-            let written = shared.store.first_used(digest, now).await;
+            let note = Note::new(By::KEYWARD, now, Action::KeyFirstUse);
+            let note = Note { key: Some(key), ..note };
+            let store = shared.store.along(Along { note: Some(note), kept: None });
+            let written = store.first_used(digest, now).await;
             if let Err(problem) = shared.settle(written).await {
                 tracing::warn!(error = %problem, "a first use after a rotation could not be written; the next one tells of it again");
             }

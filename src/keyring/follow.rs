@@ -99,6 +99,7 @@ pub(super) async fn follow(shared: Arc<Shared>, end: CancellationToken) {
             if let Err(error) = trimmed {
                 tracing::warn!(error = chain(&error), "the log could not be trimmed");
             }
+            shared.trim_audit().await;
         }
     }
 }

@@ -10,6 +10,7 @@
 //! the store where memory could have known; everything else may be late.
 
 mod adopted;
+mod audit;
 mod cache;
 mod callers;
 pub mod command;
@@ -19,9 +20,12 @@ mod first_use;
 mod flight;
 mod follow;
 mod known;
+mod migration;
+pub mod once;
 mod operate;
 mod quiet;
 mod rehearsal;
+mod reuse;
 #[cfg(test)]
 pub(crate) mod tests;
 mod usage;
@@ -44,7 +48,10 @@ use self::fence::Fence;
 use self::first_use::FirstUses;
 use self::flight::Flights;
 use self::known::Known;
+use self::migration::Named;
+use self::once::Runs;
 use self::rehearsal::Table;
+use self::reuse::Reuses;
 use self::usage::Uses;
 use crate::clock::Clock;
 use crate::key::Digester;
@@ -52,7 +59,8 @@ use crate::store::{Rejected, Store, StoreError};
 use crate::telemetry::chain;
 
 pub use self::callers::Caller;
-pub use self::config::Config;
+pub use self::config::{Config, Watch};
+pub use self::migration::NamedRoute;
 pub use self::verify::{Denied, Failure};
 
 /// Verifies secrets, carries out commands, and gathers last uses. Share it by `Arc`; any runtime may call it.
@@ -80,8 +88,12 @@ struct Shared {
     adopted: ArcSwap<Adopted>,
     uses: Uses,
     callers: Callers,
+    named: Named,
     first_uses: FirstUses,
     rehearsal: Table,
+    reuses: Reuses,
+    runs: Runs,
+    watch: ArcSwap<Watch>,
     /// Look-ups in the store at one time.
     loads: Semaphore,
     /// Requests that wait for one.
@@ -115,6 +127,10 @@ pub struct Stats {
     pub uses_waiting: u64,
     /// Uses not noted for want of room.
     pub uses_dropped: u64,
+    /// Secrets presented that were rotated away.
+    pub reuses: u64,
+    /// Of these, those of which nothing else was noted for want of room.
+    pub reuses_dropped: u64,
     /// Uses whose caller was not noted for want of room.
     pub callers_dropped: u64,
     /// Would-be refusals that found no row in the table of whom.
@@ -202,8 +218,12 @@ impl Keyring {
             adopted: ArcSwap::from_pointee(Adopted::Unsure),
             uses: Uses::new(),
             callers: Callers::new(config.callers, workers + 1, now),
+            named: Named::new(Arc::default()),
             first_uses: FirstUses::default(),
             rehearsal: Table::new(config.rehearsal),
+            reuses: Reuses::default(),
+            runs: Runs::default(),
+            watch: ArcSwap::default(),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
             counts: Counts::default(),
@@ -218,6 +238,7 @@ impl Keyring {
             control.spawn(warm::warm(Arc::clone(&shared), room, end.clone())),
             control.spawn(follow::follow(Arc::clone(&shared), end.clone())),
             control.spawn(usage::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
+            control.spawn(reuse::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
         ];
         Ok(Self { shared, tasks: Mutex::new(tasks), end: end.drop_guard() })
     }
@@ -228,10 +249,15 @@ impl Keyring {
         &self.shared.store
     }
 
+    /// Watches over keys as this says, from now on.
+    pub fn heed(&self, watch: Watch) {
+        self.shared.watch.store(Arc::new(watch));
+    }
+
     /// How it has fared.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let Shared { counts, cache, uses, callers, rehearsal, .. } = &*self.shared;
+        let Shared { counts, cache, uses, reuses, callers, rehearsal, .. } = &*self.shared;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (known, known_whole) = self.shared.known.count();
         Stats {
@@ -245,6 +271,8 @@ impl Keyring {
             change_failures: count(&counts.change_failures),
             uses_waiting: uses.waiting(),
             uses_dropped: uses.dropped(),
+            reuses: reuses.seen(),
+            reuses_dropped: reuses.dropped(),
             callers_dropped: callers.dropped(),
             rehearsal_overflow: rehearsal.overflow(),
             live_entries: cache.entries(Shelf::Live),
@@ -269,6 +297,9 @@ impl Keyring {
                 keys = self.shared.uses.waiting(),
                 "last uses could not be written, and are lost"
             );
+        }
+        if let Err(error) = self.shared.flush_reuses().await {
+            tracing::warn!(error = chain(&error), "uses of dead secrets could not be written, and are lost");
         }
         if let Err(error) = self.shared.flush_callers().await {
             tracing::warn!(error = chain(&error), "who used which secret could not be written, and is lost");

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::adopted::Adopted;
-use super::command::{By, Command, Fate, NewKey, Outcome, Problem, SecretUse, Trial};
-use super::{Keyring, Shared};
+use super::command::{By, Command, Fate, NewKey, Old, Outcome, Problem, Replacement, SecretUse, Trial};
+use super::{Keyring, Shared, audit};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
 use crate::key::{Digester, Imprint, KeyId, Kind};
-use crate::store::{Changed, Draft, Rejected, SecretDraft, StoreError};
+use crate::store::{Along, Changed, Draft, Kept, Rejected, SecretDraft, StoreError};
 use crate::telemetry::chain;
 
 impl Keyring {
@@ -23,16 +23,29 @@ impl Keyring {
     /// # Errors
     /// [`Problem`]: nothing was changed; but where the store failed while it committed, that is not known, and says so.
     pub async fn operate(&self, by: &By, command: Command) -> Result<Outcome, Problem> {
-        let outcome = self.carry_out(command).await;
-        let told = outcome.as_ref().err().map(ToString::to_string);
-        tracing::debug!(who = ?by.who, problem = told, "a command was asked for");
+        self.operate_along(by, command, None).await
+    }
+
+    /// As [`Self::operate`], and keeps the answer for whoever asks again.
+    pub(super) async fn operate_along(
+        &self,
+        by: &By,
+        command: Command,
+        kept: Option<Kept>,
+    ) -> Result<Outcome, Problem> {
+        let now = self.shared.clock.now();
+        let note = audit::note(by, now, &command);
+        let outcome = self.carry_out(command, Along { note: note.clone(), kept }, now).await;
+        if let (Some(note), Err(problem)) = (note, &outcome) {
+            self.shared.note_refused(note, problem).await;
+        }
         outcome
     }
 
-    async fn carry_out(&self, command: Command) -> Result<Outcome, Problem> {
+    /// Carries out a command; what goes along with its change is written in the change's own transaction.
+    pub(super) async fn carry_out(&self, command: Command, along: Along, now: Timestamp) -> Result<Outcome, Problem> {
         let shared = &*self.shared;
-        let store = &shared.store;
-        let now = shared.clock.now();
+        let store = &shared.store.along(along);
         Ok(match command {
             Command::CreateAccount(id, name) => {
                 Outcome::Account(shared.settle(store.create_account(id, name, now).await).await?)
@@ -116,6 +129,11 @@ impl Keyring {
                 Outcome::Imported(shared.settle(store.import(drafts, now).await).await?)
             }
             Command::TryImport(rows) => Outcome::Tried(shared.try_import(rows, now).await?),
+            Command::ShowMigration(after, many) => Outcome::Migration(shared.migration(after, many, now).await?),
+            Command::ReplaceKey(replacement) => {
+                check_replacement(&replacement, now)?;
+                Outcome::Replaced(Box::new(shared.replace(*replacement, now).await?))
+            }
             Command::ResetOperator(new) => {
                 if new.kind != Kind::Operator {
                     return Err(Problem::Invalid("only an operator key can take the place of a lost one".into()));
@@ -124,6 +142,7 @@ impl Keyring {
                 check_times(&new, now)?;
                 key(shared.settle(store.reset_operator(draft(*new, &shared.digester), now).await).await?)
             }
+            Command::ListAudit(filter) => Outcome::Audit(store.audit(*filter).await?),
             Command::ShowRehearsal => Outcome::Rehearsal(shared.rehearsal.shown()),
             Command::ForgetRehearsal => Outcome::Rehearsal(shared.rehearsal.taken()),
         })
@@ -202,6 +221,28 @@ fn check_owner(new: &NewKey) -> Result<(), Problem> {
     Err(Problem::Invalid(fault.into()))
 }
 
+/// What takes a user's key's place is held to an account, and there is one of it in each.
+fn check_replacement(new: &Replacement<Imprint>, now: Timestamp) -> Result<(), Problem> {
+    let invalid = |why: String| Err(Problem::Invalid(why));
+    if !matches!(new.kind, Kind::Personal | Kind::Service) {
+        return invalid("a user's key is replaced with personal or service keys".into());
+    }
+    let mut accounts: Vec<_> = new.keys.iter().map(|(account, ..)| account).collect();
+    accounts.sort();
+    if accounts.windows(2).any(|two| two[0] == two[1]) || !(1..=MOST_AT_ONCE).contains(&accounts.len()) {
+        return invalid(format!("name each account once, and from 1 to {MOST_AT_ONCE} of them"));
+    }
+    for end in [new.expires_at, if let Old::Expires(end) = new.old { Some(end) } else { None }].into_iter().flatten() {
+        if end <= now {
+            return invalid(format!("a key would have expired at {end} already"));
+        }
+    }
+    new.name.as_deref().map_or(Ok(()), check_name)
+}
+
+/// A user's key in more accounts is replaced in several steps.
+const MOST_AT_ONCE: usize = 16;
+
 /// A name is shown in tables and logs.
 fn check_name(name: &str) -> Result<(), Problem> {
     if name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
@@ -210,7 +251,7 @@ fn check_name(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-const LONGEST_NAME: usize = 200;
+pub(super) const LONGEST_NAME: usize = 200;
 
 fn check_times(new: &NewKey, now: Timestamp) -> Result<(), Problem> {
     let Some(end) = new.expires_at else { return Ok(()) };
@@ -279,7 +320,7 @@ fn draft(new: NewKey, digester: &Digester) -> Draft {
     new.knowing(|imprint| secret(imprint, digester))
 }
 
-fn secret(imprint: Imprint, digester: &Digester) -> SecretDraft {
+pub(super) fn secret(imprint: Imprint, digester: &Digester) -> SecretDraft {
     SecretDraft {
         digest: digester.seal(&imprint.sha256),
         prefix: imprint.prefix,

@@ -70,7 +70,7 @@ impl Document {
         Ok(said)
     }
 
-    /// Its bytes.
+    /// The bytes as they came.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -39,16 +39,34 @@ impl Caller {
 #[derive(Clone, Debug)]
 pub(super) struct Operator {
     key: KeyId,
+    /// What they presented: a retry is theirs only under the same.
+    secret: Secret,
+}
+
+impl Operator {
+    /// The secret they presented.
+    pub(super) const fn secret(&self) -> &Secret {
+        &self.secret
+    }
 }
 
 /// Takes the credential out of `headers` and finds out whose it is.
 ///
 /// # Errors
 /// The first of the catalogue's reasons, or that we could not tell.
-pub(super) async fn identify(keyring: &Keyring, headers: &mut HeaderMap, client: IpAddr) -> Result<Operator, Problem> {
+pub(super) async fn identify(
+    keyring: &Keyring,
+    headers: &mut HeaderMap,
+    client: IpAddr,
+    request_id: &str,
+) -> Result<Operator, Problem> {
     let secret = take(headers).map_err(|refusal| Problem::new(Code::of(&refusal)))?;
     let verified = match keyring.verify(&secret).await {
         Ok(verified) => verified,
+        Err(denied) if denied.is_reuse() => {
+            reused(keyring, &secret, client, request_id).await;
+            return Err(Problem::new(Code::KeyInvalid));
+        }
         Err(Denied::Refused(refusal)) => return Err(Problem::new(Code::of(&refusal))),
         Err(Denied::Failed(failure)) => {
             tracing::warn!(reason = failure.reason(), "an operator's key could not be checked");
@@ -59,7 +77,14 @@ pub(super) async fn identify(keyring: &Keyring, headers: &mut HeaderMap, client:
     let agent = headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
     let caller = keyring::Caller { address: client, agent, route: ROUTE, account: None };
     keyring.used(&verified, &secret, &caller);
-    Ok(Operator { key: verified.key().clone() })
+    Ok(Operator { key: verified.key().clone(), secret })
+}
+
+/// Tells the keyring of a dead secret that was presented to manage keys.
+pub(super) async fn reused(keyring: &Keyring, secret: &Secret, client: IpAddr, request_id: &str) {
+    if let Err(problem) = keyring.reused_to_manage(secret, client, request_id).await {
+        tracing::warn!(error = %problem, "the key of a dead secret could not be revoked");
+    }
 }
 
 /// What is told as the route of whoever asks here.

@@ -1,5 +1,6 @@
 //! One caller's view of the keys: what every wire form goes through, so that what a caller may is asked in one place.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -17,6 +18,7 @@ use crate::keyring::Keyring;
 use crate::keyring::command::{
     By, Command, Completed, KeyChange, KeyFilter, MemberFilter, NewKey, Outcome, Problem as NotDone, SecretUse, Slice,
 };
+use crate::keyring::once::{Made, Once, Running, Turn};
 use crate::secret::Secret;
 
 /// What carries commands out.
@@ -36,9 +38,36 @@ pub(super) struct Desk<'a> {
     pub(super) caller: &'a Caller,
     /// The caller, as the keyring is told of them.
     pub(super) by: By,
+    /// What they presented.
+    secret: Option<Secret>,
+    /// Their turn, where they ask for what may come again.
+    turn: Cell<Option<Running>>,
+}
+
+impl<'a> Desk<'a> {
+    /// A caller, who presented `secret`.
+    pub(super) const fn new(hand: &'a Hand, caller: &'a Caller, by: By, secret: Option<Secret>) -> Self {
+        Self { hand, caller, by, secret, turn: Cell::new(None) }
+    }
 }
 
 impl Desk<'_> {
+    /// Whether the request, whose parts these are, came under this `Idempotency-Key` before, and what it made then. Where not,
+    /// what it makes now is kept.
+    ///
+    /// # Errors
+    /// It still runs, the key came with another request, or we cannot tell.
+    pub(super) async fn came_before(&self, name: &str, request: &[&[u8]]) -> Result<Option<Made>, Problem> {
+        let Some(secret) = &self.secret else { return Ok(None) };
+        match self.hand.keyring.begin(Once::of(secret, name, request)).await? {
+            Turn::Again(made) => Ok(Some(made)),
+            Turn::First(running) => {
+                self.turn.set(Some(running));
+                Ok(None)
+            }
+        }
+    }
+
     /// What time it is.
     pub(super) fn now(&self) -> Timestamp {
         self.hand.clock.now()
@@ -47,8 +76,19 @@ impl Desk<'_> {
     /// Carries a command out, whoever asks; in a task of its own, for a client that leaves ends what answers it, and not what it
     /// began.
     pub(super) async fn carry_out(&self, command: Command) -> Result<Outcome, NotDone> {
+        self.carry_out_once(command, None).await
+    }
+
+    /// The same; what it makes is kept where it is the caller's turn.
+    async fn carry_out_once(&self, command: Command, made: Option<Made>) -> Result<Outcome, NotDone> {
         let (keyring, by) = (Arc::clone(&self.hand.keyring), self.by.clone());
-        let task = self.hand.control.spawn(async move { keyring.operate(&by, command).await });
+        let turn = made.and_then(|made| Some((self.turn.take()?, made)));
+        let task = self.hand.control.spawn(async move {
+            match turn {
+                Some((running, made)) => keyring.operate_once(&by, command, running, &made).await,
+                None => keyring.operate(&by, command).await,
+            }
+        });
         task.await.unwrap_or_else(|_| Err(NotDone::Unavailable("keyward is stopping".to_owned())))
     }
 
@@ -179,14 +219,14 @@ impl Desk<'_> {
         prefix: &Prefix,
         draft: impl FnOnce(KeyId, Imprint) -> Result<NewKey, Problem>,
     ) -> Result<(Key, Secret), Problem> {
-        let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
-        let id = token::random_id("key_", 16, getrandom::fill).map_err(no_entropy)?;
-        let mut new = draft(id.parse().map_err(no_entropy)?, imprint)?;
+        let (id, secret, imprint) = fresh(prefix)?;
+        let mut new = draft(id, imprint)?;
         if let Caller::Holder(holder) = self.caller {
             let of_user = self.of_user(&new, holder).await?;
             holder.narrow(&mut new, of_user.as_ref())?;
         }
-        match self.carry_out(Command::MintKey(Box::new(new))).await {
+        let made = Made { key: new.id.clone(), secret: Some(secret.clone()) };
+        match self.carry_out_once(Command::MintKey(Box::new(new)), Some(made)).await {
             Ok(made) => Ok((a_key(made)?, secret)),
             Err(problem) => Err(not_minted(problem)),
         }
@@ -204,7 +244,9 @@ impl Desk<'_> {
             holder.may_last(key, &rotation.expires_at)?;
         }
         let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
-        Ok((self.one(Command::RotateKey(key.id.clone(), imprint, rotation)).await?, secret))
+        let made = Made { key: key.id.clone(), secret: Some(secret.clone()) };
+        let rotate = Command::RotateKey(key.id.clone(), imprint, rotation);
+        Ok((a_key(self.carry_out_once(rotate, Some(made)).await?)?, secret))
     }
 
     /// Changes a key, where it is still one of these.
@@ -242,7 +284,8 @@ impl Desk<'_> {
     /// Takes a rotation back.
     pub(super) async fn cancel(&self, id: KeyId) -> Result<Key, Problem> {
         self.must_see(&id).await?;
-        self.one(Command::CancelRotation(id)).await
+        let made = Made { key: id.clone(), secret: None };
+        a_key(self.carry_out_once(Command::CancelRotation(id), Some(made)).await?)
     }
 
     async fn must_see(&self, id: &KeyId) -> Result<(), Problem> {
@@ -286,6 +329,13 @@ fn a_key(outcome: Outcome) -> Result<Key, Problem> {
         Outcome::Key(key) => Ok(*key),
         _ => Err(unexpected()),
     }
+}
+
+/// An id and a secret that nobody has had, the secret beginning with `prefix`.
+pub(super) fn fresh(prefix: &Prefix) -> Result<(KeyId, Secret, Imprint), Problem> {
+    let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
+    let id = token::random_id("key_", 16, getrandom::fill).map_err(no_entropy)?;
+    Ok((id.parse().map_err(no_entropy)?, secret, imprint))
 }
 
 /// A command has one kind of outcome.

@@ -118,7 +118,7 @@ impl Admin {
         // Before anything else is told, be it that there is no such path.
         let caller = match right {
             Right::Anyone => None,
-            Right::Operator => Some(caller::identify(&self.hand.keyring, &mut head.headers, client).await?),
+            Right::Operator => Some(caller::identify(&self.hand.keyring, &mut head.headers, client, request_id).await?),
             Right::Holder => return Err(Problem::new(Code::RouteNotFound)),
         };
         let (path, row, names) = match to? {
@@ -134,11 +134,13 @@ impl Admin {
         // The table's rows of this kind all name the right; one that did not would still answer nobody.
         let caller = caller.ok_or_else(|| Problem::new(Code::KeyRequired))?;
         let body = if call.takes_body() { Document::read(&head.headers, body).await? } else { Document::default() };
+        let secret = Some(caller.secret().clone());
         let caller = Caller::Operator(caller);
         let who = Who::Operator { key: caller.key().clone() };
         let by = By { who, address: Some(client), request_id: Some(request_id.into()) };
-        let desk = Desk { hand: &self.hand, caller: &caller, by };
-        let asked = Asked { base: "", names, query: head.uri.query(), headers: &head.headers, body };
+        let desk = Desk::new(&self.hand, &caller, by, secret);
+        let (whole, query) = (head.uri.path(), head.uri.query());
+        let asked = Asked { base: "", path: whole, names, query, headers: &head.headers, body };
         let done = native::call(call, &desk, &asked, &manner.prefix).await;
         if head.method != Method::GET && head.method != Method::HEAD {
             let status = done.as_ref().map_or_else(|problem| problem.code.status(), Response::status);

@@ -66,10 +66,12 @@ codes! {
     StateConflict = "API_KEY_STATE_CONFLICT", CONFLICT, "The key's state does not allow this.";
     RotationInProgress = "ROTATION_IN_PROGRESS", CONFLICT, "A rotation of the key runs.";
     RotationConflict = "ROTATION_CONFLICT", CONFLICT, "The key was rotated meanwhile.";
+    IdempotencyKeyInProgress = "IDEMPOTENCY_KEY_IN_PROGRESS", CONFLICT, "The same request is still being carried out.";
     PreconditionFailed = "PRECONDITION_FAILED", PRECONDITION_FAILED, "The key is no longer as it was seen.";
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", PAYLOAD_TOO_LARGE, "The request body is too large.";
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", UNSUPPORTED_MEDIA_TYPE, "The request body must be JSON.";
     ValidationFailed = "VALIDATION_FAILED", UNPROCESSABLE_ENTITY, "The request does not make sense.";
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", UNPROCESSABLE_ENTITY, "The Idempotency-Key came with another request.";
     GraceTooLong = "GRACE_TOO_LONG", UNPROCESSABLE_ENTITY, "The second secret would be good for too long.";
     ExpiryTooLong = "EXPIRY_TOO_LONG", UNPROCESSABLE_ENTITY, "The key would be accepted for too long.";
     AuthUnavailable = "AUTH_UNAVAILABLE", SERVICE_UNAVAILABLE, "The key cannot be checked at the moment.";
@@ -216,6 +218,8 @@ impl From<command::Problem> for Problem {
             P::Conflict(Clash::Rotation, _) => Code::RotationInProgress,
             P::Conflict(Clash::Overtaken, _) => Code::RotationConflict,
             P::Conflict(Clash::Seen, _) => Code::PreconditionFailed,
+            P::Conflict(Clash::Reused, _) => Code::IdempotencyKeyReused,
+            P::Conflict(Clash::Running, _) => Code::IdempotencyKeyInProgress,
             P::Invalid(_) => Code::ValidationFailed,
             P::TooLong(_, seconds) => {
                 let most_seconds = Some(*seconds);

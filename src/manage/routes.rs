@@ -75,6 +75,8 @@ pub(super) const ROUTES: &[Route] = {
         operators("/v1/keys/{key}/rotate", &[(Method::POST, Native(Call::RotateKey))]),
         operators("/v1/keys/{key}/rotation/complete", &[(Method::POST, Native(Call::CompleteRotation))]),
         operators("/v1/keys/{key}/rotation/cancel", &[(Method::POST, Native(Call::CancelRotation))]),
+        operators("/v1/keys/{key}/replace", &[(Method::POST, Native(Call::ReplaceKey))]),
+        operators("/v1/migration", &[(Method::GET, Native(Call::ShowMigration))]),
         operators(
             "/v1/rehearsal",
             &[(Method::GET, Native(Call::ShowRehearsal)), (Method::DELETE, Native(Call::ForgetRehearsal))],
@@ -101,6 +103,7 @@ pub(super) const ROUTES: &[Route] = {
                 (Method::DELETE, Native(Call::Directory(Directory::RemoveMember))),
             ],
         ),
+        operators("/v1/audit", &[(Method::GET, Native(Call::ListAudit))]),
         operators(
             "/v1/users",
             &[

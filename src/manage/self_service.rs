@@ -12,16 +12,16 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, Response, StatusCode, request};
+use http::{HeaderValue, Method, Response, StatusCode, request};
 use http_body::Body;
 use http_body_util::Full;
 
 use super::body::Document;
-use super::caller::Caller;
+use super::caller::{self, Caller};
 use super::config::{DialectsConfig, SelfServiceConfig};
-use super::desk::{Desk, Hand};
+use super::desk::{Desk, Hand, unexpected};
 use super::dialect::dbt::{self, Dbt};
-use super::dialect::native::{self, Asked, THEIRS};
+use super::dialect::native::{self, Asked, THEIRS, once};
 use super::holder::Holder;
 use super::problem::{Code, Problem};
 use super::routes::{To, find_in};
@@ -29,7 +29,8 @@ use super::{Manner, options};
 use crate::flaw::Flaw;
 use crate::key::{Refusal, Standing, Verified};
 use crate::keyring::Denied;
-use crate::keyring::command::{By, Who};
+use crate::keyring::command::{By, Command, Outcome, Problem as NotDone, Who};
+use crate::keyring::once::{Made, Once};
 use crate::secret::Secret;
 
 /// Answers holders.
@@ -149,7 +150,19 @@ impl SelfService {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Call { head, body, client, request_id, verdict, .. } = call;
+        let Call { head, body, client, request_id, secret, verdict, .. } = call;
+        let is_old = match &verdict {
+            Ok(verified) => verified.superseded_until().is_some(),
+            Err(denied) => denied.is_reuse(),
+        };
+        if let Some(secret) = secret.as_ref().filter(|_| is_old) {
+            if let Some(answer) = self.rotated_already(form, secret, client, &head, body).await? {
+                return Ok(answer);
+            }
+            if verdict.is_err() {
+                caller::reused(&self.hand.keyring, secret, client, request_id).await;
+            }
+        }
         let verified = match verdict {
             Ok(verified) => verified,
             Err(Denied::Refused(refusal)) => return Err(Problem::new(Code::of(&refusal))),
@@ -158,7 +171,8 @@ impl SelfService {
         let holder = Holder::new(verified, client)?;
         let who = Who::Holder { key: holder.key().clone() };
         let by = By { who, address: Some(client), request_id: Some(request_id.into()) };
-        let desk = Desk { hand: &self.hand, caller: &Caller::Holder(holder), by };
+        let caller = Caller::Holder(holder);
+        let desk = Desk::new(&self.hand, &caller, by, secret);
         match form {
             Form::Native(base) => self.native(base, &desk, &head, body).await,
             Form::Dbt(dbt) => dbt.answer(&desk, &head, body).await,
@@ -185,10 +199,52 @@ impl SelfService {
             Some(body) => Document::read(&head.headers, body).await?,
             None => Document::default(),
         };
-        let asked = Asked { base, names, query: head.uri.query(), headers: &head.headers, body };
+        let asked = Asked { base, path, names, query: head.uri.query(), headers: &head.headers, body };
         native::call(call, desk, &asked, &self.manner.prefix).await
     }
+
+    /// The answer to a rotation that its holder asks for once more, because the first one was lost: with the secret that it
+    /// retired, which is good for this and for nothing else (WIRE.md, section 8, rule 8).
+    async fn rotated_already<B>(
+        &self,
+        form: &Form,
+        secret: &Secret,
+        client: IpAddr,
+        head: &request::Parts,
+        body: &mut Option<B>,
+    ) -> Result<Option<Response<Full<Bytes>>>, Problem>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        // The clients of the others do not ask again.
+        let Form::Native(base) = form else { return Ok(None) };
+        let path = head.uri.path().strip_prefix(base.as_str()).unwrap_or_default();
+        if head.method != Method::POST || path != ROTATE_SELF {
+            return Ok(None);
+        }
+        let Ok(Some(name)) = once::named(&head.headers) else { return Ok(None) };
+        let body = match body.take() {
+            Some(body) => Document::read(&head.headers, body).await?,
+            None => Document::default(),
+        };
+        let keyring = &self.hand.keyring;
+        let once = Once::of(secret, &name, &[path.as_bytes(), body.bytes()]);
+        let made = match keyring.rotated_by(secret, &once, client).await {
+            Ok(made) => made,
+            // To a dead secret it is not told either that there was another request.
+            Err(NotDone::Conflict(..)) => None,
+            Err(problem) => return Err(problem.into()),
+        };
+        let Some(Made { key, secret: Some(new) }) = made else { return Ok(None) };
+        match keyring.operate(&By::KEYWARD, Command::ShowKey(key)).await? {
+            Outcome::Key(key) => Ok(Some(native::shown_once(&key, &new, self.hand.clock.now()))),
+            _ => Err(unexpected()),
+        }
+    }
 }
+
+/// The one path at which a secret may be presented that its own rotation retired.
+const ROTATE_SELF: &str = "/v1/keys/self/rotate";
 
 impl Part {
     fn is_at(&self, host: &str) -> bool {

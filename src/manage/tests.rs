@@ -98,6 +98,10 @@ impl Face {
         secret
     }
 
+    pub(super) fn keyring(&self) -> &Keyring {
+        &self.admin.hand.keyring
+    }
+
     pub(super) async fn operate(&self, command: Command) {
         self.admin.hand.keyring.operate(&By::KEYWARD, command).await.unwrap();
     }

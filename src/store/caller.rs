@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::SecretDraft;
+use super::audit::Details;
 use crate::clock::Timestamp;
-use crate::key::{AccountId, Key, SecretState};
+use crate::key::{AccountId, Key, KeyId, Kind, Permissions, SecretState};
 
 /// What was seen of one kind of use of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,4 +107,65 @@ pub struct Caller {
     /// How often, and when.
     #[serde(flatten)]
     pub seen: Tally,
+}
+
+/// What was seen of one key of a user, whatever its state.
+#[derive(Clone, Debug)]
+pub struct LegacyUse {
+    /// The key.
+    pub key: Key,
+    /// Who uses which of its secrets.
+    pub secrets: Vec<SecretUse>,
+    /// The accounts it was used in, last seen first.
+    pub reached: Vec<(AccountId, Tally)>,
+    /// The accounts its user is a member of.
+    pub memberships: Vec<AccountId>,
+}
+
+/// What takes the place of a user's key: a key in each of these accounts. `S` is what is known of their secrets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Replacement<S = SecretDraft> {
+    /// The key that is replaced.
+    pub key: KeyId,
+    /// Personal or service.
+    pub kind: Kind,
+    /// Where, under which ids, and with which secrets.
+    pub keys: Vec<(AccountId, KeyId, S)>,
+    /// What they are called; as the old one is where left out.
+    pub name: Option<String>,
+    /// What they may do; the least that is known to do where left out.
+    pub permissions: Option<Permissions>,
+    /// From then on they are not accepted.
+    pub expires_at: Option<Timestamp>,
+    /// What becomes of the old one.
+    pub old: Old,
+}
+
+/// What becomes of a key that is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Old {
+    /// It stays as it is.
+    Stays,
+    /// It expires then, if not sooner.
+    Expires(Timestamp),
+    /// It is revoked.
+    Revoked,
+}
+
+/// A user's key, and what took its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// The new ones, in the order they were asked for.
+    pub keys: Vec<Key>,
+    /// The old one as it is now.
+    pub old: Key,
+}
+
+impl Replaced {
+    /// As the audit log says it.
+    pub(super) fn details(&self) -> Details {
+        let made: Vec<_> = self.keys.iter().map(|key| key.id.as_str()).collect();
+        [("made".to_owned(), made.into())].into_iter().collect()
+    }
 }

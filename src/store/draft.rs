@@ -1,8 +1,11 @@
 //! What goes into the store and what comes back: the words of the verbs.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::audit::{Details, Note};
 use crate::clock::Timestamp;
 use crate::key::token::Prefix;
 use crate::key::{
@@ -72,6 +75,43 @@ pub struct Changed<T> {
     pub record: T,
     /// The log's position with this change in it.
     pub head: u64,
+}
+
+/// What is written in the transaction of a change, beside the change itself.
+#[derive(Clone, Debug, Default)]
+pub struct Along {
+    /// What the audit log says of it.
+    pub note: Option<Note>,
+    /// The answer for whoever asks for it again.
+    pub kept: Option<Kept>,
+}
+
+/// An answer for whoever asks again. The store can read none of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// What it is found under.
+    pub name: [u8; 32],
+    /// What was asked.
+    pub request: [u8; 32],
+    /// What was answered.
+    pub sealed: Vec<u8>,
+    /// When it is forgotten.
+    pub until: Timestamp,
+}
+
+/// Uses of a dead secret since the last were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reuse {
+    /// The secret, by its digest.
+    pub secret: Digest,
+    /// How often.
+    pub count: u64,
+    /// When first.
+    pub first: Timestamp,
+    /// When last.
+    pub last: Timestamp,
+    /// From where last, where that is known.
+    pub address: Option<IpAddr>,
 }
 
 /// A key to be made: everything but its number in the store. `S` is what is known of its secret; the store gets the digest.
@@ -260,6 +300,15 @@ pub struct Imported {
     pub accounts: usize,
     /// Users made on the way.
     pub users: usize,
+}
+
+impl Imported {
+    /// As the audit log says it.
+    pub(super) fn details(&self) -> Details {
+        let Self { keys, already, accounts, users } = *self;
+        let all = [("keys", keys), ("already", already), ("accounts", accounts), ("users", users)];
+        all.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+    }
 }
 
 /// What an import would do, as far as its rows tell.

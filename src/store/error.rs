@@ -173,6 +173,10 @@ pub enum Clash {
     Owner,
     /// A licence that its holder does not have.
     Licence,
+    /// Another request that came under the same `Idempotency-Key`.
+    Reused,
+    /// The same request, which is still being carried out.
+    Running,
 }
 
 /// Why a change was not made; in every case nothing was changed, except that with [`StoreError::Unsure`] that is not known.

@@ -16,6 +16,7 @@ mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,35 +25,37 @@ use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
 use crate::key::token::Prefix;
 use crate::key::{
-    Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Line, Membership, Seen, User, UserId,
+    Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Line, Membership, Permission, Seen, User, UserId,
 };
 
-pub use self::caller::{Caller, Completed, SecretUse, Tally, Trace, What};
+use self::audit::{AuditFilter, Entry, Note};
+pub use self::caller::{Caller, Completed, LegacyUse, Old, Replaced, Replacement, SecretUse, Tally, Trace, What};
 pub use self::config::Config;
 pub use self::draft::{
-    Access, AccountChange, Changed, Chunk, Draft, Fate, Imported, KeyChange, KeyFilter, Loaded, MemberChange,
-    MemberFilter, Place, SecretDraft, Slice, Trial, UserChange, Which,
+    Access, AccountChange, Along, Changed, Chunk, Draft, Fate, Imported, Kept, KeyChange, KeyFilter, Loaded,
+    MemberChange, MemberFilter, Place, Reuse, SecretDraft, Slice, Trial, UserChange, Which,
 };
 pub use self::error::{Clash, Rejected, StoreError};
 pub use self::log::Tail;
 pub use self::policy::Policy;
 pub use self::sqlite::words::Words;
-use self::sqlite::{Sqlite, ahead, bulk, callers, change, edit, list, load, rotate, usage};
+use self::sqlite::{Sqlite, ahead, answer, bulk, callers, change, edit, legacy, list, load, note, rotate, usage};
 
-/// An open store. Dropping it waits for what is running, then releases it to others.
+/// An open store. Dropping the last of its clones waits for what is running, then releases it to others.
 ///
 /// Look-ups answer within `load_timeout` or fail, and need a runtime with a timer for that. A change waits its turn behind
 /// other changes; whoever stops waiting for one does not know whether it happened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     backend: Backend,
     load_timeout: Duration,
     policy: Arc<Policy>,
+    along: Along,
     #[cfg(test)]
-    gate: tests::Gate,
+    gate: std::sync::Arc<tests::Gate>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Backend {
     Sqlite(Sqlite),
 }
@@ -67,8 +70,9 @@ impl Store {
             backend: Backend::Sqlite(Sqlite::open(config, mark, access)?),
             load_timeout: config.load_timeout.0,
             policy: Arc::default(),
+            along: Along::default(),
             #[cfg(test)]
-            gate: tests::Gate::default(),
+            gate: std::sync::Arc::default(),
         })
     }
 
@@ -76,6 +80,12 @@ impl Store {
     #[must_use]
     pub fn under(self, policy: Policy) -> Self {
         Self { policy: Arc::new(policy), ..self }
+    }
+
+    /// The same store, whose changes take this along: it is written in the transaction of the change, or not at all.
+    #[must_use]
+    pub fn along(&self, along: Along) -> Self {
+        Self { along, ..self.clone() }
     }
 
     /// The file it is kept in.
@@ -291,7 +301,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Changed<Account>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::create_account(db, id, name, now)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::create_account(db, id, name, now)).await
+            }
         }
     }
 
@@ -301,7 +313,7 @@ impl Store {
     /// There is none, or the store could not write.
     pub async fn change_account(&self, id: AccountId, change: AccountChange) -> Result<Changed<Account>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| edit::change_account(db, &id, change)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| edit::change_account(db, &id, change)).await,
         }
     }
 
@@ -319,7 +331,9 @@ impl Store {
     /// They exist, or the store could not write.
     pub async fn create_user(&self, id: UserId, said: UserChange, now: Timestamp) -> Result<Changed<User>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::create_user(db, id, said, now)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::create_user(db, id, said, now)).await
+            }
         }
     }
 
@@ -329,7 +343,7 @@ impl Store {
     /// There is none, or the store could not write.
     pub async fn change_user(&self, id: UserId, change: UserChange) -> Result<Changed<User>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| edit::change_user(db, &id, change)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| edit::change_user(db, &id, change)).await,
         }
     }
 
@@ -341,7 +355,9 @@ impl Store {
     pub async fn put_member(&self, member: MemberChange) -> Result<Changed<Membership>, Rejected> {
         let policy = Arc::clone(&self.policy);
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::put_member(db, &policy, member)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::put_member(db, &policy, member)).await
+            }
         }
     }
 
@@ -351,7 +367,9 @@ impl Store {
     /// There is none, or the store could not write.
     pub async fn remove_member(&self, account: AccountId, user: UserId) -> Result<Changed<Membership>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::remove_member(db, account, user)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::remove_member(db, account, user)).await
+            }
         }
     }
 
@@ -363,7 +381,9 @@ impl Store {
     pub async fn mint(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
         let policy = Arc::clone(&self.policy);
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::mint(db, &policy, &draft, now)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::mint(db, &policy, &draft, now)).await
+            }
         }
     }
 
@@ -381,7 +401,9 @@ impl Store {
     ) -> Result<Changed<Key>, Rejected> {
         let policy = Arc::clone(&self.policy);
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::rotate(db, &policy, &id, &secret, rotation, now)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| rotate::rotate(db, &policy, &id, &secret, rotation, now)).await
+            }
         }
     }
 
@@ -391,7 +413,7 @@ impl Store {
     /// The store could not write.
     pub async fn first_used(&self, digest: Digest, now: Timestamp) -> Result<Changed<()>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::first_used(db, &digest, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::first_used(db, &digest, now)).await,
         }
     }
 
@@ -401,7 +423,7 @@ impl Store {
     /// There is no such key, it is revoked, no rotation of it runs, or the store could not write.
     pub async fn complete(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Changed<Completed>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::complete(db, &id, most, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::complete(db, &id, most, now)).await,
         }
     }
 
@@ -411,7 +433,7 @@ impl Store {
     /// There is no such key, it is revoked, no rotation of it runs, its new secret was used, or the store could not write.
     pub async fn cancel(&self, id: KeyId, now: Timestamp) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| rotate::cancel(db, &id, now)).await,
+            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::cancel(db, &id, now)).await,
         }
     }
 
@@ -430,7 +452,12 @@ impl Store {
                 if db.read(move |db| rotate::quiet(db, known, through)).await?.is_empty() {
                     return Ok(None);
                 }
-                db.write(move |db| Ok(rotate::retire_quiet(db, known, through)?)).await.map(Some)
+                let retire = move |db: &_| {
+                    let keys = rotate::retire_quiet(db, known, through)?;
+                    note::retired(db, &keys, through)?;
+                    Ok(keys)
+                };
+                db.write(retire).await.map(Some)
             }
         }
     }
@@ -450,7 +477,10 @@ impl Store {
         let policy = Arc::clone(&self.policy);
         match &self.backend {
             Backend::Sqlite(db) => {
-                db.write(move |db| edit::change_key(db, &policy, &id, change, seen.as_deref(), now)).await
+                db.change(self.along.clone(), move |db| {
+                    edit::change_key(db, &policy, &id, change, seen.as_deref(), now)
+                })
+                .await
             }
         }
     }
@@ -475,7 +505,9 @@ impl Store {
     /// Its id or secret is taken, or the store could not write.
     pub async fn reset_operator(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| change::reset_operator(db, &draft, now)).await,
+            Backend::Sqlite(db) => {
+                db.change(self.along.clone(), move |db| change::reset_operator(db, &draft, now)).await
+            }
         }
     }
 
@@ -485,7 +517,9 @@ impl Store {
     /// A row's secret is another owner's already (rows count from 1), or the store could not write.
     pub async fn import(&self, drafts: Vec<Draft>, now: Timestamp) -> Result<Changed<Imported>, Rejected> {
         match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| bulk::import(db, &drafts, now)).await,
+            Backend::Sqlite(db) => {
+                db.change_telling(self.along.clone(), Imported::details, move |db| bulk::import(db, &drafts, now)).await
+            }
         }
     }
 
@@ -514,6 +548,62 @@ impl Store {
         Ok(())
     }
 
+    /// Notes a change that was refused.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn note_refused(&self, note: Note) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| Ok(note::refused(db, &note)?)).await.map(|_| ()),
+        }
+    }
+
+    /// Notes that dead secrets were presented; of which keys that is the first time for an hour, and from where.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn note_reuses(&self, reuses: Vec<Reuse>) -> Result<Vec<(KeyId, Option<IpAddr>)>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.write(move |db| Ok(note::reused(db, &reuses)?)).await.map(|changed| changed.record)
+            }
+        }
+    }
+
+    /// Entries of the audit log, the latest first.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn audit(&self, filter: AuditFilter) -> Result<Vec<Entry>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| note::entries(db, &filter)).await,
+        }
+    }
+
+    /// The answer kept under a name, where its time is not over.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn kept(&self, name: [u8; 32], now: Timestamp) -> Result<Option<Kept>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| answer::kept(db, &name, now)).await,
+        }
+    }
+
+    /// Trims the audit log of what ended before `until`, and forgets answers whose time is over; how many entries went.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn trim_audit(&self, until: Timestamp, now: Timestamp) -> Result<usize, Rejected> {
+        let trim = move |db: &_| {
+            answer::forget(db, now)?;
+            Ok(note::trim(db, until)?)
+        };
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(trim).await.map(|changed| changed.record),
+        }
+    }
+
     /// Notes who used which secret, at most `most` of each; all of it or nothing.
     ///
     /// # Errors
@@ -532,6 +622,56 @@ impl Store {
     pub async fn callers(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<Vec<SecretUse>>, StoreError> {
         match &self.backend {
             Backend::Sqlite(db) => db.read(move |db| callers::of_key(db, &id, most, now)).await,
+        }
+    }
+
+    /// What was seen of the keys of users that can still be used, with serials above `after`; at most `many`, oldest first, and
+    /// at most `most` callers of a secret.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn legacy_uses(
+        &self,
+        after: i64,
+        many: u32,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Vec<LegacyUse>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| legacy::uses(db, after, many, most, now)).await,
+        }
+    }
+
+    /// What was seen of one key; none where there is no such key.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn legacy_use(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<LegacyUse>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| legacy::use_of(db, &id, most, now)).await,
+        }
+    }
+
+    /// Mints what takes the place of a user's key, and ends that one as is asked for, all or nothing. `asked` is what the routes
+    /// that it was seen on ask for, where that is known.
+    ///
+    /// # Errors
+    /// There is no such key, it is no user's, it is revoked, it may do less, its user is no member of an account, or the store
+    /// could not write.
+    pub async fn replace(
+        &self,
+        replacement: Replacement,
+        asked: Option<Vec<Permission>>,
+        now: Timestamp,
+    ) -> Result<Changed<Replaced>, Rejected> {
+        let policy = Arc::clone(&self.policy);
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.change_telling(self.along.clone(), Replaced::details, move |db| {
+                    legacy::replace(db, &policy, replacement, asked.as_deref(), now)
+                })
+                .await
+            }
         }
     }
 
@@ -562,7 +702,7 @@ impl Store {
 
     /// Where a test holds look-ups back.
     #[cfg(test)]
-    pub(crate) const fn gate(&self) -> &tests::Gate {
+    pub(crate) fn gate(&self) -> &tests::Gate {
         &self.gate
     }
 

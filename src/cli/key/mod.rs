@@ -125,4 +125,4 @@ pub(super) fn expect_key(outcome: Outcome) -> anyhow::Result<Key> {
     }
 }
 
-pub(super) use self::mint::{bare_key, new_id};
+pub(super) use self::mint::{bare_key, new_id, new_secret};

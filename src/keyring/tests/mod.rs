@@ -1,12 +1,16 @@
 //! Every rule of the keyring, without a socket.
 
 mod ahead;
+mod audit;
 mod callers;
 mod change;
 mod holder;
 mod invented;
+mod migration;
+mod once;
 mod operate;
 mod quiet;
+mod reuse;
 mod rotation;
 mod upkeep;
 mod verify;

@@ -9,14 +9,17 @@
 //! SQL stays in this folder, and so do the driver's types: an error leaves it as a sentence that names the file.
 
 pub(super) mod ahead;
+pub(super) mod answer;
 pub(super) mod bulk;
 pub(super) mod callers;
 pub(super) mod change;
 pub(super) mod edit;
 mod files;
 mod holder;
+pub(super) mod legacy;
 pub(super) mod list;
 pub(super) mod load;
+pub(super) mod note;
 pub(super) mod rotate;
 mod row;
 mod schema;
@@ -36,16 +39,17 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi};
 
 use self::files::Files;
 use self::threads::Threads;
+use super::audit::Details;
 use super::error::Cause;
 use super::lock::Lock;
-use super::{Access, Changed, Config, Rejected, StoreError};
+use super::{Access, Along, Changed, Config, Rejected, StoreError};
 
 /// An open database. The lock goes last: while a thread may still write, nobody else may open.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sqlite {
-    threads: Threads,
+    threads: Arc<Threads>,
     files: Arc<Files>,
-    _lock: Lock,
+    _lock: Arc<Lock>,
 }
 
 impl Sqlite {
@@ -69,7 +73,7 @@ impl Sqlite {
             let _ = std::fs::remove_file(&path);
         }
         let (threads, files) = opened?;
-        Ok(Self { threads, files: Arc::new(files), _lock: lock })
+        Ok(Self { threads: Arc::new(threads), files: Arc::new(files), _lock: Arc::new(lock) })
     }
 
     fn connect(path: &Path, config: &Config, mark: [u8; 8], made: bool) -> Result<(Threads, Files), StoreError> {
@@ -116,6 +120,25 @@ impl Sqlite {
     ) -> Result<Changed<T>, Rejected> {
         let files = Arc::clone(&self.files);
         self.threads.write(move |db| commit(db, &files, change)).await?
+    }
+
+    /// Changes within one transaction, and writes what goes along with the change inside it; see [`Self::write`].
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        along: Along,
+        change: impl FnOnce(&Connection) -> Result<T, Stop> + Send + 'static,
+    ) -> Result<Changed<T>, Rejected> {
+        self.change_telling(along, |_| Details::new(), change).await
+    }
+
+    /// As [`Self::change`], where what became of the change is noted too.
+    pub(super) async fn change_telling<T: Send + 'static>(
+        &self,
+        along: Along,
+        tell: fn(&T) -> Details,
+        change: impl FnOnce(&Connection) -> Result<T, Stop> + Send + 'static,
+    ) -> Result<Changed<T>, Rejected> {
+        self.write(note::along(along, tell, change)).await
     }
 
     /// Changes within one transaction, and takes it back: what it answers is what would have been.

@@ -51,6 +51,12 @@ pub(super) fn optional_moment(row: &Row<'_>, at: usize) -> rusqlite::Result<Opti
     Ok(row.get::<_, Option<i64>>(at)?.map(Timestamp::from_millis))
 }
 
+/// A column that holds a JSON object.
+pub(super) fn json(row: &Row<'_>, at: usize) -> rusqlite::Result<serde_json::Map<String, serde_json::Value>> {
+    let read = serde_json::from_str(row.get_ref(at)?.as_str()?);
+    read.map_err(|bad| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, Box::new(bad)))
+}
+
 /// The columns of [`key`], in its order, and where they stand.
 pub(super) const KEY: &str = "SELECT k.serial, k.id, k.kind, k.state, k.account, k.user, k.name, s.prefix, s.kid,
         coalesce(s.hint, ''), k.permissions, k.allowed_ips, k.not_before, k.expires_at, k.created_at, k.rotated_at,

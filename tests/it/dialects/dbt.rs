@@ -216,6 +216,28 @@ fn the_list_of_accounts_may_be_gone_or_the_origins() {
 }
 
 #[test]
+fn holders_of_legacy_tokens_are_told_that_these_and_the_old_endpoints_end() {
+    let ends = "deprecated = \"2026-01-01T00:00:00Z\"\nsunset = \"2036-01-01T00:00:00Z\"\n";
+    let world = world(&format!(
+        "[gateway.user_keys]\n{ends}[services.none]\nurl = \"echo\"\n[[routes]]\npath = \"/api/v2/accounts/\"\n\
+         service = \"none\"\n{ends}successor = \"/api/v3/accounts/{{account}}/\"\n"
+    ));
+    let ask = |name: &str, path: &str| world.token(name, "GET", path, Value::Null);
+    let answer = ask("legacy", "/api/v2/accounts/");
+    assert_eq!(answer.json()["extra"]["pagination"]["total_count"], 2);
+    assert_eq!(answer.header("deprecation"), Some("@1767225600"));
+    assert_eq!(answer.header("sunset"), Some("Tue, 01 Jan 2036 00:00:00 GMT"));
+    let status = Some("deprecated; sunset=\"2036-01-01T00:00:00.000Z\"");
+    assert_eq!((answer.header("keyward-key-status"), answer.header("link")), (status, None));
+    // The token is told of wherever it is used, the endpoint to whoever uses it.
+    let answer = ask("legacy", "/api/v2/whoami/");
+    assert_eq!((answer.header("keyward-key-status"), answer.header("deprecation")), (status, None));
+    let answer = ask("paul", "/api/v2/accounts/");
+    assert_eq!((answer.header("keyward-key-status"), answer.header("deprecation")), (None, Some("@1767225600")));
+    assert_eq!(answer.header("link"), Some("</api/v3/accounts/101/>; rel=\"successor-version\""));
+}
+
+#[test]
 fn what_is_not_about_tokens_goes_on_to_the_origin() {
     let world = world("");
     for path in [

@@ -132,3 +132,26 @@ fn keys_survive_a_restart_and_their_last_use_is_known() {
     assert_eq!(again.get("/", &gone.secret).status, 401);
     assert!(again.json(&["key", "show", &key.id])["last_used_at"].is_string());
 }
+
+#[test]
+fn who_holds_a_key_that_expires_soon_is_told_when_with_every_answer() {
+    const STATUS: &str = "keyward-key-status";
+    let (mut first, origin) = started();
+    let endless = first.service_key("101", &[]);
+    let soon = first.service_key("101", &["--expires-in", "6d"]);
+    let later = first.service_key("101", &["--expires-in", "8d"]);
+    let end = first.json(&["key", "show", &soon.id])["expires_at"].as_str().unwrap().to_owned();
+    let told = format!("expiring; expires_at=\"{end}\"");
+    assert_eq!(first.get("/", &soon.secret).header(STATUS), Some(told.as_str()));
+    for key in [&endless, &later] {
+        assert_eq!(first.get("/", &key.secret).header(STATUS), None);
+    }
+    // A secret that was rotated away says both.
+    first.cli(&["key", "rotate", &soon.id, "--grace", "1h"]);
+    let both = first.get("/", &soon.secret);
+    let both = both.all(STATUS);
+    assert!(both.len() == 2 && both.contains(&told.as_str()) && both[0].starts_with("superseded; "), "{both:?}");
+    assert!(first.stop().success());
+    let never = keyward().over(&first).upstream(origin.url()).config("[gateway]\nexpiry_notice = \"0s\"\n").start();
+    assert_eq!(never.get("/", &soon.secret).all(STATUS).len(), 1);
+}

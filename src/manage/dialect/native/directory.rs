@@ -185,8 +185,11 @@ pub(super) fn encode(call: Directory, outcome: Outcome, limit: u32) -> Result<Re
         }
         Outcome::Key(_)
         | Outcome::Keys(_)
+        | Outcome::Audit(_)
         | Outcome::Callers(_)
         | Outcome::Completed(_)
+        | Outcome::Migration(_)
+        | Outcome::Replaced(_)
         | Outcome::Imported(_)
         | Outcome::Tried(_)
         | Outcome::Rehearsal(_) => {

@@ -187,7 +187,8 @@ pub(super) fn listing(query: Option<&str>) -> Result<Listing, Problem> {
     Ok(Listing { filter, limit, all: all.unwrap_or_default() })
 }
 
-fn serial(cursor: Vec<u8>) -> Option<i64> {
+/// The key's number that a cursor stands for.
+pub(super) fn serial(cursor: Vec<u8>) -> Option<i64> {
     Some(i64::from_be_bytes(cursor.try_into().ok()?)).filter(|serial| *serial >= 0)
 }
 

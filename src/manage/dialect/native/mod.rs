@@ -6,9 +6,12 @@
 //!
 //! The conversions stand in [`key`], [`directory`] and [`query`]; here is which call takes which.
 
+mod audit;
 mod callers;
 mod directory;
 mod key;
+mod migration;
+pub(in crate::manage) mod once;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -29,9 +32,10 @@ use crate::key::token::Prefix;
 use crate::key::{Key, KeyId};
 use crate::keyring::Denied;
 use crate::keyring::command::{Command, Outcome};
+use crate::keyring::once::Made;
 use crate::manage::body::Document;
 use crate::manage::caller::Caller;
-use crate::manage::desk::{Desk, unexpected};
+use crate::manage::desk::{Desk, fresh, unexpected};
 use crate::manage::problem::{Code, Problem};
 use crate::manage::{JSON, answer};
 use crate::secret::Secret;
@@ -51,8 +55,11 @@ pub(in crate::manage) enum Call {
     RotateKey,
     CompleteRotation,
     CancelRotation,
+    ListAudit,
     ShowRehearsal,
     ForgetRehearsal,
+    ShowMigration,
+    ReplaceKey,
     Directory(Directory),
 }
 
@@ -60,7 +67,7 @@ impl Call {
     /// Whether it has parameters.
     const fn takes_query(self) -> bool {
         match self {
-            Self::ListKeys => true,
+            Self::ListKeys | Self::ListAudit | Self::ShowMigration => true,
             Self::Directory(call) => call.is_list(),
             _ => false,
         }
@@ -69,7 +76,7 @@ impl Call {
     /// Whether it reads a body.
     pub(in crate::manage) const fn takes_body(self) -> bool {
         match self {
-            Self::Verify | Self::MintKey | Self::ChangeKey | Self::RotateKey => true,
+            Self::Verify | Self::MintKey | Self::ChangeKey | Self::RotateKey | Self::ReplaceKey => true,
             Self::Directory(call) => call.takes_body(),
             Self::Describe
             | Self::WhoAmI
@@ -79,8 +86,10 @@ impl Call {
             | Self::RevokeKey
             | Self::CompleteRotation
             | Self::CancelRotation
+            | Self::ListAudit
             | Self::ShowRehearsal
-            | Self::ForgetRehearsal => false,
+            | Self::ForgetRehearsal
+            | Self::ShowMigration => false,
         }
     }
 }
@@ -89,6 +98,8 @@ impl Call {
 pub(in crate::manage) struct Asked<'a> {
     /// What stands before the API's own paths.
     pub(in crate::manage) base: &'a str,
+    /// The path as it came.
+    pub(in crate::manage) path: &'a str,
     /// What stands in the path, decoded once.
     pub(in crate::manage) names: Vec<String>,
     pub(in crate::manage) query: Option<&'a str>,
@@ -154,15 +165,32 @@ pub(in crate::manage) async fn call(
             let body = callers::Ended::of(&completed, desk.now());
             Ok(with(json(StatusCode::OK, &body), ETAG, &key::tag(&completed.key.seen_at(desk.now()))))
         }
-        Call::CancelRotation => changed(desk, desk.cancel(id()?).await),
+        Call::CancelRotation => match once::came_before(desk, asked).await? {
+            Some(made) => made_again(desk, asked, made).await,
+            None => changed(desk, desk.cancel(id()?).await),
+        },
         // From here on operators' alone: no other table has such a row.
-        Call::ShowRehearsal | Call::ForgetRehearsal | Call::Directory(_)
+        Call::ListAudit
+        | Call::ShowRehearsal
+        | Call::ForgetRehearsal
+        | Call::ShowMigration
+        | Call::ReplaceKey
+        | Call::Directory(_)
             if matches!(desk.caller, Caller::Holder(_)) =>
         {
             Err(Problem::new(Code::ScopeInsufficient))
         }
+        Call::ListAudit => list_audit(desk, asked).await,
         Call::ShowRehearsal => rehearsal(desk, Command::ShowRehearsal).await,
         Call::ForgetRehearsal => rehearsal(desk, Command::ForgetRehearsal).await,
+        Call::ShowMigration => {
+            let (after, limit) = migration::page(asked.query)?;
+            match desk.carry_out(Command::ShowMigration(after, limit + 1)).await? {
+                Outcome::Migration(keys) => Ok(json(StatusCode::OK, &migration::Page::of(&keys, limit, desk.now()))),
+                _ => Err(unexpected()),
+            }
+        }
+        Call::ReplaceKey => replace(desk, asked, prefix).await,
         Call::Directory(call) => {
             let (command, limit) = call.command(asked)?;
             directory::encode(call, desk.carry_out(command).await?, limit)
@@ -172,17 +200,23 @@ pub(in crate::manage) async fn call(
 
 async fn mint(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
     let wanted = asked.body.parse::<key::Mint>()?;
+    if let Some(made) = once::came_before(desk, asked).await? {
+        return made_again(desk, asked, made).await;
+    }
     let prefix = wanted.prefix.clone();
     let (now, owner) = (desk.now(), desk.caller);
     let (key, secret) =
         desk.mint(prefix.as_ref().unwrap_or(usual), |id, imprint| wanted.draft(id, imprint, owner, now)).await?;
-    let place = format!("{}/v1/keys/{}", asked.base, key.id);
-    Ok(with(shown_once(&key, &secret, now), LOCATION, &place))
+    Ok(with_place(shown_once(&key, &secret, now), asked, &key))
 }
 
 /// Of two who rotate what both have seen, one is told that it was overtaken.
 async fn rotate(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
     let wanted = asked.body.parse::<key::Rotate>()?;
+    // Before what was seen is looked at: who asks again has seen what was there before.
+    if let Some(made) = once::came_before(desk, asked).await? {
+        return made_again(desk, asked, made).await;
+    }
     let before = desk.key(asked.key(desk.caller)?).await?;
     if key::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen_at(desk.now()))) {
         return Err(Problem::new(Code::PreconditionFailed));
@@ -191,6 +225,28 @@ async fn rotate(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Re
     let prefix = wanted.prefix.as_ref().or(before.prefix.as_ref()).unwrap_or(usual);
     let (key, secret) = desk.rotate(&before, prefix, rotation).await?;
     Ok(shown_once(&key, &secret, desk.now()))
+}
+
+/// The answer once more: the same secret, and the key as it is now.
+pub(in crate::manage) async fn made_again(
+    desk: &Desk<'_>,
+    asked: &Asked<'_>,
+    made: Made,
+) -> Result<Response<Full<Bytes>>, Problem> {
+    let key = desk.key(made.key).await?;
+    Ok(match made.secret {
+        Some(secret) if asked.names.is_empty() => with_place(shown_once(&key, &secret, desk.now()), asked, &key),
+        Some(secret) => shown_once(&key, &secret, desk.now()),
+        None => shown(&key, desk.now()),
+    })
+}
+
+async fn list_audit(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<Bytes>>, Problem> {
+    let (filter, limit) = audit::filter(asked.query)?;
+    match desk.carry_out(Command::ListAudit(Box::new(filter))).await? {
+        Outcome::Audit(entries) => Ok(json(StatusCode::OK, &audit::Page::of(&entries, limit))),
+        _ => Err(unexpected()),
+    }
 }
 
 /// Whether a secret is a living key's. It is an answer either way; only our own trouble is none.
@@ -202,6 +258,25 @@ async fn verify(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<Byte
         Err(Denied::Failed(_)) => return Err(Problem::new(Code::AuthUnavailable)),
     };
     Ok(json(StatusCode::OK, &key::Verdict::of(code)))
+}
+
+/// Makes what takes the place of a user's key.
+async fn replace(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
+    let wanted = asked.body.parse::<migration::Wanted>()?;
+    let (mut keys, mut secrets) = (Vec::new(), Vec::new());
+    for account in &wanted.account_ids {
+        let (id, secret, imprint) = fresh(wanted.prefix.as_ref().unwrap_or(usual))?;
+        keys.push((account.clone(), id, imprint));
+        secrets.push(secret);
+    }
+    let replacement = wanted.replacement(asked.key(desk.caller)?, keys, desk.now())?;
+    let done = desk.carry_out(Command::ReplaceKey(Box::new(replacement))).await;
+    match done.map_err(migration::not_replaced)? {
+        Outcome::Replaced(replaced) => {
+            Ok(json(StatusCode::CREATED, &migration::Done::of(&replaced, &secrets, desk.now())))
+        }
+        _ => Err(unexpected()),
+    }
 }
 
 async fn rehearsal(desk: &Desk<'_>, command: Command) -> Result<Response<Full<Bytes>>, Problem> {
@@ -220,7 +295,7 @@ fn shown(key: &Key, now: Timestamp) -> Response<Full<Bytes>> {
     with(json(StatusCode::OK, &body), ETAG, &key::tag(&key.seen_at(now)))
 }
 
-fn shown_once(key: &Key, secret: &Secret, now: Timestamp) -> Response<Full<Bytes>> {
+pub(in crate::manage) fn shown_once(key: &Key, secret: &Secret, now: Timestamp) -> Response<Full<Bytes>> {
     let body = key::Made { key: key::Body::of(key, now), secret: secret.expose_str().unwrap_or_default() };
     with(json(StatusCode::CREATED, &body), ETAG, &key::tag(&key.seen_at(now)))
 }
@@ -235,6 +310,11 @@ pub(in crate::manage) fn json(status: StatusCode, body: &impl Serialize) -> Resp
     // What is written is ours, and a vector takes all of it.
     let _ = serde_json::to_writer(&mut *text, body);
     answer(status, JSON, Bytes::from_owner(text))
+}
+
+/// Where a key that was made is.
+fn with_place(response: Response<Full<Bytes>>, asked: &Asked<'_>, key: &Key) -> Response<Full<Bytes>> {
+    with(response, LOCATION, &format!("{}/v1/keys/{}", asked.base, key.id))
 }
 
 fn with(mut response: Response<Full<Bytes>>, name: http::HeaderName, value: &str) -> Response<Full<Bytes>> {

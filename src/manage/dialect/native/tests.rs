@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::key::Kind;
 use crate::key::rotation::Mode;
+use crate::keyring::Watch;
+use crate::keyring::config::OnReuse;
 use crate::manage::routes::{ROUTES, Right, Row};
 use crate::manage::tests::{Answer, Face, face};
 
@@ -255,6 +257,9 @@ fn fits(described: &Value, schema: &Value, value: &Value, place: &str) -> Result
                 members.get(required.as_str().unwrap()).ok_or_else(|| format!("{place}: no {required}"))?;
             }
             members.iter().try_for_each(|(name, member)| {
+                if schema["properties"].get(name).is_none() && schema["additionalProperties"] == true {
+                    return Ok(());
+                }
                 let known =
                     schema["properties"].get(name).ok_or_else(|| format!("{place}: {name} is not described"))?;
                 fits(described, known, member, &format!("{place}/{name}"))
@@ -353,8 +358,149 @@ async fn every_answer_is_as_it_is_described() {
     check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
     check(Method::POST, "/v1/keys/{key}/rotation/complete", &key, none.clone(), 200).await;
     check(Method::DELETE, "/v1/keys/{key}", &key, none.clone(), 200).await;
+    check(Method::PUT, member, &place, json!({"permissions": ["jobs:run"]}), 200).await;
+    let made = check(Method::POST, "/v1/keys", &[], json!({"kind": "user", "user_id": "paul"}), 201).await.json();
+    let legacy = [("{key}", made["key"]["id"].as_str().unwrap())];
+    let report = check(Method::GET, "/v1/migration?limit=1", &[], none.clone(), 200).await.json();
+    assert_eq!(report["keys"][0]["advice"]["with"], none, "{report}");
+    let replace = "/v1/keys/{key}/replace";
+    check(Method::POST, replace, &legacy, json!({"with": "service", "account_ids": []}), 422).await;
+    check(Method::POST, replace, &legacy, json!({"with": "user", "account_ids": ["101"]}), 422).await;
+    check(Method::POST, replace, &[("{key}", "key_none")], json!({"with": "service", "account_ids": ["101"]}), 404)
+        .await;
+    check(Method::POST, replace, &key, json!({"with": "service", "account_ids": ["101"]}), 409).await;
+    check(Method::POST, replace, &legacy, json!({"with": "service", "account_ids": ["999"]}), 422).await;
+    let wanted = json!({"with": "personal", "account_ids": ["101"], "revoke_old": true});
+    let replaced = check(Method::POST, replace, &legacy, wanted, 201).await.json();
+    assert_eq!(
+        (&replaced["keys"][0]["key"]["kind"], &replaced["old"]["status"]),
+        (&json!("personal"), &json!("revoked"))
+    );
+    check(Method::GET, "/v1/audit?limit=100", &[], none.clone(), 200).await;
     asked.sort();
     asked.dedup();
     let rows: usize = ROUTES.iter().filter(|route| route.right == Right::Operator).map(|route| route.rows.len()).sum();
     assert_eq!(asked.len(), rows, "a row has no case here: {asked:#?}");
+}
+
+/// Posts under an `Idempotency-Key`.
+async fn post_once(desk: &Desk, path: &str, name: &str, body: &str) -> Answer {
+    let request = Request::post(path).header(AUTHORIZATION, &desk.line).header("idempotency-key", name);
+    desk.face.send(request.header(CONTENT_TYPE, JSON).body(body.to_owned()).unwrap()).await
+}
+
+#[tokio::test]
+async fn rule_8_a_post_that_comes_again_under_its_idempotency_key_is_answered_with_the_same_secret() {
+    let desk = desk().await;
+    desk.ask(Method::POST, "/v1/accounts", json!({"id": "101"})).await;
+    let (body, other) = (r#"{"account_id":"101"}"#, r#"{"account_id":"101","name":"x"}"#);
+    let made = post_once(&desk, "/v1/keys", "\"mint-1\"", body).await;
+    let again = post_once(&desk, "/v1/keys", "mint-1", body).await;
+    assert_eq!((made.status, again.status, &made.body), (201, 201, &again.body));
+    assert_eq!(made.headers["location"], again.headers["location"]);
+    let keys = desk.ask(Method::GET, "/v1/keys?account=101", Value::Null).await.json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
+    let reused = post_once(&desk, "/v1/keys", "mint-1", other).await;
+    assert_eq!((reused.status, reused.code().as_str()), (422, "IDEMPOTENCY_KEY_REUSED"));
+    let bad = post_once(&desk, "/v1/keys", "\"mint", body).await;
+    assert_eq!((bad.status, bad.code().as_str()), (422, "VALIDATION_FAILED"));
+
+    // A rotation that comes again is the same one, though the key is no longer as it was seen.
+    let path = format!("/v1/keys/{}/rotate", made.json()["key"]["id"].as_str().unwrap());
+    let rotate = async || {
+        let request = Request::post(&path).header(AUTHORIZATION, &desk.line).header("idempotency-key", "rotate-1");
+        desk.face.send(request.header("if-match", &made.headers["etag"]).body(String::new()).unwrap()).await
+    };
+    let (rotated, again) = (rotate().await, rotate().await);
+    assert_eq!((rotated.status, &rotated.body), (201, &again.body));
+    assert_eq!(rotated.json()["key"]["generation"], 2);
+    // The name of one path is not that of another, and another operator's is not this one's.
+    let elsewhere = post_once(&desk, "/v1/keys", "rotate-1", body).await;
+    assert_eq!(elsewhere.code(), "IDEMPOTENCY_KEY_REUSED");
+    let another =
+        Desk { line: format!("Bearer {}", desk.face.key(Kind::Operator, |_| ()).await.expose_str().unwrap()), ..desk };
+    let theirs = post_once(&another, "/v1/keys", "mint-1", body).await;
+    assert_eq!(theirs.status, 201);
+    assert_ne!(theirs.json()["secret"], made.json()["secret"]);
+    // A rotation that is cancelled once more is so still.
+    post_once(&another, &path, "rotate-2", r#"{"mode":"grace","grace_seconds":60}"#).await;
+    let cancel = path.replace("rotate", "rotation/cancel");
+    let (done, again) = (post_once(&another, &cancel, "c", "").await, post_once(&another, &cancel, "c", "").await);
+    assert_eq!((done.status, again.status, &done.body), (200, 200, &again.body));
+}
+
+#[tokio::test]
+async fn rule_8_the_same_post_at_the_same_time_is_carried_out_once() {
+    let desk = desk().await;
+    desk.ask(Method::POST, "/v1/accounts", json!({"id": "101"})).await;
+    let post = || post_once(&desk, "/v1/keys", "a", r#"{"account_id":"101"}"#);
+    let (one, two) = tokio::join!(post(), post());
+    let mut told = [(one.status, one.body), (two.status, two.body)];
+    told.sort();
+    match &told {
+        [(201, one), (201, two)] => assert_eq!(one, two),
+        [(201, _), (409, why)] => assert!(why.contains("IDEMPOTENCY_KEY_IN_PROGRESS"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    let keys = desk.ask(Method::GET, "/v1/keys?account=101", Value::Null).await.json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_audit_log_tells_who_asked_from_where_in_which_request_and_comes_by_pages() {
+    let desk = desk().await;
+    let request = Request::post("/v1/accounts").header(AUTHORIZATION, &desk.line).header("x-request-id", "mine");
+    desk.face.send(request.header(CONTENT_TYPE, JSON).body(r#"{"id":"101"}"#.to_owned()).unwrap()).await;
+    desk.ask(Method::POST, "/v1/accounts", json!({"id": "101"})).await;
+    let made = desk.ask(Method::POST, "/v1/keys", json!({"account_id": "101", "name": "ci"})).await.json();
+    let operator = desk.ask(Method::GET, "/v1/whoami", Value::Null).await.json()["key"]["id"].clone();
+    let list = async |query: &str| desk.ask(Method::GET, &format!("/v1/audit{query}"), Value::Null).await.json();
+    let page = list("?account=101").await;
+    let entries = page["entries"].as_array().unwrap();
+    let told: Vec<_> = entries.iter().map(|entry| (entry["action"].as_str(), entry["outcome"].as_str())).collect();
+    let done = Some("done");
+    let expected =
+        [(Some("key.mint"), done), (Some("account.create"), Some("refused")), (Some("account.create"), done)];
+    assert_eq!(told, expected);
+    let first = &entries[2];
+    assert_eq!(first["who"], json!({"type": "operator", "key_id": operator, "uid": null}));
+    assert_eq!((&first["address"], &first["request_id"]), (&json!("192.0.2.7"), &json!("mine")));
+    assert_eq!(entries[0]["key_id"], made["key"]["id"]);
+    assert_eq!(entries[0]["details"], json!({"kind": "service", "name": "ci"}));
+    assert_eq!(page["next_cursor"], Value::Null);
+    let first = list("?account=101&limit=2").await;
+    let rest = list(&format!("?account=101&limit=2&cursor={}", first["next_cursor"].as_str().unwrap())).await;
+    let both = [first["entries"].as_array().unwrap().clone(), rest["entries"].as_array().unwrap().clone()].concat();
+    assert_eq!((&both, &rest["next_cursor"]), (entries, &Value::Null));
+    for (query, count) in [
+        (format!("?by_key={}", operator.as_str().unwrap()), 3),
+        ("?action=key.mint&who=operator".to_owned(), 1),
+        ("?outcome=refused".to_owned(), 1),
+        ("?since=2100-01-01T00:00:00Z".to_owned(), 0),
+        ("?until=2100-01-01T00:00:00Z&action=account.create".to_owned(), 2),
+        ("?user=nobody".to_owned(), 0),
+    ] {
+        assert_eq!(list(&query).await["entries"].as_array().unwrap().len(), count, "{query}");
+    }
+    for bad in ["?action=key.steal", "?since=yesterday", "?by=key_1", "?limit=0"] {
+        assert_eq!(desk.ask(Method::GET, &format!("/v1/audit{bad}"), Value::Null).await.status, 422, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn rule_9_a_dead_operator_secret_is_noted_from_where_and_may_end_its_key() {
+    let mut desk = desk().await;
+    let id = desk.ask(Method::GET, "/v1/whoami", Value::Null).await.json()["key"]["id"].as_str().unwrap().to_owned();
+    let rotated = desk.ask(Method::POST, &format!("/v1/keys/{id}/rotate"), Value::Null).await.json();
+    let new = format!("Bearer {}", rotated["secret"].as_str().unwrap());
+    let old = std::mem::replace(&mut desk.line, new.clone());
+    let strict = Watch { on_reuse: OnReuse::RevokeFamily, ..Watch::default() };
+    for (policy, lives) in [(Watch::default(), 200), (strict, 401)] {
+        desk.face.keyring().heed(policy);
+        desk.line.clone_from(&old);
+        let dead = desk.ask(Method::GET, "/v1/keys", Value::Null).await;
+        assert_eq!((dead.status, dead.code().as_str()), (401, "API_KEY_INVALID"));
+        desk.line.clone_from(&new);
+        assert_eq!(desk.ask(Method::GET, "/v1/whoami", Value::Null).await.status, lives, "{policy:?}");
+    }
 }

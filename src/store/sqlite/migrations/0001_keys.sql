@@ -174,6 +174,39 @@ CREATE TRIGGER adopted_prefix_deleted AFTER DELETE ON adopted_prefix WHEN (SELEC
   INSERT INTO log (kind, subject, narrowing) VALUES (3, CAST(OLD.prefix AS BLOB), 1);
 END;
 
+-- Audit: who did what, in the same transaction as what they did. An entry outlives what it is about, so nothing is referenced.
+-- `caller` is a user of the operating system, or the key of an operator or a holder. `details` is a JSON object.
+CREATE TABLE audit (
+  seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+  at         INTEGER NOT NULL,
+  last_at    INTEGER NOT NULL,
+  count      INTEGER NOT NULL DEFAULT 1,
+  action     TEXT NOT NULL,
+  outcome    TEXT NOT NULL CHECK (outcome IN ('done', 'refused')),
+  who        TEXT NOT NULL CHECK (who IN ('keyward', 'command_line', 'operator', 'holder', 'stranger')),
+  caller     TEXT,
+  address    TEXT,
+  request_id TEXT,
+  key        TEXT,
+  account    TEXT,
+  user       TEXT,
+  details    TEXT NOT NULL DEFAULT '{}',
+  CHECK ((caller IS NULL) = (who IN ('keyward', 'stranger')))
+) STRICT;
+CREATE INDEX audit_of_key ON audit (key, at);
+CREATE INDEX audit_of_account ON audit (account) WHERE account IS NOT NULL;
+CREATE INDEX audit_of_user ON audit (user) WHERE user IS NOT NULL;
+
+-- Answers for whoever asks again under the same Idempotency-Key. Only who presents the same credential and the same key can find
+-- one or open it: name, request and seal are all made of both.
+CREATE TABLE answer (
+  name    BLOB PRIMARY KEY CHECK (length(name) = 32),
+  request BLOB NOT NULL,
+  sealed  BLOB NOT NULL,
+  until   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX answer_by_end ON answer (until);
+
 -- Who uses which secret, by its number: at most so many callers each as `keyring.callers` says, and the others counted together.
 -- Apart from the keys, as `usage` is, and never logged. What was seen of a secret goes with it.
 CREATE TABLE caller (
