@@ -4,6 +4,7 @@
 
 mod admin;
 mod api;
+mod audit;
 mod clients;
 mod command_line;
 mod crowds;
