@@ -41,12 +41,12 @@ impl gateway::SelfService for Counter {
     }
 
     fn answer<'a>(&'a self, call: gateway::Call<'a>) -> gateway::Answering<'a> {
-        let gateway::Call { part, head, body, client, request_id, secret, verdict } = call;
-        Box::pin(self.0.answer(Call { part, head, body, client, request_id, secret, verdict }))
+        let gateway::Call { part, head, body, client, request_id, secret, whose, verdict } = call;
+        Box::pin(self.0.answer(Call { part, head, body, client, request_id, secret, whose, verdict }))
     }
 
     fn word(&self, host: &str, path: &str, refused: &gateway::Refused<'_>) -> Option<Response<Full<Bytes>>> {
-        let gateway::Refused { status, code, refusal, client } = *refused;
-        self.0.word(host, path, &Refused { status, code, refusal, client })
+        let gateway::Refused { status, code, refusal, whose, client } = *refused;
+        self.0.word(host, path, &Refused { status, code, refusal, whose, client })
     }
 }

@@ -6,7 +6,7 @@
 use super::{ReloadConfig, Settings};
 use crate::gateway::config::{IdentityNames, OriginConfig, UserKeysConfig};
 use crate::keyring::config::KeysConfig;
-use crate::manage::config::{DialectsConfig, LeaksConfig, SelfServiceConfig, VultrConfig};
+use crate::manage::config::{DbtConfig, DialectsConfig, LeaksConfig, SelfServiceConfig, VultrConfig};
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
 
@@ -51,7 +51,8 @@ impl Settings {
         changes.table("server").server(server, &mut new.server);
         changes.table("admin").admin(admin, &mut new.admin);
         changes.table("self_service").self_service(self_service, &new.self_service);
-        let DialectsConfig { vultr } = dialects;
+        let DialectsConfig { dbt, vultr } = dialects;
+        changes.table("dialects.dbt").dbt(dbt, &new.dialects.dbt);
         changes.table("dialects.vultr").dialect(vultr, &new.dialects.vultr);
         changes.table("leaks").leaks(leaks, &new.leaks);
         changes.table("store").store(store, &mut new.store);
@@ -110,6 +111,16 @@ impl Table<'_> {
         let SelfServiceConfig { path, hosts } = old;
         self.at_once("path", path, &new.path);
         self.at_once("hosts", hosts, &new.hosts);
+    }
+
+    fn dbt(&mut self, old: &DbtConfig, new: &DbtConfig) {
+        let DbtConfig { enabled, hosts, prefix, service_prefix, expires_in, accounts } = old;
+        self.at_once("enabled", enabled, &new.enabled);
+        self.at_once("hosts", hosts, &new.hosts);
+        self.at_once("prefix", prefix, &new.prefix);
+        self.at_once("service_prefix", service_prefix, &new.service_prefix);
+        self.at_once("expires_in", expires_in, &new.expires_in);
+        self.at_once("accounts", accounts, &new.accounts);
     }
 
     fn server(&mut self, old: &net::config::Config, new: &mut net::config::Config) {

@@ -31,9 +31,20 @@ impl Document {
         if body.is_end_stream() {
             return Ok(Self::default());
         }
-        if !is_json(headers) {
+        if !media_type(headers).eq_ignore_ascii_case("application/json") {
             return Err(Problem::detailed(Code::UnsupportedMediaType, "Send it as application/json."));
         }
+        Self::whole(body).await
+    }
+
+    /// Reads the whole body, whatever it is.
+    ///
+    /// # Errors
+    /// It is too large, or does not come.
+    pub(super) async fn whole<B>(body: B) -> Result<Self, Problem>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         read_whole(body, LONGEST).await.map(Self)
     }
 
@@ -58,7 +69,7 @@ impl Document {
         &self.0
     }
 
-    #[cfg(test)]
+    /// The same as if this had come.
     pub(super) fn of(text: &str) -> Self {
         Self(Zeroizing::new(text.as_bytes().to_vec()))
     }
@@ -100,9 +111,10 @@ fn too_large(longest: u64) -> Problem {
     Problem::detailed(Code::PayloadTooLarge, format!("At most {} KiB are taken.", longest / 1024))
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// What the body is said to be, without parameters.
+pub(super) fn media_type(headers: &HeaderMap) -> &str {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+    kind.split(';').next().unwrap_or_default().trim()
 }
 
 /// What is wrong, and where. A value may be a secret, so serde's words that repeat it are not passed on.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::key::token::Prefix;
+use crate::measure::Span;
 
 /// `[admin]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -67,6 +68,8 @@ pub enum LeakPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DialectsConfig {
+    /// dbt Cloud's.
+    pub dbt: DbtConfig,
     /// Vultr's API v2.
     pub vultr: VultrConfig,
 }
@@ -81,4 +84,34 @@ pub struct VultrConfig {
     pub hosts: Vec<String>,
     /// What the secrets of keys that are made there begin with.
     pub prefix: Prefix,
+}
+
+/// `[dialects.dbt]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DbtConfig {
+    /// Whether it is spoken.
+    pub enabled: bool,
+    /// At these hosts alone; at any where empty.
+    pub hosts: Vec<String>,
+    /// What secrets of personal and user keys begin with.
+    pub prefix: Prefix,
+    /// What secrets of service keys begin with.
+    pub service_prefix: Prefix,
+    /// How long personal keys that are made there are accepted; for ever where zero.
+    pub expires_in: Span,
+    /// What becomes of the lists of accounts.
+    pub accounts: AcrossAccounts,
+}
+
+/// What becomes of a request that names no account and asks about all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AcrossAccounts {
+    /// It is answered with those that the key belongs to.
+    Scoped,
+    /// It is refused (410).
+    Gone,
+    /// It is the origin's matter.
+    Forwarded,
 }

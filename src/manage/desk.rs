@@ -12,10 +12,12 @@ use super::problem::{Code, Problem};
 use crate::clock::{Clock, Timestamp};
 use crate::key::rotation::Rotation;
 use crate::key::token::{self, Prefix};
-use crate::key::{Imprint, Key, KeyId, KeyState, Kind, Permissions, Seen};
+use crate::key::{
+    Account, AccountId, Imprint, Key, KeyId, KeyState, Kind, Membership, Permissions, Seen, User, UserId,
+};
 use crate::keyring::Keyring;
 use crate::keyring::command::{
-    By, Command, Completed, KeyChange, KeyFilter, MemberFilter, NewKey, Outcome, Problem as NotDone, SecretUse,
+    By, Command, Completed, KeyChange, KeyFilter, MemberFilter, NewKey, Outcome, Problem as NotDone, SecretUse, Slice,
 };
 use crate::keyring::once::{Made, Once, Running, Turn};
 use crate::secret::Secret;
@@ -105,6 +107,90 @@ impl Desk<'_> {
             Err(problem) if problem.code != Code::KeyNotFound => Err(problem),
             // In the same words, be it another's or nobody's.
             Ok(_) | Err(_) => Err(Problem::new(Code::KeyNotFound)),
+        }
+    }
+
+    /// A key that the caller may see, by its number.
+    ///
+    /// # Errors
+    /// [`Code::KeyNotFound`], as for [`Self::key`].
+    pub(super) async fn numbered(&self, serial: i64) -> Result<Key, Problem> {
+        let next = KeyFilter { after: Some(serial.saturating_sub(1)), most: Some(1), ..KeyFilter::default() };
+        let key = self.some(next).await?.into_iter().find(|key| key.serial == serial);
+        let seen = key.filter(|key| match self.caller {
+            Caller::Holder(holder) => holder.reaches(key),
+            Caller::Operator(_) => true,
+        });
+        seen.ok_or_else(|| Problem::new(Code::KeyNotFound))
+    }
+
+    /// An account that the caller may act in.
+    pub(super) async fn account(&self, id: AccountId) -> Result<Account, Problem> {
+        if let Caller::Holder(holder) = self.caller
+            && !holder.accounts().any(|own| *own == id)
+        {
+            return Err(Problem::new(Code::AccountNotFound));
+        }
+        match self.carry_out(Command::ShowAccount(id)).await? {
+            Outcome::Account(account) => Ok(account),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The accounts that the caller may act in, by id.
+    pub(super) async fn accounts(&self) -> Result<Vec<Account>, Problem> {
+        let Caller::Holder(holder) = self.caller else {
+            return match self.carry_out(Command::ListAccounts(Slice::ALL)).await? {
+                Outcome::Accounts(accounts) => Ok(accounts),
+                _ => Err(unexpected()),
+            };
+        };
+        let mut own: Vec<_> = holder.accounts().cloned().collect();
+        own.sort();
+        let mut accounts = Vec::with_capacity(own.len());
+        for id in own {
+            accounts.push(self.account(id).await?);
+        }
+        Ok(accounts)
+    }
+
+    /// A user: of a holder, their own, or any where they manage an account.
+    pub(super) async fn user(&self, id: UserId) -> Result<User, Problem> {
+        if let Caller::Holder(holder) = self.caller
+            && holder.user() != Some(&id)
+        {
+            Self::must_manage(holder)?;
+        }
+        match self.carry_out(Command::ShowUser(id)).await? {
+            Outcome::User(user) => Ok(user),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// All users, to who manages an account.
+    pub(super) async fn users(&self) -> Result<Vec<User>, Problem> {
+        if let Caller::Holder(holder) = self.caller {
+            Self::must_manage(holder)?;
+        }
+        match self.carry_out(Command::ListUsers(Slice::ALL)).await? {
+            Outcome::Users(users) => Ok(users),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn must_manage(holder: &Holder) -> Result<(), Problem> {
+        let manages = holder.accounts().any(|account| holder.manages(account));
+        if manages { Ok(()) } else { Err(Problem::new(Code::UserNotFound)) }
+    }
+
+    /// A user's place in an account, where they have one.
+    pub(super) async fn member(&self, account: &AccountId, user: &UserId) -> Result<Option<Membership>, Problem> {
+        let filter =
+            MemberFilter { account: Some(account.clone()), user: Some(user.clone()), ..MemberFilter::default() };
+        match self.carry_out(Command::ListMembers(filter)).await {
+            Ok(Outcome::Members(members)) => Ok(members.into_iter().next()),
+            Ok(_) | Err(NotDone::NotFound { .. }) => Ok(None),
+            Err(problem) => Err(problem.into()),
         }
     }
 
@@ -221,13 +307,7 @@ impl Desk<'_> {
         if holder.user() == Some(user) {
             return Ok(None);
         }
-        let filter =
-            MemberFilter { account: Some(account.clone()), user: Some(user.clone()), ..MemberFilter::default() };
-        let member = match self.carry_out(Command::ListMembers(filter)).await {
-            Ok(Outcome::Members(members)) => members.into_iter().next(),
-            Ok(_) | Err(NotDone::NotFound { .. }) => None,
-            Err(problem) => return Err(problem.into()),
-        };
+        let member = self.member(account, user).await?;
         Ok(Some(member.map(|member| member.permissions).unwrap_or_default()))
     }
 

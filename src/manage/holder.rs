@@ -99,6 +99,13 @@ impl Holder {
         self.standing().user.as_ref()
     }
 
+    /// The accounts it may act in.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &AccountId> {
+        let standing = self.standing();
+        let of_user = standing.memberships.iter().map(|(account, _, _)| account).filter(|_| standing.account.is_none());
+        self.account().into_iter().chain(of_user).filter(|account| self.permissions_in(account).is_some())
+    }
+
     /// What it may do in an account; none where it does not belong.
     pub(super) fn permissions_in(&self, account: &AccountId) -> Option<Permissions> {
         let ask = Ask { client: self.client, account: Some(account.as_str()), permission: None };

@@ -33,7 +33,7 @@ macro_rules! codes {
                 match self { $(Self::$name => StatusCode::$status,)+ }
             }
 
-            const fn title(self) -> &'static str {
+            pub(super) const fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)+ }
             }
         }
@@ -117,11 +117,11 @@ impl Code {
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) code: Code,
-    detail: Option<String>,
-    faults: Vec<Fault>,
+    pub(super) detail: Option<String>,
+    pub(super) faults: Vec<Fault>,
     most_seconds: Option<u64>,
     limit: Option<u32>,
-    allow: Option<String>,
+    pub(super) allow: Option<String>,
 }
 
 /// What is wrong with one part of the request.

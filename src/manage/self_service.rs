@@ -21,6 +21,7 @@ use super::body::Document;
 use super::caller::{self, Caller};
 use super::config::{DialectsConfig, LeaksConfig, SelfServiceConfig};
 use super::desk::{Desk, Hand, unexpected};
+use super::dialect::dbt::{self, Dbt};
 use super::dialect::native::{self, Asked, THEIRS, once};
 use super::dialect::vultr;
 use super::holder::Holder;
@@ -30,7 +31,7 @@ use super::routes::{To, find_in};
 use super::{Manner, options};
 use crate::flaw::Flaw;
 use crate::key::token::Prefix;
-use crate::key::{Refusal, Verified};
+use crate::key::{Refusal, Standing, Verified};
 use crate::keyring::Denied;
 use crate::keyring::command::{By, Command, Outcome, Problem as NotDone, Who};
 use crate::keyring::once::{Made, Once};
@@ -58,6 +59,8 @@ enum Form {
     Native(String),
     /// Reports of found secrets.
     Leaks(Arc<Leaks>),
+    /// What dbt Cloud answers about tokens.
+    Dbt(Dbt),
     /// With secrets that begin so.
     Vultr(Prefix),
 }
@@ -77,6 +80,8 @@ pub struct Call<'a, B> {
     pub request_id: &'a str,
     /// What it presented.
     pub secret: Option<Secret>,
+    /// Whose that is, also where it is refused.
+    pub whose: Option<Verified>,
     /// Whose that is, or why it is refused.
     pub verdict: Result<Verified, Denied>,
 }
@@ -90,6 +95,8 @@ pub struct Refused<'a> {
     pub code: &'static str,
     /// The caller's matter, where it is that.
     pub refusal: Option<&'a Refusal>,
+    /// Whose key it is, where that was found out.
+    pub whose: Option<&'a Standing>,
     /// Where it comes from.
     pub client: IpAddr,
 }
@@ -135,12 +142,15 @@ impl SelfService {
     {
         let Some(Part { form, .. }) = self.parts.get(call.part) else { return Response::default() };
         let (client, request_id) = (call.client, call.request_id);
+        let (method, whose) = (call.head.method.clone(), call.whose.clone());
         let answer = self.judged(form, call).await;
+        let realm = &self.manner.realm;
         let mut answer = answer.unwrap_or_else(|problem| match form {
-            Form::Native(_) | Form::Leaks(_) => problem.into_response(&self.manner.realm, request_id),
+            Form::Native(_) | Form::Leaks(_) => problem.into_response(realm, request_id),
+            Form::Dbt(_) => dbt::refusal(problem, whose.as_ref().map(Verified::standing), &method, realm),
             Form::Vultr(_) => {
                 let status = problem.code.status();
-                vultr::refusal(problem, status, client, &self.manner.realm, request_id)
+                vultr::refusal(problem, status, client, realm, request_id)
             }
         });
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -152,11 +162,11 @@ impl SelfService {
     pub fn word(&self, host: &str, path: &str, refused: &Refused<'_>) -> Option<Response<Full<Bytes>>> {
         let part = self.parts.iter().find(|part| part.form.words(path) && part.is_at(host))?;
         let code = refused.refusal.map_or(Code::AuthUnavailable, Code::of);
+        let realm = &self.manner.realm;
         let mut answer = match &part.form {
             Form::Native(_) | Form::Leaks(_) => return None,
-            Form::Vultr(_) => {
-                vultr::refusal(Problem::new(code), refused.status, refused.client, &self.manner.realm, "")
-            }
+            Form::Dbt(_) => dbt::word(refused, realm),
+            Form::Vultr(_) => vultr::refusal(Problem::new(code), refused.status, refused.client, realm, ""),
         };
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Some(answer)
@@ -194,6 +204,7 @@ impl SelfService {
         let desk = Desk::new(&self.hand, &caller, by, secret);
         match form {
             Form::Native(base) => self.native(base, &desk, &head, body).await,
+            Form::Dbt(dbt) => dbt.answer(&desk, &head, body).await,
             Form::Vultr(prefix) => vultr(prefix, &desk, &head, body).await,
             Form::Leaks(_) => Err(Problem::new(Code::RouteNotFound)),
         }
@@ -236,6 +247,7 @@ impl SelfService {
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        // The clients of the others do not ask again.
         let Form::Native(base) = form else { return Ok(None) };
         let path = head.uri.path().strip_prefix(base.as_str()).unwrap_or_default();
         if head.method != Method::POST || path != ROTATE_SELF {
@@ -300,8 +312,9 @@ impl Form {
     const fn name(&self) -> &'static str {
         match self {
             Self::Native(_) => "self-service",
-            Self::Vultr(_) => "vultr",
             Self::Leaks(_) => "leaks",
+            Self::Dbt(_) => "dbt",
+            Self::Vultr(_) => "vultr",
         }
     }
 
@@ -309,8 +322,9 @@ impl Form {
     fn has(&self, path: &str) -> bool {
         match self {
             Self::Native(base) => is_below(base, path),
-            Self::Vultr(_) => vultr::has(path),
             Self::Leaks(leaks) => leaks.has(path),
+            Self::Dbt(dbt) => dbt.has(path),
+            Self::Vultr(_) => vultr::has(path),
         }
     }
 
@@ -318,6 +332,7 @@ impl Form {
     fn words(&self, path: &str) -> bool {
         match self {
             Self::Native(_) | Self::Leaks(_) => self.has(path),
+            Self::Dbt(_) => dbt::words(path),
             Self::Vultr(_) => vultr::words(path),
         }
     }
@@ -350,7 +365,10 @@ fn parts(said: &SelfServiceConfig, dialects: &DialectsConfig, leaks: &LeaksConfi
     if !said.path.is_empty() {
         parts.push(Part { hosts: said.hosts.clone(), form: Form::Native(said.path.clone()) });
     }
-    let DialectsConfig { vultr } = dialects;
+    let DialectsConfig { dbt, vultr } = dialects;
+    if dbt.enabled {
+        parts.push(Part { hosts: dbt.hosts.clone(), form: Form::Dbt(Dbt::new(dbt)) });
+    }
     if vultr.enabled {
         parts.push(Part { hosts: vultr.hosts.clone(), form: Form::Vultr(vultr.prefix.clone()) });
     }
