@@ -6,7 +6,7 @@
 use super::{ReloadConfig, Settings};
 use crate::gateway::config::{IdentityNames, OriginConfig, UserKeysConfig};
 use crate::keyring::config::KeysConfig;
-use crate::manage::config::{DialectsConfig, SelfServiceConfig};
+use crate::manage::config::{DialectsConfig, SelfServiceConfig, UserplaneConfig};
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
 
@@ -50,7 +50,8 @@ impl Settings {
         changes.table("server").server(server, &mut new.server);
         changes.table("admin").admin(admin, &mut new.admin);
         changes.table("self_service").self_service(self_service, &new.self_service);
-        let DialectsConfig {} = dialects;
+        let DialectsConfig { userplane } = dialects;
+        changes.table("dialects.userplane").userplane(userplane, &new.dialects.userplane);
         changes.table("store").store(store, &mut new.store);
         changes.table("keyring").keyring(keyring, &mut new.keyring);
         changes.table("keys").keys(keys, &mut new.keys);
@@ -92,6 +93,13 @@ impl Table<'_> {
         let SelfServiceConfig { path, hosts } = old;
         self.at_once("path", path, &new.path);
         self.at_once("hosts", hosts, &new.hosts);
+    }
+
+    fn userplane(&mut self, old: &UserplaneConfig, new: &UserplaneConfig) {
+        let UserplaneConfig { enabled, hosts, prefix } = old;
+        self.at_once("enabled", enabled, &new.enabled);
+        self.at_once("hosts", hosts, &new.hosts);
+        self.at_once("prefix", prefix, &new.prefix);
     }
 
     fn server(&mut self, old: &net::config::Config, new: &mut net::config::Config) {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::key::token::Prefix;
+
 /// `[admin]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +40,21 @@ pub struct SelfServiceConfig {
 }
 
 /// `[dialects]`: the forms of vendors' key APIs that are answered on the clients' listeners.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct DialectsConfig {}
+pub struct DialectsConfig {
+    /// `[dialects.userplane]`.
+    pub userplane: UserplaneConfig,
+}
+
+/// `[dialects.userplane]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserplaneConfig {
+    /// Whether it is spoken.
+    pub enabled: bool,
+    /// At these hosts alone; at any where empty.
+    pub hosts: Vec<String>,
+    /// What secrets begin with that are made so.
+    pub prefix: Prefix,
+}

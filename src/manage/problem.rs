@@ -8,8 +8,8 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
-use super::answer;
 use super::health::Report;
+use super::{JSON, answer};
 use crate::key::Refusal;
 use crate::keyring::command::{self, Clash};
 
@@ -167,6 +167,21 @@ impl Problem {
         Self::faults(vec![Fault { part: Part::Pointer(pointer.to_owned()), detail: detail.into() }])
     }
 
+    /// The same request, refused for another reason.
+    pub(super) fn taken_for(self, code: Code) -> Self {
+        if code == self.code { self } else { Self::new(code) }
+    }
+
+    /// All that is said of it, for forms that have one text.
+    pub(super) fn text(&self) -> String {
+        let faults = self
+            .faults
+            .iter()
+            .map(|Fault { part: Part::Pointer(place) | Part::Parameter(place), detail }| format!("{place}: {detail}"));
+        let said = std::iter::once(self.code.title().to_owned()).chain(self.detail.clone()).chain(faults);
+        said.collect::<Vec<_>>().join(" ")
+    }
+
     pub(super) fn into_response(self, realm: &str, request_id: &str) -> Response<Full<Bytes>> {
         let status = self.code.status();
         let wire = Wire {
@@ -183,7 +198,16 @@ impl Problem {
         };
         // Nothing in it can fail to be written.
         let body = serde_json::to_vec(&wire).unwrap_or_default();
-        let mut response = answer(status, "application/problem+json", body);
+        self.with_headers(answer(status, "application/problem+json", body), realm)
+    }
+
+    /// The same with a body in another form, which may have its own status for it.
+    pub(super) fn into_answer(self, status: StatusCode, body: Vec<u8>, realm: &str) -> Response<Full<Bytes>> {
+        self.with_headers(answer(status, JSON, body), realm)
+    }
+
+    fn with_headers(self, mut response: Response<Full<Bytes>>, realm: &str) -> Response<Full<Bytes>> {
+        let status = response.status();
         let headers = response.headers_mut();
         if let Some(allow) = self.allow.and_then(|methods| HeaderValue::try_from(methods).ok()) {
             headers.insert(ALLOW, allow);

@@ -18,14 +18,16 @@ use http_body_util::Full;
 
 use super::body::Document;
 use super::caller::{self, Caller};
-use super::config::{DialectsConfig, SelfServiceConfig};
+use super::config::{DialectsConfig, SelfServiceConfig, UserplaneConfig};
 use super::desk::{Desk, Hand, unexpected};
 use super::dialect::native::{self, Asked, THEIRS, once};
+use super::dialect::userplane;
 use super::holder::Holder;
 use super::problem::{Code, Problem};
 use super::routes::{To, find_in};
 use super::{Manner, options};
 use crate::flaw::Flaw;
+use crate::key::token::Prefix;
 use crate::key::{Refusal, Verified};
 use crate::keyring::Denied;
 use crate::keyring::command::{By, Command, Outcome, Problem as NotDone, Who};
@@ -50,8 +52,10 @@ struct Part {
 
 #[derive(Debug)]
 enum Form {
-    /// Everything below this path.
-    Native(String),
+    /// Everything below this path, and the description of it.
+    Native(String, Bytes),
+    /// The vendor's paths; new secrets begin with this.
+    Userplane(Prefix),
 }
 
 /// One request of a holder.
@@ -121,21 +125,21 @@ impl SelfService {
         let Some(Part { form, .. }) = self.parts.get(call.part) else { return Response::default() };
         let request_id = call.request_id;
         let answer = self.judged(form, call).await;
-        let mut answer = answer.unwrap_or_else(|problem| match form {
-            Form::Native(_) => problem.into_response(&self.manner.realm, request_id),
-        });
-        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        answer
+        unstored(answer.unwrap_or_else(|problem| match form {
+            Form::Native(..) => problem.into_response(&self.manner.realm, request_id),
+            Form::Userplane(_) => userplane::refusal(problem, &self.manner.realm),
+        }))
     }
 
     /// How a refusal reads to clients that expect the words of a part at this path; none where the gateway's own will do.
     #[must_use]
     pub fn word(&self, host: &str, path: &str, refused: &Refused<'_>) -> Option<Response<Full<Bytes>>> {
         let part = self.parts.iter().find(|part| part.form.words(path) && part.is_at(host))?;
-        let _ = refused;
-        match &part.form {
-            Form::Native(_) => None,
-        }
+        let answer = match &part.form {
+            Form::Native(..) => None,
+            Form::Userplane(_) => userplane::word(refused, &self.manner.realm),
+        };
+        answer.map(unstored)
     }
 
     async fn judged<B>(&self, form: &Form, call: Call<'_, B>) -> Result<Response<Full<Bytes>>, Problem>
@@ -166,13 +170,15 @@ impl SelfService {
         let caller = Caller::Holder(holder);
         let desk = Desk::new(&self.hand, &caller, by, secret);
         match form {
-            Form::Native(base) => self.native(base, &desk, &head, body).await,
+            Form::Native(base, description) => self.native(base, description, &desk, &head, body).await,
+            Form::Userplane(prefix) => self.userplane(prefix, &desk.making_alike(), &head, body).await,
         }
     }
 
     async fn native<B>(
         &self,
         base: &str,
+        description: &Bytes,
         desk: &Desk<'_>,
         head: &request::Parts,
         body: &mut Option<B>,
@@ -190,8 +196,34 @@ impl SelfService {
             Some(body) => Document::read(&head.headers, body).await?,
             None => Document::default(),
         };
-        let asked = Asked { base, path, names, query: head.uri.query(), headers: &head.headers, body };
+        let (query, headers, description) = (head.uri.query(), &head.headers, description.clone());
+        let asked = Asked { base, path, names, query, headers, body, description };
         native::call(call, desk, &asked, &self.manner.prefix).await
+    }
+
+    async fn userplane<B>(
+        &self,
+        prefix: &Prefix,
+        desk: &Desk<'_>,
+        head: &request::Parts,
+        body: &mut Option<B>,
+    ) -> Result<Response<Full<Bytes>>, Problem>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let path = head.uri.path();
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let found = find_in(userplane::THEIRS, path, &head.method);
+        let (_, to) = found.ok_or_else(|| Problem::new(Code::RouteNotFound))?;
+        let (call, names) = match to? {
+            To::Options(methods) => return Ok(options(&methods)),
+            To::Row { row, names, .. } => (row, names),
+        };
+        let body = match body.take_if(|_| call.takes_body()) {
+            Some(body) => Document::read(&head.headers, body).await?,
+            None => Document::default(),
+        };
+        userplane::call(call, desk, &names, head.uri.query(), &body, prefix).await
     }
 
     /// The answer to a rotation that its holder asks for once more, because the first one was lost: with the secret that it
@@ -207,7 +239,7 @@ impl SelfService {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Form::Native(base) = form;
+        let Form::Native(base, _) = form else { return Ok(None) };
         let path = head.uri.path().strip_prefix(base.as_str()).unwrap_or_default();
         if head.method != Method::POST || path != ROTATE_SELF {
             return Ok(None);
@@ -236,6 +268,11 @@ impl SelfService {
 /// The one path at which a secret may be presented that its own rotation retired.
 const ROTATE_SELF: &str = "/v1/keys/self/rotate";
 
+fn unstored(mut answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
 impl Part {
     fn is_at(&self, host: &str) -> bool {
         let host = match host.split_once(']') {
@@ -249,20 +286,25 @@ impl Part {
 impl Form {
     const fn name(&self) -> &'static str {
         match self {
-            Self::Native(_) => "self-service",
+            Self::Native(..) => "self-service",
+            Self::Userplane(_) => "userplane",
         }
     }
 
     /// Whether it answers at this path.
     fn has(&self, path: &str) -> bool {
         match self {
-            Self::Native(base) => is_below(base, path),
+            Self::Native(base, _) => is_below(base, path),
+            Self::Userplane(_) => is_below(userplane::KEYS, path),
         }
     }
 
     /// Whether clients at this path expect its words.
     fn words(&self, path: &str) -> bool {
-        self.has(path)
+        match self {
+            Self::Native(..) => self.has(path),
+            Self::Userplane(_) => is_below(userplane::BASE, path),
+        }
     }
 }
 
@@ -278,7 +320,7 @@ pub fn check(said: &SelfServiceConfig, dialects: &DialectsConfig) -> Vec<Flaw> {
     parts(said, dialects).err().unwrap_or_default()
 }
 
-fn parts(said: &SelfServiceConfig, _dialects: &DialectsConfig) -> Result<Vec<Part>, Vec<Flaw>> {
+fn parts(said: &SelfServiceConfig, dialects: &DialectsConfig) -> Result<Vec<Part>, Vec<Flaw>> {
     let mut parts = Vec::new();
     if !said.path.is_empty() {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
@@ -290,7 +332,14 @@ fn parts(said: &SelfServiceConfig, _dialects: &DialectsConfig) -> Result<Vec<Par
             let message = format!("{:?} is no path of plain segments, such as \"/keyward\"", said.path);
             return Err(vec![Flaw::new("self_service.path", message)]);
         }
-        parts.push(Part { hosts: said.hosts.clone(), form: Form::Native(said.path.clone()) });
+        parts.push(Part {
+            hosts: said.hosts.clone(),
+            form: Form::Native(said.path.clone(), native::described(&said.path)),
+        });
+    }
+    let UserplaneConfig { enabled, hosts, prefix } = &dialects.userplane;
+    if *enabled {
+        parts.push(Part { hosts: hosts.clone(), form: Form::Userplane(prefix.clone()) });
     }
     Ok(parts)
 }

@@ -11,6 +11,7 @@ mod crowds;
 mod curl_pages;
 mod demo;
 mod desync;
+mod dialects;
 
 mod floods;
 mod floors;
@@ -22,6 +23,7 @@ mod load_test;
 mod memory;
 mod readme;
 mod reload;
+mod rotations;
 mod scoping_page;
 mod self_service;
 mod settings;

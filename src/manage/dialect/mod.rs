@@ -1,3 +1,4 @@
 //! Wire forms of the management face: serde types and pure conversions. What happens to a key happens in the keyring.
 
 pub(super) mod native;
+pub(super) mod userplane;

@@ -176,6 +176,7 @@ pub(super) fn listing(query: Option<&str>) -> Result<Listing, Problem> {
         user: query.take("user"),
         kind: query.take("kind"),
         status: query.take("status"),
+        unrevoked: false,
         after: query.cursor(serial),
         most: Some(limit + 1),
     };

@@ -1,8 +1,10 @@
 //! What the native API answers the holders of keys, on the clients' listeners below a path of the settings.
 
+use bytes::Bytes;
 use http::Method;
+use serde_json::{Value, json};
 
-use super::Call;
+use super::{Call, OPENAPI};
 use crate::manage::routes::{Route, holders};
 
 /// The table. `self` stands for the key that asks.
@@ -19,3 +21,42 @@ pub(in crate::manage) const THEIRS: &[Route<Call>] = &[
     holders("/v1/keys/{key}/rotation/complete", &[(Method::POST, Call::CompleteRotation)]),
     holders("/v1/keys/{key}/rotation/cancel", &[(Method::POST, Call::CancelRotation)]),
 ];
+
+/// The description of what stands in the table, below `base`: cut out of the operators', so that one is kept true.
+pub(in crate::manage) fn described(base: &str) -> Bytes {
+    // A test reads both; what is no JSON would be served as null.
+    let mut all: Value = serde_json::from_str(OPENAPI).unwrap_or_default();
+    all["servers"] = json!([{"url": base}]);
+    all["security"] = json!([{"holder": []}]);
+    all["info"]["description"] = json!(ABOUT);
+    let components = &mut all["components"];
+    components["securitySchemes"] = json!({"holder": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The key that asks; Token instead of Bearer is the same."
+    }});
+    if let Some(codes) = components["schemas"]["Problem"]["properties"]["code"]["enum"].as_array_mut() {
+        codes.extend(OF_THE_GATEWAY.iter().map(|code| json!(code)));
+    }
+    if let Some(paths) = all["paths"].as_object_mut() {
+        paths.retain(|path, _| THEIRS.iter().any(|route| route.path == path));
+        for (path, item) in paths {
+            // What a holder does not say is as their own key is.
+            if let Some(said) = item.pointer_mut("/post/requestBody/required") {
+                *said = json!(false);
+            }
+            let rows = THEIRS.iter().filter(|route| route.path == path).flat_map(|route| route.rows);
+            let methods: Vec<_> = rows.map(|(method, _)| method.as_str().to_lowercase()).collect();
+            if let Some(item) = item.as_object_mut() {
+                item.retain(|name, _| name == "parameters" || methods.contains(name));
+            }
+        }
+    }
+    all.to_string().into()
+}
+
+const ABOUT: &str =
+    "Keys, for who holds one: they see and manage what is theirs. Every answer is Cache-Control: no-store.";
+
+/// What the clients' listener answers before anything is looked at here.
+const OF_THE_GATEWAY: [&str; 4] = ["REQUEST_MALFORMED", "HEADERS_TOO_LARGE", "MISDIRECTED_REQUEST", "OVERLOADED"];

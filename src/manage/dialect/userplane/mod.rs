@@ -1,0 +1,108 @@
+//! Userplane's form. The vendor has a dashboard for keys and documents no calls, so the paths and the members of a key are ours;
+//! envelope, lists, codes, prefix and the five expirations are the vendor's.
+//!
+//! ```text
+//!  /api/v1/public/me/api-keys/**   answered here
+//!  /api/v1/public/**               the origin's; but a refusal there reads as it would at the vendor's
+//! ```
+//!
+//! `/api/v1/public/me` is the origin's too: most of what it tells (pictures, recordings, links) is nothing keyward knows.
+
+mod key;
+mod refusal;
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+
+pub(in crate::manage) use self::refusal::{refusal, word};
+use super::native::json;
+use crate::key::KeyId;
+use crate::key::token::Prefix;
+use crate::keyring::command::KeyFilter;
+use crate::manage::body::Document;
+use crate::manage::desk::Desk;
+use crate::manage::problem::{Code, Problem};
+use crate::manage::routes::{Route, holders};
+
+/// What can be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::manage) enum Call {
+    List,
+    Mint,
+    Rotate,
+    Revoke,
+}
+
+/// The table.
+pub(in crate::manage) const THEIRS: &[Route<Call>] = &[
+    holders("/api/v1/public/me/api-keys", &[(Method::GET, Call::List), (Method::POST, Call::Mint)]),
+    holders("/api/v1/public/me/api-keys/{key}", &[(Method::DELETE, Call::Revoke)]),
+    holders("/api/v1/public/me/api-keys/{key}/rotate", &[(Method::POST, Call::Rotate)]),
+];
+
+/// What is answered here.
+pub(in crate::manage) const KEYS: &str = "/api/v1/public/me/api-keys";
+/// Where refusals read so.
+pub(in crate::manage) const BASE: &str = "/api/v1/public";
+
+impl Call {
+    /// Whether it reads a body.
+    pub(in crate::manage) const fn takes_body(self) -> bool {
+        matches!(self, Self::Mint | Self::Rotate)
+    }
+}
+
+/// A success.
+#[derive(Serialize)]
+struct Said<T> {
+    message: &'static str,
+    data: T,
+}
+
+/// Carries a call out. `names` is what stands in the path; new secrets begin with `prefix`.
+pub(in crate::manage) async fn call(
+    call: Call,
+    desk: &Desk<'_>,
+    names: &[String],
+    query: Option<&str>,
+    body: &Document,
+    prefix: &Prefix,
+) -> Result<Response<Full<Bytes>>, Problem> {
+    // What cannot be an id is no key's.
+    let id = || -> Result<KeyId, Problem> {
+        names.first().and_then(|name| name.parse().ok()).ok_or_else(|| Problem::new(Code::KeyNotFound))
+    };
+    match call {
+        Call::List => {
+            let page = key::Page::read(query)?;
+            let keys = desk.keys(KeyFilter { unrevoked: true, ..KeyFilter::default() }, false).await?;
+            Ok(said(StatusCode::OK, "API keys retrieved", &page.of(&keys)))
+        }
+        Call::Mint => {
+            let wanted = body.parse::<key::Wanted>()?;
+            let (key, secret) = desk.mint_alike(prefix, wanted.name(), wanted.expires_at(desk.now())).await?;
+            Ok(said(StatusCode::CREATED, "API key created", &key::Made::of(&key, &secret)))
+        }
+        Call::Rotate => {
+            let wanted = body.parse::<key::Wanted>()?;
+            let before = desk.key(id()?).await?;
+            let rotated = desk.rotate(&before, prefix, wanted.rotation(before.generation, desk.now())).await;
+            let (key, secret) = rotated.map_err(|problem| match problem.code {
+                // Who lost to another who rotated the key they asked with, asked with a dead one.
+                Code::RotationConflict if before.id == *desk.caller.key() => Problem::new(Code::KeyInvalid),
+                _ => problem,
+            })?;
+            Ok(said(StatusCode::OK, "API key rotated", &key::Made::of(&key, &secret)))
+        }
+        Call::Revoke => {
+            let key = desk.revoke(id()?, None).await?;
+            Ok(said(StatusCode::OK, "API key revoked", &key::Gone { id: &key.id }))
+        }
+    }
+}
+
+fn said(status: StatusCode, message: &'static str, data: &impl Serialize) -> Response<Full<Bytes>> {
+    json(status, &Said { message, data })
+}

@@ -1,0 +1,3 @@
+//! The forms of other key APIs, on the clients' listener.
+
+mod userplane;
