@@ -10,6 +10,7 @@ mod command_line;
 mod crowds;
 mod curl_pages;
 mod demo;
+mod described;
 mod desync;
 mod dialects;
 

@@ -80,6 +80,7 @@ async fn what_makes_no_sense_is_told_with_its_place_and_without_its_value() {
             "/expires_in: give this or",
         ),
         (json!({"account_id": "nobody"}), "/account_id: no account"),
+        (json!({"account_id": "101", "expires_in": null}), "/expires_in: expected u64"),
         (json!({"kind": "personal", "account_id": "101", "user_id": "nobody"}), "/user_id: no user"),
     ] {
         let said = desk.faults("/v1/keys", body.clone()).await;
