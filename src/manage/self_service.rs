@@ -211,8 +211,7 @@ impl SelfService {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let path = head.uri.path();
-        let path = path.strip_suffix('/').unwrap_or(path);
+        let path = userplane::path(head);
         let found = find_in(userplane::THEIRS, path, &head.method);
         let (_, to) = found.ok_or_else(|| Problem::new(Code::RouteNotFound))?;
         let (call, names) = match to? {
@@ -223,7 +222,9 @@ impl SelfService {
             Some(body) => Document::read(&head.headers, body).await?,
             None => Document::default(),
         };
-        userplane::call(call, desk, &names, head.uri.query(), &body, prefix).await
+        let name = once::named(&head.headers)?.filter(|_| call.takes_body());
+        let asked = userplane::Asked { path, names, query: head.uri.query(), name, body };
+        userplane::call(call, desk, &asked, prefix).await
     }
 
     /// The answer to a rotation that its holder asks for once more, because the first one was lost: with the secret that it
@@ -239,9 +240,14 @@ impl SelfService {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Form::Native(base, _) = form else { return Ok(None) };
-        let path = head.uri.path().strip_prefix(base.as_str()).unwrap_or_default();
-        if head.method != Method::POST || path != ROTATE_SELF {
+        let (path, rotates) = match form {
+            Form::Native(base, _) => {
+                let path = head.uri.path().strip_prefix(base.as_str()).unwrap_or_default();
+                (path, path == ROTATE_SELF)
+            }
+            Form::Userplane(_) => (userplane::path(head), userplane::rotates(userplane::path(head))),
+        };
+        if head.method != Method::POST || !rotates {
             return Ok(None);
         }
         let Ok(Some(name)) = once::named(&head.headers) else { return Ok(None) };
@@ -259,13 +265,16 @@ impl SelfService {
         };
         let Some(Made { key, secret: Some(new) }) = made else { return Ok(None) };
         match keyring.operate(&By::KEYWARD, Command::ShowKey(key)).await? {
-            Outcome::Key(key) => Ok(Some(native::shown_once(&key, &new, self.hand.clock.now()))),
+            Outcome::Key(key) => Ok(Some(match form {
+                Form::Native(..) => native::shown_once(&key, &new, self.hand.clock.now()),
+                Form::Userplane(_) => userplane::rotated(&key, &new),
+            })),
             _ => Err(unexpected()),
         }
     }
 }
 
-/// The one path at which a secret may be presented that its own rotation retired.
+/// The one path of the native form at which a secret may be presented that its own rotation retired.
 const ROTATE_SELF: &str = "/v1/keys/self/rotate";
 
 fn unstored(mut answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {

@@ -283,6 +283,34 @@ fn a_key_that_is_made_is_like_the_one_that_asked() {
     }
 }
 
+#[test]
+fn rule_8_a_lost_answer_is_given_again_also_to_the_secret_that_was_rotated_away() {
+    let desk = desk();
+    let first = desk.key_of("paul", &[]);
+    let bearer = format!("Bearer {}", first.secret);
+    let again = |path: &str, name: &str, body: &Value| {
+        let headers = [("Authorization", bearer.as_str()), ("Idempotency-Key", name)];
+        desk.send(&headers, "POST", path, "application/json", body)
+    };
+    let made = [(); 2].map(|()| again(KEYS, "\"one\"", &json!({"name": "ci"})).text());
+    assert_eq!(made[0], made[1]);
+    assert_eq!(desk.ask(&first.secret, "GET", KEYS, &Value::Null).json()["data"]["total"], 2);
+    assert_eq!(again(KEYS, "one", &json!({"name": "other"})).status, 400, "another request under its name");
+    let rotate = format!("{KEYS}/{}/rotate", first.id);
+    let rotated =
+        [rotate.clone(), format!("{rotate}/")].map(|path| again(&path, "two", &json!({"name": "new"})).text());
+    assert_eq!(rotated[0], rotated[1]);
+    let secret = serde_json::from_str::<Value>(&rotated[0]).unwrap()["data"]["secret"].clone();
+    assert_eq!((desk.passed(&first.secret), desk.passed(secret.as_str().unwrap())), (401, 200));
+    // For that, and for nothing else.
+    for (path, name, body) in
+        [(&*rotate, "two", json!({})), (&rotate, "three", json!({"name": "new"})), (KEYS, "two", json!({}))]
+    {
+        let answer = again(path, name, &body);
+        assert_eq!((answer.status, answer.text()), refusal("a key that was rotated away"), "{path} {name}");
+    }
+}
+
 /// What curl is answered: the status, and the body.
 fn curl(arguments: &[&str]) -> (u16, String) {
     let output = Command::new("curl").args(["-sS", "-w", "\n%{http_code}"]).args(arguments).output().unwrap();

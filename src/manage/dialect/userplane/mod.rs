@@ -12,19 +12,21 @@ mod key;
 mod refusal;
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, request};
 use http_body_util::Full;
 use serde::Serialize;
 
 pub(in crate::manage) use self::refusal::{refusal, word};
 use super::native::json;
-use crate::key::KeyId;
 use crate::key::token::Prefix;
+use crate::key::{Key, KeyId};
 use crate::keyring::command::KeyFilter;
+use crate::keyring::once::Made;
 use crate::manage::body::Document;
 use crate::manage::desk::Desk;
 use crate::manage::problem::{Code, Problem};
-use crate::manage::routes::{Route, holders};
+use crate::manage::routes::{Route, To, find_in, holders};
+use crate::secret::Secret;
 
 /// What can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,46 +63,91 @@ struct Said<T> {
     data: T,
 }
 
-/// Carries a call out. `names` is what stands in the path; new secrets begin with `prefix`.
+/// One call, apart from who asks.
+pub(in crate::manage) struct Asked<'a> {
+    pub(in crate::manage) path: &'a str,
+    /// What stands in the path, decoded once.
+    pub(in crate::manage) names: Vec<String>,
+    pub(in crate::manage) query: Option<&'a str>,
+    /// Under which the request may come again (`Idempotency-Key`).
+    pub(in crate::manage) name: Option<String>,
+    pub(in crate::manage) body: Document,
+}
+
+/// The path of a request; a slash at its end is taken or left.
+pub(in crate::manage) fn path(head: &request::Parts) -> &str {
+    let path = head.uri.path();
+    path.strip_suffix('/').unwrap_or(path)
+}
+
+/// Whether a key is rotated at a path.
+pub(in crate::manage) fn rotates(path: &str) -> bool {
+    matches!(find_in(THEIRS, path, &Method::POST), Some((_, Ok(To::Row { row: Call::Rotate, .. }))))
+}
+
+/// Carries a call out. New secrets begin with `prefix`.
 pub(in crate::manage) async fn call(
     call: Call,
     desk: &Desk<'_>,
-    names: &[String],
-    query: Option<&str>,
-    body: &Document,
+    asked: &Asked<'_>,
     prefix: &Prefix,
 ) -> Result<Response<Full<Bytes>>, Problem> {
+    let Asked { names, query, body, .. } = asked;
     // What cannot be an id is no key's.
     let id = || -> Result<KeyId, Problem> {
         names.first().and_then(|name| name.parse().ok()).ok_or_else(|| Problem::new(Code::KeyNotFound))
     };
     match call {
         Call::List => {
-            let page = key::Page::read(query)?;
+            let page = key::Page::read(*query)?;
             let keys = desk.keys(KeyFilter { unrevoked: true, ..KeyFilter::default() }, false).await?;
             Ok(said(StatusCode::OK, "API keys retrieved", &page.of(&keys)))
         }
         Call::Mint => {
             let wanted = body.parse::<key::Wanted>()?;
+            if let Some((key, secret)) = came_before(desk, asked).await? {
+                return Ok(created(&key, &secret));
+            }
             let (key, secret) = desk.mint_alike(prefix, wanted.name(), wanted.expires_at(desk.now())).await?;
-            Ok(said(StatusCode::CREATED, "API key created", &key::Made::of(&key, &secret)))
+            Ok(created(&key, &secret))
         }
         Call::Rotate => {
             let wanted = body.parse::<key::Wanted>()?;
+            if let Some((key, secret)) = came_before(desk, asked).await? {
+                return Ok(rotated(&key, &secret));
+            }
             let before = desk.key(id()?).await?;
-            let rotated = desk.rotate(&before, prefix, wanted.rotation(before.generation, desk.now())).await;
-            let (key, secret) = rotated.map_err(|problem| match problem.code {
+            let done = desk.rotate(&before, prefix, wanted.rotation(before.generation, desk.now())).await;
+            let (key, secret) = done.map_err(|problem| match problem.code {
                 // Who lost to another who rotated the key they asked with, asked with a dead one.
                 Code::RotationConflict if before.id == *desk.caller.key() => Problem::new(Code::KeyInvalid),
                 _ => problem,
             })?;
-            Ok(said(StatusCode::OK, "API key rotated", &key::Made::of(&key, &secret)))
+            Ok(rotated(&key, &secret))
         }
         Call::Revoke => {
             let key = desk.revoke(id()?, None).await?;
             Ok(said(StatusCode::OK, "API key revoked", &key::Gone { id: &key.id }))
         }
     }
+}
+
+/// What the request made, where it came before under the same name.
+async fn came_before(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Option<(Key, Secret)>, Problem> {
+    let Some(name) = &asked.name else { return Ok(None) };
+    match desk.came_before(name, &[asked.path.as_bytes(), asked.body.bytes()]).await? {
+        Some(Made { key, secret: Some(secret) }) => Ok(Some((desk.key(key).await?, secret))),
+        _ => Ok(None),
+    }
+}
+
+fn created(key: &Key, secret: &Secret) -> Response<Full<Bytes>> {
+    said(StatusCode::CREATED, "API key created", &key::Made::of(key, secret))
+}
+
+/// The answer to a rotation.
+pub(in crate::manage) fn rotated(key: &Key, secret: &Secret) -> Response<Full<Bytes>> {
+    said(StatusCode::OK, "API key rotated", &key::Made::of(key, secret))
 }
 
 fn said(status: StatusCode, message: &'static str, data: &impl Serialize) -> Response<Full<Bytes>> {
