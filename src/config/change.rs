@@ -6,7 +6,7 @@
 use super::{ReloadConfig, Settings};
 use crate::gateway::config::{IdentityNames, OriginConfig, UserKeysConfig};
 use crate::keyring::config::KeysConfig;
-use crate::manage::config::{DbtConfig, DialectsConfig, LeaksConfig, SelfServiceConfig, VultrConfig};
+use crate::manage::config::{DbtConfig, DialectConfig, DialectsConfig, LeaksConfig, SelfServiceConfig};
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
 
@@ -51,9 +51,10 @@ impl Settings {
         changes.table("server").server(server, &mut new.server);
         changes.table("admin").admin(admin, &mut new.admin);
         changes.table("self_service").self_service(self_service, &new.self_service);
-        let DialectsConfig { dbt, vultr } = dialects;
+        let DialectsConfig { dbt, vultr, userplane } = dialects;
         changes.table("dialects.dbt").dbt(dbt, &new.dialects.dbt);
         changes.table("dialects.vultr").dialect(vultr, &new.dialects.vultr);
+        changes.table("dialects.userplane").dialect(userplane, &new.dialects.userplane);
         changes.table("leaks").leaks(leaks, &new.leaks);
         changes.table("store").store(store, &mut new.store);
         changes.table("keyring").keyring(keyring, &mut new.keyring);
@@ -100,8 +101,8 @@ impl Table<'_> {
         self.at_once("reports_per_second", reports_per_second, &new.reports_per_second);
     }
 
-    fn dialect(&mut self, old: &VultrConfig, new: &VultrConfig) {
-        let VultrConfig { enabled, hosts, prefix } = old;
+    fn dialect(&mut self, old: &DialectConfig, new: &DialectConfig) {
+        let DialectConfig { enabled, hosts, prefix } = old;
         self.at_once("enabled", enabled, &new.enabled);
         self.at_once("hosts", hosts, &new.hosts);
         self.at_once("prefix", prefix, &new.prefix);

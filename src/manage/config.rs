@@ -71,13 +71,15 @@ pub struct DialectsConfig {
     /// dbt Cloud's.
     pub dbt: DbtConfig,
     /// Vultr's API v2.
-    pub vultr: VultrConfig,
+    pub vultr: DialectConfig,
+    /// Userplane's.
+    pub userplane: DialectConfig,
 }
 
-/// `[dialects.vultr]`.
+/// `[dialects.vultr]` and `[dialects.userplane]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct VultrConfig {
+pub struct DialectConfig {
     /// Whether it is spoken.
     pub enabled: bool,
     /// At these hosts alone; at any where empty.

@@ -15,11 +15,11 @@ use crate::key::token::{self, Prefix};
 use crate::key::{
     Account, AccountId, Imprint, Key, KeyId, KeyState, Kind, Membership, Permissions, Seen, User, UserId,
 };
-use crate::keyring::Keyring;
 use crate::keyring::command::{
     By, Command, Completed, KeyChange, KeyFilter, MemberFilter, NewKey, Outcome, Problem as NotDone, SecretUse, Slice,
 };
 use crate::keyring::once::{Made, Once, Running, Turn};
+use crate::keyring::{Denied, Keyring};
 use crate::secret::Secret;
 
 /// What carries commands out.
@@ -45,12 +45,19 @@ pub(super) struct Desk<'a> {
     secret: Option<Secret>,
     /// Their turn, where they ask for what may come again.
     turn: Cell<Option<Running>>,
+    /// Whether holders make keys like their own here, whatever its kind is.
+    alike: bool,
 }
 
 impl<'a> Desk<'a> {
     /// A caller, who presented `secret`.
     pub(super) const fn new(hand: &'a Hand, caller: &'a Caller, by: By, secret: Option<Secret>) -> Self {
-        Self { hand, caller, by, secret, turn: Cell::new(None) }
+        Self { hand, caller, by, secret, turn: Cell::new(None), alike: false }
+    }
+
+    /// One where holders make keys like their own, whatever its kind is.
+    pub(super) fn making_alike(self) -> Self {
+        Self { alike: true, ..self }
     }
 }
 
@@ -219,6 +226,23 @@ impl Desk<'_> {
         Ok(self.some(own).await?.into_iter().filter(|key| holder.owns(key)).collect())
     }
 
+    /// Makes a key like the one that asks, with a new secret that begins with `prefix`.
+    pub(super) async fn mint_alike(
+        &self,
+        prefix: &Prefix,
+        name: String,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(Key, Secret), Problem> {
+        let Caller::Holder(holder) = self.caller else { return Err(Problem::new(Code::ScopeInsufficient)) };
+        if !self.alike {
+            return Err(Problem::new(Code::ScopeInsufficient));
+        }
+        let (id, secret, imprint) = fresh(prefix)?;
+        let mut new = NewKey { name, expires_at, ..NewKey::bare(id, imprint, holder.standing().kind) };
+        holder.liken(&mut new)?;
+        self.made(new, secret).await
+    }
+
     /// Makes a key with a new secret that begins with `prefix`; `draft` says what else it is.
     pub(super) async fn mint(
         &self,
@@ -231,6 +255,10 @@ impl Desk<'_> {
             let of_user = self.of_user(&new, holder).await?;
             holder.narrow(&mut new, of_user.as_ref())?;
         }
+        self.made(new, secret).await
+    }
+
+    async fn made(&self, new: NewKey, secret: Secret) -> Result<(Key, Secret), Problem> {
         let made = Made { key: new.id.clone(), secret: Some(secret.clone()) };
         match self.carry_out_once(Command::MintKey(Box::new(new)), Some(made)).await {
             Ok(made) => Ok((a_key(made)?, secret)),
@@ -247,12 +275,30 @@ impl Desk<'_> {
     ) -> Result<(Key, Secret), Problem> {
         if let Caller::Holder(holder) = self.caller {
             holder.may_become(key)?;
-            holder.may_last(key, &rotation.expires_at)?;
+            if !(self.alike && holder.is_like(key)) {
+                holder.may_last(key, &rotation.expires_at)?;
+            }
+            if key.id == *holder.key() {
+                // It was read after they were verified. Who was overtaken in between would undo what they never saw, with a
+                // secret that is dead.
+                self.still_good().await?;
+            }
         }
         let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
         let made = Made { key: key.id.clone(), secret: Some(secret.clone()) };
         let rotate = Command::RotateKey(key.id.clone(), imprint, rotation);
         Ok((a_key(self.carry_out_once(rotate, Some(made)).await?)?, secret))
+    }
+
+    /// Whether what the caller presented is still good to manage keys with, in the store itself.
+    async fn still_good(&self) -> Result<(), Problem> {
+        let Some(secret) = &self.secret else { return Err(Problem::new(Code::KeyRequired)) };
+        match self.hand.keyring.verify_anew(secret).await {
+            Ok(verified) if verified.superseded_until().is_none() => Ok(()),
+            Ok(_) => Err(Problem::new(Code::KeySuperseded)),
+            Err(Denied::Refused(refusal)) => Err(Problem::new(Code::of(&refusal))),
+            Err(Denied::Failed(_)) => Err(Problem::new(Code::AuthUnavailable)),
+        }
     }
 
     /// Changes a key, where it is still one of these.

@@ -207,6 +207,29 @@ impl Holder {
         self.cover(reach)
     }
 
+    /// Makes a wanted key another one like their own: of its kind, account, user, permissions and networks. So it cannot be more.
+    ///
+    /// # Errors
+    /// [`Code::ScopeEscalation`] where their own is an account's, which are for who manages them.
+    pub(super) fn liken(&self, new: &mut NewKey) -> Result<(), Problem> {
+        let own = self.standing();
+        if self.user().is_none() && !self.account().is_some_and(|account| self.manages(account)) {
+            return Err(escalation("a key of that kind, account or user is not yours to make"));
+        }
+        new.kind = own.kind;
+        new.account = self.account().cloned();
+        new.user = self.user().cloned();
+        new.permissions = own.permissions.clone();
+        new.allowed_ips.clone_from(&own.allowed_ips);
+        Ok(())
+    }
+
+    /// Whether a key is one that [`liken`](Self::liken) could have made.
+    pub(super) fn is_like(&self, key: &Key) -> bool {
+        let own = (self.standing().kind, self.account(), self.user());
+        self.user().is_some() && own == (key.kind, key.account.as_ref(), key.user.as_ref())
+    }
+
     fn belongs(&self, account: Option<&AccountId>) -> bool {
         account.is_some_and(|account| self.permissions_in(account).is_some())
     }

@@ -19,6 +19,7 @@ mod holder;
 mod leaks;
 mod problem;
 mod routes;
+mod row;
 pub mod self_service;
 
 use std::net::IpAddr;
@@ -142,7 +143,8 @@ impl Admin {
         let by = By { who, address: Some(client), request_id: Some(request_id.into()) };
         let desk = Desk::new(&self.hand, &caller, by, secret);
         let (whole, query) = (head.uri.path(), head.uri.query());
-        let asked = Asked { base: "", path: whole, names, query, headers: &head.headers, body };
+        let description = Bytes::from_static(native::OPENAPI.as_bytes());
+        let asked = Asked { base: "", path: whole, names, query, headers: &head.headers, body, description };
         let done = native::call(call, &desk, &asked, &manner.prefix).await;
         if head.method != Method::GET && head.method != Method::HEAD {
             let status = done.as_ref().map_or_else(|problem| problem.code.status(), Response::status);

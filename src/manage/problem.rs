@@ -8,8 +8,8 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
-use super::answer;
 use super::health::Report;
+use super::{JSON, answer};
 use crate::key::Refusal;
 use crate::keyring::command::{self, Clash};
 
@@ -182,6 +182,11 @@ impl Problem {
         }
     }
 
+    /// The same request, refused for another reason.
+    pub(super) fn taken_for(self, code: Code) -> Self {
+        if code == self.code { self } else { Self::new(code) }
+    }
+
     pub(super) fn into_response(self, realm: &str, request_id: &str) -> Response<Full<Bytes>> {
         let status = self.code.status();
         let wire = Wire {
@@ -198,7 +203,16 @@ impl Problem {
         };
         // Nothing in it can fail to be written.
         let body = serde_json::to_vec(&wire).unwrap_or_default();
-        let mut response = answer(status, "application/problem+json", body);
+        self.with_headers(answer(status, "application/problem+json", body), realm)
+    }
+
+    /// The same with a body in another form, which may have its own status for it.
+    pub(super) fn into_answer(self, status: StatusCode, body: Vec<u8>, realm: &str) -> Response<Full<Bytes>> {
+        self.with_headers(answer(status, JSON, body), realm)
+    }
+
+    fn with_headers(self, mut response: Response<Full<Bytes>>, realm: &str) -> Response<Full<Bytes>> {
+        let status = response.status();
         let headers = response.headers_mut();
         if let Some(allow) = self.allow.and_then(|methods| HeaderValue::try_from(methods).ok()) {
             headers.insert(ALLOW, allow);

@@ -17,18 +17,17 @@ use http::{HeaderValue, Method, Response, StatusCode, request};
 use http_body::Body;
 use http_body_util::Full;
 
+use super::Manner;
 use super::body::Document;
 use super::caller::{self, Caller};
 use super::config::{DialectsConfig, LeaksConfig, SelfServiceConfig};
 use super::desk::{Desk, Hand, unexpected};
 use super::dialect::dbt::{self, Dbt};
-use super::dialect::native::{self, Asked, THEIRS, once};
-use super::dialect::vultr;
+use super::dialect::native::{self, once};
+use super::dialect::{userplane, vultr};
 use super::holder::Holder;
 use super::leaks::Leaks;
 use super::problem::{Code, Problem};
-use super::routes::{To, find_in};
-use super::{Manner, options};
 use crate::flaw::Flaw;
 use crate::key::token::Prefix;
 use crate::key::{Refusal, Standing, Verified};
@@ -55,14 +54,16 @@ struct Part {
 
 #[derive(Debug)]
 enum Form {
-    /// Everything below this path.
-    Native(String),
+    /// Everything below this path, and the description of it.
+    Native(String, Bytes),
     /// Reports of found secrets.
     Leaks(Arc<Leaks>),
     /// What dbt Cloud answers about tokens.
     Dbt(Dbt),
     /// With secrets that begin so.
     Vultr(Prefix),
+    /// With secrets that begin so.
+    Userplane(Prefix),
 }
 
 /// One request of a holder.
@@ -145,16 +146,15 @@ impl SelfService {
         let (method, whose) = (call.head.method.clone(), call.whose.clone());
         let answer = self.judged(form, call).await;
         let realm = &self.manner.realm;
-        let mut answer = answer.unwrap_or_else(|problem| match form {
-            Form::Native(_) | Form::Leaks(_) => problem.into_response(realm, request_id),
+        unstored(answer.unwrap_or_else(|problem| match form {
+            Form::Native(..) | Form::Leaks(_) => problem.into_response(realm, request_id),
             Form::Dbt(_) => dbt::refusal(problem, whose.as_ref().map(Verified::standing), &method, realm),
             Form::Vultr(_) => {
                 let status = problem.code.status();
                 vultr::refusal(problem, status, client, realm, request_id)
             }
-        });
-        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        answer
+            Form::Userplane(_) => userplane::refusal(problem, realm),
+        }))
     }
 
     /// How a refusal reads to clients that expect the words of a part at this path; none where the gateway's own will do.
@@ -163,13 +163,13 @@ impl SelfService {
         let part = self.parts.iter().find(|part| part.form.words(path) && part.is_at(host))?;
         let code = refused.refusal.map_or(Code::AuthUnavailable, Code::of);
         let realm = &self.manner.realm;
-        let mut answer = match &part.form {
-            Form::Native(_) | Form::Leaks(_) => return None,
-            Form::Dbt(_) => dbt::word(refused, realm),
-            Form::Vultr(_) => vultr::refusal(Problem::new(code), refused.status, refused.client, realm, ""),
+        let answer = match &part.form {
+            Form::Native(..) | Form::Leaks(_) => None,
+            Form::Dbt(_) => Some(dbt::word(refused, realm)),
+            Form::Vultr(_) => Some(vultr::refusal(Problem::new(code), refused.status, refused.client, realm, "")),
+            Form::Userplane(_) => userplane::word(refused, realm),
         };
-        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Some(answer)
+        answer.map(unstored)
     }
 
     async fn judged<B>(&self, form: &Form, call: Call<'_, B>) -> Result<Response<Full<Bytes>>, Problem>
@@ -203,35 +203,14 @@ impl SelfService {
         let caller = Caller::Holder(holder);
         let desk = Desk::new(&self.hand, &caller, by, secret);
         match form {
-            Form::Native(base) => self.native(base, &desk, &head, body).await,
+            Form::Native(base, description) => {
+                native::answer_holder(base, description, &desk, &head, body, &self.manner.prefix).await
+            }
             Form::Dbt(dbt) => dbt.answer(&desk, &head, body).await,
-            Form::Vultr(prefix) => vultr(prefix, &desk, &head, body).await,
+            Form::Vultr(prefix) => vultr::answer(prefix, &desk, &head, body).await,
+            Form::Userplane(prefix) => userplane::answer(prefix, &desk.making_alike(), &head, body).await,
             Form::Leaks(_) => Err(Problem::new(Code::RouteNotFound)),
         }
-    }
-
-    async fn native<B>(
-        &self,
-        base: &str,
-        desk: &Desk<'_>,
-        head: &request::Parts,
-        body: &mut Option<B>,
-    ) -> Result<Response<Full<Bytes>>, Problem>
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let path = head.uri.path().strip_prefix(base).unwrap_or_default();
-        let (_, to) = find_in(THEIRS, path, &head.method).ok_or_else(|| Problem::new(Code::RouteNotFound))?;
-        let (call, names) = match to? {
-            To::Options(methods) => return Ok(options(&methods)),
-            To::Row { row, names, .. } => (row, names),
-        };
-        let body = match body.take_if(|_| call.takes_body()) {
-            Some(body) => Document::read(&head.headers, body).await?,
-            None => Document::default(),
-        };
-        let asked = Asked { base, path, names, query: head.uri.query(), headers: &head.headers, body };
-        native::call(call, desk, &asked, &self.manner.prefix).await
     }
 
     /// The answer to a rotation that its holder asks for once more, because the first one was lost: with the secret that it
@@ -247,12 +226,14 @@ impl SelfService {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        // The clients of the others do not ask again.
-        let Form::Native(base) = form else { return Ok(None) };
-        let path = head.uri.path().strip_prefix(base.as_str()).unwrap_or_default();
-        if head.method != Method::POST || path != ROTATE_SELF {
-            return Ok(None);
-        }
+        let path = match form {
+            _ if head.method != Method::POST => None,
+            Form::Native(base, _) => native::rotates_self(base, head),
+            Form::Userplane(_) => userplane::rotates(head),
+            // Their clients do not ask again.
+            Form::Leaks(_) | Form::Dbt(_) | Form::Vultr(_) => None,
+        };
+        let Some(path) = path else { return Ok(None) };
         let Ok(Some(name)) = once::named(&head.headers) else { return Ok(None) };
         let body = match body.take() {
             Some(body) => Document::read(&head.headers, body).await?,
@@ -268,34 +249,18 @@ impl SelfService {
         };
         let Some(Made { key, secret: Some(new) }) = made else { return Ok(None) };
         match keyring.operate(&By::KEYWARD, Command::ShowKey(key)).await? {
-            Outcome::Key(key) => Ok(Some(native::shown_once(&key, &new, self.hand.clock.now()))),
+            Outcome::Key(key) => Ok(Some(match form {
+                Form::Userplane(_) => userplane::rotated(&key, &new),
+                _ => native::shown_once(&key, &new, self.hand.clock.now()),
+            })),
             _ => Err(unexpected()),
         }
     }
 }
 
-/// The one path at which a secret may be presented that its own rotation retired.
-const ROTATE_SELF: &str = "/v1/keys/self/rotate";
-async fn vultr<B>(
-    prefix: &Prefix,
-    desk: &Desk<'_>,
-    head: &request::Parts,
-    body: &mut Option<B>,
-) -> Result<Response<Full<Bytes>>, Problem>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    let path = vultr::bare(head.uri.path());
-    let (_, to) = find_in(vultr::ROUTES, path, &head.method).ok_or_else(|| Problem::new(Code::RouteNotFound))?;
-    let (path, call, names) = match to? {
-        To::Options(methods) => return Ok(options(&methods)),
-        To::Row { path, row, names } => (path, row, names),
-    };
-    let body = match body.take_if(|_| call.takes_body()) {
-        Some(body) => Document::read(&head.headers, body).await?,
-        None => Document::default(),
-    };
-    vultr::call(call, path, desk, &vultr::Asked { names, query: head.uri.query(), body }, prefix).await
+fn unstored(mut answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
 }
 
 impl Part {
@@ -311,29 +276,32 @@ impl Part {
 impl Form {
     const fn name(&self) -> &'static str {
         match self {
-            Self::Native(_) => "self-service",
+            Self::Native(..) => "self-service",
             Self::Leaks(_) => "leaks",
             Self::Dbt(_) => "dbt",
             Self::Vultr(_) => "vultr",
+            Self::Userplane(_) => "userplane",
         }
     }
 
     /// Whether it answers at this path.
     fn has(&self, path: &str) -> bool {
         match self {
-            Self::Native(base) => is_below(base, path),
+            Self::Native(base, _) => is_below(base, path),
             Self::Leaks(leaks) => leaks.has(path),
             Self::Dbt(dbt) => dbt.has(path),
             Self::Vultr(_) => vultr::has(path),
+            Self::Userplane(_) => is_below(userplane::KEYS, path),
         }
     }
 
     /// Whether clients at this path expect its words.
     fn words(&self, path: &str) -> bool {
         match self {
-            Self::Native(_) | Self::Leaks(_) => self.has(path),
+            Self::Native(..) | Self::Leaks(_) => self.has(path),
             Self::Dbt(_) => dbt::words(path),
             Self::Vultr(_) => vultr::words(path),
+            Self::Userplane(_) => is_below(userplane::BASE, path),
         }
     }
 }
@@ -363,14 +331,20 @@ fn parts(said: &SelfServiceConfig, dialects: &DialectsConfig, leaks: &LeaksConfi
         return Err(vec![flaw]);
     }
     if !said.path.is_empty() {
-        parts.push(Part { hosts: said.hosts.clone(), form: Form::Native(said.path.clone()) });
+        parts.push(Part {
+            hosts: said.hosts.clone(),
+            form: Form::Native(said.path.clone(), native::described(&said.path)),
+        });
     }
-    let DialectsConfig { dbt, vultr } = dialects;
+    let DialectsConfig { dbt, vultr, userplane } = dialects;
     if dbt.enabled {
         parts.push(Part { hosts: dbt.hosts.clone(), form: Form::Dbt(Dbt::new(dbt)) });
     }
     if vultr.enabled {
         parts.push(Part { hosts: vultr.hosts.clone(), form: Form::Vultr(vultr.prefix.clone()) });
+    }
+    if userplane.enabled {
+        parts.push(Part { hosts: userplane.hosts.clone(), form: Form::Userplane(userplane.prefix.clone()) });
     }
     Ok(parts)
 }

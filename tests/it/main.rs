@@ -10,6 +10,7 @@ mod command_line;
 mod crowds;
 mod curl_pages;
 mod demo;
+mod described;
 mod desync;
 mod dialects;
 
@@ -24,6 +25,7 @@ mod load_test;
 mod memory;
 mod readme;
 mod reload;
+mod rotations;
 mod scoping_page;
 mod self_service;
 mod settings;

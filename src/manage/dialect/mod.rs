@@ -2,4 +2,5 @@
 
 pub(super) mod dbt;
 pub(super) mod native;
+pub(super) mod userplane;
 pub(super) mod vultr;

@@ -5,4 +5,5 @@ mod dbt_client;
 mod dbt_flows;
 mod exchange;
 mod fixture;
+mod userplane;
 mod vultr;

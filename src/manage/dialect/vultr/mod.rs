@@ -16,7 +16,8 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode, request};
+use http_body::Body;
 use http_body_util::Full;
 
 use super::native::json;
@@ -30,10 +31,11 @@ use crate::manage::desk::{Desk, unexpected};
 use crate::manage::holder::Holder;
 use crate::manage::problem::{Code, Problem};
 use crate::manage::routes::{Route, holders};
+use crate::manage::row;
 
 /// What can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::manage) enum Call {
+enum Call {
     List,
     Create,
     Show,
@@ -42,7 +44,7 @@ pub(in crate::manage) enum Call {
 }
 
 /// The table. The longer paths name whose keys are meant, the shorter ones mean those of the caller.
-pub(in crate::manage) const ROUTES: &[Route<Call>] = &[
+const ROUTES: &[Route<Call>] = &[
     holders(KEYS, &[(Method::GET, Call::List), (Method::POST, Call::Create)]),
     holders("/v2/apikeys/{key}", &[(Method::GET, Call::Show), (Method::DELETE, Call::Delete)]),
     holders("/v2/users/{user}/apikeys", &[(Method::GET, Call::List), (Method::POST, Call::Create)]),
@@ -69,27 +71,45 @@ pub(in crate::manage) fn words(path: &str) -> bool {
 }
 
 /// The path without the slash that may stand at its end.
-pub(in crate::manage) fn bare(path: &str) -> &str {
+fn bare(path: &str) -> &str {
     path.strip_suffix('/').unwrap_or(path)
 }
 
 impl Call {
     /// Whether it reads a body.
-    pub(in crate::manage) const fn takes_body(self) -> bool {
+    const fn takes_body(self) -> bool {
         matches!(self, Self::Create)
     }
 }
 
 /// One call, apart from who asks.
-pub(in crate::manage) struct Asked<'a> {
+struct Asked<'a> {
     /// What stands in the path, decoded once.
-    pub(in crate::manage) names: Vec<String>,
-    pub(in crate::manage) query: Option<&'a str>,
-    pub(in crate::manage) body: Document,
+    names: Vec<String>,
+    query: Option<&'a str>,
+    body: Document,
+}
+
+/// Answers one request. New secrets begin with `prefix`.
+pub(in crate::manage) async fn answer<B>(
+    prefix: &Prefix,
+    desk: &Desk<'_>,
+    head: &request::Parts,
+    body: &mut Option<B>,
+) -> Result<Response<Full<Bytes>>, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let (row, path, names, body) = match row::asked(ROUTES, bare(head.uri.path()), head, body, Call::takes_body).await?
+    {
+        row::Asked::Options(answer) => return Ok(answer),
+        row::Asked::Row { call, path, names, body } => (call, path, names, body),
+    };
+    call(row, path, desk, &Asked { names, query: head.uri.query(), body }, prefix).await
 }
 
 /// Carries a call out. `path` is its row's, and `prefix` is what new secrets begin with.
-pub(in crate::manage) async fn call(
+async fn call(
     call: Call,
     path: &str,
     desk: &Desk<'_>,
