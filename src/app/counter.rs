@@ -21,7 +21,8 @@ impl Counter {
     /// What these settings switch on.
     pub(super) fn open(settings: &Settings, hand: &Hand) -> Option<Arc<dyn gateway::SelfService>> {
         // Settings with a flaw do not come this far.
-        let made = SelfService::new(hand.clone(), manner(settings), &settings.self_service, &settings.dialects);
+        let Settings { self_service, dialects, leaks, .. } = settings;
+        let made = SelfService::new(hand.clone(), manner(settings), self_service, dialects, leaks);
         made.ok().flatten().map(|made| Arc::new(Self(made)) as Arc<dyn gateway::SelfService>)
     }
 }
@@ -33,6 +34,10 @@ impl gateway::SelfService for Counter {
 
     fn part(&self, host: &str, path: &str) -> Option<usize> {
         self.0.part(host, path)
+    }
+
+    fn is_open(&self, part: usize) -> bool {
+        self.0.is_open(part)
     }
 
     fn answer<'a>(&'a self, call: gateway::Call<'a>) -> gateway::Answering<'a> {

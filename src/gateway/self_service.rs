@@ -30,6 +30,9 @@ pub trait SelfService: fmt::Debug + Send + Sync {
     /// The part that answers at this host and path, whatever the method. Asked of every request.
     fn part(&self, host: &str, path: &str) -> Option<usize>;
 
+    /// Whether that part answers whoever asks, so that no key is looked for.
+    fn is_open(&self, part: usize) -> bool;
+
     /// Answers one request.
     fn answer<'a>(&'a self, call: Call<'a>) -> Answering<'a>;
 
@@ -94,8 +97,10 @@ impl Gateway {
         let retirement = rule.and_then(|rule| rule.retirement.as_deref());
         let Asked { mut head, client, .. } = *asked;
         let client = client.address;
+        let is_open = service.is_open(part);
         let mut whose = None;
         let (secret, verdict) = match credential::take(&mut head.headers, &generation.plan.carriers) {
+            _ if is_open => (None, Err(Refusal::KeyRequired.into())),
             Ok(credential) => {
                 let agent = head.headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
                 let route = generation.name(generation.plan.routes.len() + part).unwrap_or_default();
@@ -105,7 +110,7 @@ impl Gateway {
             }
             Err(refusal) => (None, Err(refusal.into())),
         };
-        record.answered_here(verdict.as_ref().err());
+        record.answered_here(verdict.as_ref().err().filter(|_| !is_open));
         let verified = verdict.as_ref().ok().cloned();
         let call = Call { part, head, body, client, request_id: record.id().as_str(), secret, whose, verdict };
         let mut answer = service.answer(call).await;

@@ -40,12 +40,50 @@ pub struct SelfServiceConfig {
     pub hosts: Vec<String>,
 }
 
+/// `[leaks]`: where secrets that somebody found are reported, on the clients' listeners.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaksConfig {
+    /// What stands before `/v1/leaks`; nowhere where empty.
+    pub path: String,
+    /// GitHub's public keys, as `/meta/public_keys/secret_scanning` has them; without them its reports are not taken.
+    pub github_keys_file: Option<PathBuf>,
+    /// What is done about a secret that is good.
+    pub policy: LeakPolicy,
+    /// Reports of anybody that are taken in a second.
+    pub reports_per_second: u32,
+}
+
+/// What is done about a secret that was found and is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeakPolicy {
+    /// It is logged and counted.
+    Alert,
+    /// Its key is revoked, too.
+    Revoke,
+}
+
 /// `[dialects]`: the forms of vendors' key APIs that are answered on the clients' listeners.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DialectsConfig {
     /// dbt Cloud's.
     pub dbt: DbtConfig,
+    /// Vultr's API v2.
+    pub vultr: VultrConfig,
+}
+
+/// `[dialects.vultr]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct VultrConfig {
+    /// Whether it is spoken.
+    pub enabled: bool,
+    /// At these hosts alone; at any where empty.
+    pub hosts: Vec<String>,
+    /// What the secrets of keys that are made there begin with.
+    pub prefix: Prefix,
 }
 
 /// `[dialects.dbt]`.

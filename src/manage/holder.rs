@@ -86,6 +86,14 @@ impl Holder {
         self.standing().account.as_ref().map(|(account, _)| account)
     }
 
+    /// The account it is held to; for a user's legacy key the one its user belongs to, where that is one alone.
+    pub(super) fn home(&self) -> Option<&AccountId> {
+        match &*self.standing().memberships {
+            [(account, ..)] => self.account().or(Some(account)),
+            _ => self.account(),
+        }
+    }
+
     /// The user behind it.
     pub(super) fn user(&self) -> Option<&UserId> {
         self.standing().user.as_ref()

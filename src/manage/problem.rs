@@ -51,6 +51,7 @@ codes! {
     AccountSuspended = "ACCOUNT_SUSPENDED", FORBIDDEN, "The account is suspended.";
     IpNotAllowed = "IP_NOT_ALLOWED", FORBIDDEN, "The API key may not be used from this address.";
     ScopeInsufficient = "SCOPE_INSUFFICIENT", FORBIDDEN, "The API key lacks the permission this needs.";
+    SignatureInvalid = "SIGNATURE_INVALID", FORBIDDEN, "The request is not signed by a key that is known.";
     ScopeEscalation = "SCOPE_ESCALATION", FORBIDDEN, "The key asked for could do more than the one that asks.";
     KeySuperseded = "API_KEY_SUPERSEDED", FORBIDDEN, "The secret was rotated away; use the new one.";
     RouteNotFound = "ROUTE_NOT_FOUND", NOT_FOUND, "Nothing is served at this path.";
@@ -74,6 +75,7 @@ codes! {
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", UNPROCESSABLE_ENTITY, "The Idempotency-Key came with another request.";
     GraceTooLong = "GRACE_TOO_LONG", UNPROCESSABLE_ENTITY, "The second secret would be good for too long.";
     ExpiryTooLong = "EXPIRY_TOO_LONG", UNPROCESSABLE_ENTITY, "The key would be accepted for too long.";
+    RateLimited = "RATE_LIMITED", TOO_MANY_REQUESTS, "More is asked than is taken at once.";
     AuthUnavailable = "AUTH_UNAVAILABLE", SERVICE_UNAVAILABLE, "The key cannot be checked at the moment.";
     StoreUnavailable = "STORE_UNAVAILABLE", SERVICE_UNAVAILABLE, "The store did not carry this out.";
     NotReady = "NOT_READY", SERVICE_UNAVAILABLE, "keyward should not be sent requests.";
@@ -167,6 +169,19 @@ impl Problem {
         Self::faults(vec![Fault { part: Part::Pointer(pointer.to_owned()), detail: detail.into() }])
     }
 
+    /// What is wrong, in one line.
+    pub(super) fn sentence(&self) -> String {
+        let said = |fault: &Fault| match &fault.part {
+            Part::Pointer(place) => format!("{}: {}", place.trim_start_matches('/'), fault.detail),
+            Part::Parameter(name) => format!("{name}: {}", fault.detail),
+        };
+        match &self.detail {
+            Some(detail) => detail.clone(),
+            None if self.faults.is_empty() => self.code.title().to_owned(),
+            None => self.faults.iter().map(said).collect::<Vec<_>>().join("; "),
+        }
+    }
+
     pub(super) fn into_response(self, realm: &str, request_id: &str) -> Response<Full<Bytes>> {
         let status = self.code.status();
         let wire = Wire {
@@ -188,7 +203,7 @@ impl Problem {
         if let Some(allow) = self.allow.and_then(|methods| HeaderValue::try_from(methods).ok()) {
             headers.insert(ALLOW, allow);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Some(parameters) = self.code.challenge() {

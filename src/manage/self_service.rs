@@ -9,6 +9,7 @@
 //! holder may stands in `holder`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CACHE_CONTROL;
@@ -18,15 +19,18 @@ use http_body_util::Full;
 
 use super::body::Document;
 use super::caller::{self, Caller};
-use super::config::{DialectsConfig, SelfServiceConfig};
+use super::config::{DialectsConfig, LeaksConfig, SelfServiceConfig};
 use super::desk::{Desk, Hand, unexpected};
 use super::dialect::dbt::{self, Dbt};
 use super::dialect::native::{self, Asked, THEIRS, once};
+use super::dialect::vultr;
 use super::holder::Holder;
+use super::leaks::Leaks;
 use super::problem::{Code, Problem};
 use super::routes::{To, find_in};
 use super::{Manner, options};
 use crate::flaw::Flaw;
+use crate::key::token::Prefix;
 use crate::key::{Refusal, Standing, Verified};
 use crate::keyring::Denied;
 use crate::keyring::command::{By, Command, Outcome, Problem as NotDone, Who};
@@ -53,8 +57,12 @@ struct Part {
 enum Form {
     /// Everything below this path.
     Native(String),
+    /// Reports of found secrets.
+    Leaks(Arc<Leaks>),
     /// What dbt Cloud answers about tokens.
     Dbt(Dbt),
+    /// With secrets that begin so.
+    Vultr(Prefix),
 }
 
 /// One request of a holder.
@@ -97,14 +105,15 @@ impl SelfService {
     /// What these settings switch on; nothing by default.
     ///
     /// # Errors
-    /// Every flaw of `self_service` and `dialects`.
+    /// Every flaw of `self_service`, `dialects` and `leaks`.
     pub fn new(
         hand: Hand,
         manner: Manner,
         said: &SelfServiceConfig,
         dialects: &DialectsConfig,
+        leaks: &LeaksConfig,
     ) -> Result<Option<Self>, Vec<Flaw>> {
-        let parts = parts(said, dialects)?;
+        let parts = parts(said, dialects, leaks)?;
         Ok((!parts.is_empty()).then_some(Self { hand, manner, parts }))
     }
 
@@ -120,17 +129,29 @@ impl SelfService {
         self.parts.iter().position(|part| part.form.has(path) && part.is_at(host))
     }
 
+    /// Whether that part answers whoever asks.
+    #[must_use]
+    pub fn is_open(&self, part: usize) -> bool {
+        self.parts.get(part).is_some_and(|part| matches!(part.form, Form::Leaks(_)))
+    }
+
     /// Answers one request.
     pub async fn answer<B>(&self, call: Call<'_, B>) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let Some(Part { form, .. }) = self.parts.get(call.part) else { return Response::default() };
-        let (request_id, method, whose) = (call.request_id, call.head.method.clone(), call.whose.clone());
+        let (client, request_id) = (call.client, call.request_id);
+        let (method, whose) = (call.head.method.clone(), call.whose.clone());
         let answer = self.judged(form, call).await;
+        let realm = &self.manner.realm;
         let mut answer = answer.unwrap_or_else(|problem| match form {
-            Form::Native(_) => problem.into_response(&self.manner.realm, request_id),
-            Form::Dbt(_) => dbt::refusal(problem, whose.as_ref().map(Verified::standing), &method, &self.manner.realm),
+            Form::Native(_) | Form::Leaks(_) => problem.into_response(realm, request_id),
+            Form::Dbt(_) => dbt::refusal(problem, whose.as_ref().map(Verified::standing), &method, realm),
+            Form::Vultr(_) => {
+                let status = problem.code.status();
+                vultr::refusal(problem, status, client, realm, request_id)
+            }
         });
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         answer
@@ -140,10 +161,15 @@ impl SelfService {
     #[must_use]
     pub fn word(&self, host: &str, path: &str, refused: &Refused<'_>) -> Option<Response<Full<Bytes>>> {
         let part = self.parts.iter().find(|part| part.form.words(path) && part.is_at(host))?;
-        match &part.form {
-            Form::Native(_) => None,
-            Form::Dbt(_) => Some(dbt::word(refused, &self.manner.realm)),
-        }
+        let code = refused.refusal.map_or(Code::AuthUnavailable, Code::of);
+        let realm = &self.manner.realm;
+        let mut answer = match &part.form {
+            Form::Native(_) | Form::Leaks(_) => return None,
+            Form::Dbt(_) => dbt::word(refused, realm),
+            Form::Vultr(_) => vultr::refusal(Problem::new(code), refused.status, refused.client, realm, ""),
+        };
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Some(answer)
     }
 
     async fn judged<B>(&self, form: &Form, call: Call<'_, B>) -> Result<Response<Full<Bytes>>, Problem>
@@ -151,6 +177,9 @@ impl SelfService {
         B: Body<Data = Bytes> + Unpin,
     {
         let Call { head, body, client, request_id, secret, verdict, .. } = call;
+        if let Form::Leaks(leaks) = form {
+            return leaks.answer(&self.hand, client, request_id, &head, body).await;
+        }
         let is_old = match &verdict {
             Ok(verified) => verified.superseded_until().is_some(),
             Err(denied) => denied.is_reuse(),
@@ -176,6 +205,8 @@ impl SelfService {
         match form {
             Form::Native(base) => self.native(base, &desk, &head, body).await,
             Form::Dbt(dbt) => dbt.answer(&desk, &head, body).await,
+            Form::Vultr(prefix) => vultr(prefix, &desk, &head, body).await,
+            Form::Leaks(_) => Err(Problem::new(Code::RouteNotFound)),
         }
     }
 
@@ -245,6 +276,27 @@ impl SelfService {
 
 /// The one path at which a secret may be presented that its own rotation retired.
 const ROTATE_SELF: &str = "/v1/keys/self/rotate";
+async fn vultr<B>(
+    prefix: &Prefix,
+    desk: &Desk<'_>,
+    head: &request::Parts,
+    body: &mut Option<B>,
+) -> Result<Response<Full<Bytes>>, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let path = vultr::bare(head.uri.path());
+    let (_, to) = find_in(vultr::ROUTES, path, &head.method).ok_or_else(|| Problem::new(Code::RouteNotFound))?;
+    let (path, call, names) = match to? {
+        To::Options(methods) => return Ok(options(&methods)),
+        To::Row { path, row, names } => (path, row, names),
+    };
+    let body = match body.take_if(|_| call.takes_body()) {
+        Some(body) => Document::read(&head.headers, body).await?,
+        None => Document::default(),
+    };
+    vultr::call(call, path, desk, &vultr::Asked { names, query: head.uri.query(), body }, prefix).await
+}
 
 impl Part {
     fn is_at(&self, host: &str) -> bool {
@@ -260,7 +312,9 @@ impl Form {
     const fn name(&self) -> &'static str {
         match self {
             Self::Native(_) => "self-service",
+            Self::Leaks(_) => "leaks",
             Self::Dbt(_) => "dbt",
+            Self::Vultr(_) => "vultr",
         }
     }
 
@@ -268,15 +322,18 @@ impl Form {
     fn has(&self, path: &str) -> bool {
         match self {
             Self::Native(base) => is_below(base, path),
+            Self::Leaks(leaks) => leaks.has(path),
             Self::Dbt(dbt) => dbt.has(path),
+            Self::Vultr(_) => vultr::has(path),
         }
     }
 
     /// Whether clients at this path expect its words.
     fn words(&self, path: &str) -> bool {
         match self {
-            Self::Native(_) => self.has(path),
+            Self::Native(_) | Self::Leaks(_) => self.has(path),
             Self::Dbt(_) => dbt::words(path),
+            Self::Vultr(_) => vultr::words(path),
         }
     }
 }
@@ -289,27 +346,42 @@ fn is_below(base: &str, path: &str) -> bool {
 ///
 /// # Errors
 /// Every flaw.
-pub fn check(said: &SelfServiceConfig, dialects: &DialectsConfig) -> Vec<Flaw> {
-    parts(said, dialects).err().unwrap_or_default()
+pub fn check(said: &SelfServiceConfig, dialects: &DialectsConfig, leaks: &LeaksConfig) -> Vec<Flaw> {
+    parts(said, dialects, leaks).err().unwrap_or_default()
 }
 
-fn parts(said: &SelfServiceConfig, dialects: &DialectsConfig) -> Result<Vec<Part>, Vec<Flaw>> {
+fn parts(said: &SelfServiceConfig, dialects: &DialectsConfig, leaks: &LeaksConfig) -> Result<Vec<Part>, Vec<Flaw>> {
     let mut parts = Vec::new();
+    if let Some(flaw) = not_plain("leaks.path", &leaks.path) {
+        return Err(vec![flaw]);
+    }
+    // Before what may have all below the same path.
+    if let Some(leaks) = Leaks::new(leaks).map_err(|flaw| vec![flaw])? {
+        parts.push(Part { hosts: Vec::new(), form: Form::Leaks(Arc::new(leaks)) });
+    }
+    if let Some(flaw) = not_plain("self_service.path", &said.path) {
+        return Err(vec![flaw]);
+    }
     if !said.path.is_empty() {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-        let segments = said.path.strip_prefix('/').map(|rest| rest.split('/'));
-        let is_path = segments.is_some_and(|mut segments| {
-            segments.all(|segment| !matches!(segment, "" | "." | "..") && segment.chars().all(plain))
-        });
-        if !is_path {
-            let message = format!("{:?} is no path of plain segments, such as \"/keyward\"", said.path);
-            return Err(vec![Flaw::new("self_service.path", message)]);
-        }
         parts.push(Part { hosts: said.hosts.clone(), form: Form::Native(said.path.clone()) });
     }
-    let DialectsConfig { dbt } = dialects;
+    let DialectsConfig { dbt, vultr } = dialects;
     if dbt.enabled {
         parts.push(Part { hosts: dbt.hosts.clone(), form: Form::Dbt(Dbt::new(dbt)) });
     }
+    if vultr.enabled {
+        parts.push(Part { hosts: vultr.hosts.clone(), form: Form::Vultr(vultr.prefix.clone()) });
+    }
     Ok(parts)
+}
+
+/// What is wrong with a path below which keyward answers; nothing where it is empty.
+fn not_plain(key: &str, path: &str) -> Option<Flaw> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let segments = path.strip_prefix('/').map(|rest| rest.split('/'));
+    let is_path = segments.is_some_and(|mut segments| {
+        segments.all(|segment| !matches!(segment, "" | "." | "..") && segment.chars().all(plain))
+    });
+    let message = || format!("{path:?} is no path of plain segments, such as \"/keyward\"");
+    (!path.is_empty() && !is_path).then(|| Flaw::new(key, message()))
 }

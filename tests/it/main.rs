@@ -18,6 +18,7 @@ mod floors;
 mod gateway;
 mod httpbin;
 mod import_page;
+mod leaks;
 mod limits_page;
 mod load_test;
 mod memory;

@@ -2,3 +2,4 @@
 
 pub(super) mod dbt;
 pub(super) mod native;
+pub(super) mod vultr;

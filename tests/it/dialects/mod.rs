@@ -1,6 +1,8 @@
-//! The key APIs of vendors, on the clients' listener.
+//! The key APIs of vendors that existing clients speak, on the clients' own listener.
 
 mod dbt;
 mod dbt_client;
 mod dbt_flows;
 mod exchange;
+mod fixture;
+mod vultr;

@@ -184,6 +184,7 @@ pub(super) fn encode(call: Directory, outcome: Outcome, limit: u32) -> Result<Re
             json(status, &Members { members: shown.iter().map(MemberBody::of).collect(), next_cursor })
         }
         Outcome::Key(_)
+        | Outcome::Found(_)
         | Outcome::Keys(_)
         | Outcome::Audit(_)
         | Outcome::Callers(_)

@@ -12,7 +12,7 @@ mod directory;
 mod key;
 mod migration;
 pub(in crate::manage) mod once;
-mod query;
+pub(in crate::manage) mod query;
 #[cfg(test)]
 mod tests;
 mod theirs;
