@@ -237,6 +237,8 @@ pub struct Rotating {
     pub hint: String,
     /// From then on it no longer authenticates.
     pub valid_until: Timestamp,
+    /// When it was last used, as far as its callers are written.
+    pub last_used_at: Option<Timestamp>,
     /// The old one ends sooner, once nobody has used it for so many seconds.
     pub until_quiet_seconds: Option<u64>,
 }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The gateway has verified the key by then, so that there is one decision behind every door. A part is wire only; what a
-//! holder may stands in [`holder`](super::holder).
+//! holder may stands in `holder`.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -11,6 +11,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::sqlite::{answer, note};
+use super::{Backend, Kept, Rejected, Reuse, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::key::{AccountId, KeyId, UserId, words};
 
@@ -249,5 +251,73 @@ impl Note {
         // What is said is ours: texts, numbers and lists of them, which can all be written.
         self.details.insert(name.to_owned(), serde_json::to_value(value).unwrap_or_default());
         self
+    }
+}
+
+impl Store {
+    /// Notes a change that was refused.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn note_refused(&self, note: Note) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| Ok(note::refused(db, &note)?)).await.map(|_| ()),
+        }
+    }
+
+    /// Notes what somebody told; the same again within an hour only counts.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn note_told(&self, note: Note) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| Ok(note::told(db, &note)?)).await.map(|_| ()),
+        }
+    }
+
+    /// Notes that dead secrets were presented; of which keys that is the first time for an hour, and from where.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn note_reuses(&self, reuses: Vec<Reuse>) -> Result<Vec<(KeyId, Option<IpAddr>)>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.write(move |db| Ok(note::reused(db, &reuses)?)).await.map(|changed| changed.record)
+            }
+        }
+    }
+
+    /// Entries of the audit log, the latest first.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn audit(&self, filter: AuditFilter) -> Result<Vec<Entry>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| note::entries(db, &filter)).await,
+        }
+    }
+
+    /// The answer kept under a name, where its time is not over.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn kept(&self, name: [u8; 32], now: Timestamp) -> Result<Option<Kept>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| answer::kept(db, &name, now)).await,
+        }
+    }
+
+    /// Trims the audit log of what ended before `until`, and forgets answers whose time is over; how many entries went.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn trim_audit(&self, until: Timestamp, now: Timestamp) -> Result<usize, Rejected> {
+        let trim = move |db: &_| {
+            answer::forget(db, now)?;
+            Ok(note::trim(db, until)?)
+        };
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(trim).await.map(|changed| changed.record),
+        }
     }
 }

@@ -1,13 +1,15 @@
-//! Who uses which secret of a key: the words in which it is written and read.
+//! Who uses which secret of a key: the words in which it is written and read, and the verbs that do so and act upon it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::SecretDraft;
 use super::audit::Details;
+use super::sqlite::{callers, legacy, note, rotate};
+use super::{Backend, Changed, Rejected, SecretDraft, Store, StoreError};
 use crate::clock::Timestamp;
-use crate::key::{AccountId, Key, KeyId, Kind, Permissions, SecretState};
+use crate::key::{AccountId, Key, KeyId, Kind, Permission, Permissions, SecretState};
 
 /// What was seen of one kind of use of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,5 +169,118 @@ impl Replaced {
     pub(super) fn details(&self) -> Details {
         let made: Vec<_> = self.keys.iter().map(|key| key.id.as_str()).collect();
         [("made".to_owned(), made.into())].into_iter().collect()
+    }
+}
+
+impl Store {
+    /// Notes who used which secret, at most `most` of each; all of it or nothing.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn record_callers(&self, seen: Vec<(Trace, Tally)>, most: usize) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| Ok(callers::record(db, &seen, most)?)).await?,
+        };
+        Ok(())
+    }
+
+    /// The secrets of a key that authenticate at `now`, and at most `most` callers of each; none where there is no such key.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn callers(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<Vec<SecretUse>>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| callers::of_key(db, &id, most, now)).await,
+        }
+    }
+
+    /// What was seen of the keys of users that can still be used, with serials above `after`; at most `many`, oldest first, and
+    /// at most `most` callers of a secret.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn legacy_uses(
+        &self,
+        after: i64,
+        many: u32,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Vec<LegacyUse>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| legacy::uses(db, after, many, most, now)).await,
+        }
+    }
+
+    /// What was seen of one key; none where there is no such key.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub async fn legacy_use(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<LegacyUse>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.read(move |db| legacy::use_of(db, &id, most, now)).await,
+        }
+    }
+
+    /// Mints what takes the place of a user's key, and ends that one as is asked for, all or nothing. `asked` is what the routes
+    /// that it was seen on ask for, where that is known.
+    ///
+    /// # Errors
+    /// There is no such key, it is no user's, it is revoked, it may do less, its user is no member of an account, or the store
+    /// could not write.
+    pub async fn replace(
+        &self,
+        replacement: Replacement,
+        asked: Option<Vec<Permission>>,
+        now: Timestamp,
+    ) -> Result<Changed<Replaced>, Rejected> {
+        let policy = Arc::clone(&self.policy);
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                db.change_telling(self.along.clone(), Replaced::details, move |db| {
+                    legacy::replace(db, &policy, replacement, asked.as_deref(), now)
+                })
+                .await
+            }
+        }
+    }
+
+    /// Forgets who used what.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn forget_callers(&self) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                if db.read(callers::any).await? {
+                    db.write(|db| Ok(callers::forget(db)?)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Retires every superseded secret that was quiet for as long as was asked for, as far as is known: up to `through`, and
+    /// nothing before `known`. Whose secrets these were; none, without a change, where there is no such secret.
+    ///
+    /// # Errors
+    /// The store could not tell or could not write.
+    pub async fn retire_quiet(
+        &self,
+        known: Timestamp,
+        through: Timestamp,
+    ) -> Result<Option<Changed<Vec<KeyId>>>, Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => {
+                if db.read(move |db| rotate::quiet(db, known, through)).await?.is_empty() {
+                    return Ok(None);
+                }
+                let retire = move |db: &_| {
+                    let keys = rotate::retire_quiet(db, known, through)?;
+                    note::retired(db, &keys, through)?;
+                    Ok(keys)
+                };
+                db.write(retire).await.map(Some)
+            }
+        }
     }
 }

@@ -16,7 +16,6 @@ mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +24,9 @@ use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
 use crate::key::token::Prefix;
 use crate::key::{
-    Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Line, Membership, Permission, Seen, User, UserId,
+    Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Line, Membership, Seen, User, UserId,
 };
 
-use self::audit::{AuditFilter, Entry, Note};
 pub use self::caller::{Caller, Completed, LegacyUse, Old, Replaced, Replacement, SecretUse, Tally, Trace, What};
 pub use self::config::Config;
 pub use self::draft::{
@@ -39,7 +37,7 @@ pub use self::error::{Clash, Rejected, StoreError};
 pub use self::log::Tail;
 pub use self::policy::Policy;
 pub use self::sqlite::words::Words;
-use self::sqlite::{Sqlite, ahead, answer, bulk, callers, change, edit, legacy, list, load, note, rotate, usage};
+use self::sqlite::{Sqlite, ahead, bulk, change, edit, list, load, rotate, usage};
 
 /// An open store. Dropping the last of its clones waits for what is running, then releases it to others.
 ///
@@ -437,31 +435,6 @@ impl Store {
         }
     }
 
-    /// Retires every superseded secret that was quiet for as long as was asked for, as far as is known: up to `through`, and
-    /// nothing before `known`. Whose secrets these were; none, without a change, where there is no such secret.
-    ///
-    /// # Errors
-    /// The store could not tell or could not write.
-    pub async fn retire_quiet(
-        &self,
-        known: Timestamp,
-        through: Timestamp,
-    ) -> Result<Option<Changed<Vec<KeyId>>>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                if db.read(move |db| rotate::quiet(db, known, through)).await?.is_empty() {
-                    return Ok(None);
-                }
-                let retire = move |db: &_| {
-                    let keys = rotate::retire_quiet(db, known, through)?;
-                    note::retired(db, &keys, through)?;
-                    Ok(keys)
-                };
-                db.write(retire).await.map(Some)
-            }
-        }
-    }
-
     /// Changes a key; where `seen` says so, only one that is still as somebody has seen it.
     ///
     /// # Errors
@@ -544,158 +517,6 @@ impl Store {
             match &self.backend {
                 Backend::Sqlite(db) => db.write(move |db| Ok(usage::record_uses(db, &chunk)?)).await?,
             };
-        }
-        Ok(())
-    }
-
-    /// Notes a change that was refused.
-    ///
-    /// # Errors
-    /// The store could not write.
-    pub async fn note_refused(&self, note: Note) -> Result<(), Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| Ok(note::refused(db, &note)?)).await.map(|_| ()),
-        }
-    }
-
-    /// Notes what somebody told; the same again within an hour only counts.
-    ///
-    /// # Errors
-    /// The store could not write.
-    pub async fn note_told(&self, note: Note) -> Result<(), Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| Ok(note::told(db, &note)?)).await.map(|_| ()),
-        }
-    }
-
-    /// Notes that dead secrets were presented; of which keys that is the first time for an hour, and from where.
-    ///
-    /// # Errors
-    /// The store could not write.
-    pub async fn note_reuses(&self, reuses: Vec<Reuse>) -> Result<Vec<(KeyId, Option<IpAddr>)>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.write(move |db| Ok(note::reused(db, &reuses)?)).await.map(|changed| changed.record)
-            }
-        }
-    }
-
-    /// Entries of the audit log, the latest first.
-    ///
-    /// # Errors
-    /// The store could not tell.
-    pub async fn audit(&self, filter: AuditFilter) -> Result<Vec<Entry>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| note::entries(db, &filter)).await,
-        }
-    }
-
-    /// The answer kept under a name, where its time is not over.
-    ///
-    /// # Errors
-    /// The store could not tell.
-    pub async fn kept(&self, name: [u8; 32], now: Timestamp) -> Result<Option<Kept>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| answer::kept(db, &name, now)).await,
-        }
-    }
-
-    /// Trims the audit log of what ended before `until`, and forgets answers whose time is over; how many entries went.
-    ///
-    /// # Errors
-    /// The store could not write.
-    pub async fn trim_audit(&self, until: Timestamp, now: Timestamp) -> Result<usize, Rejected> {
-        let trim = move |db: &_| {
-            answer::forget(db, now)?;
-            Ok(note::trim(db, until)?)
-        };
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(trim).await.map(|changed| changed.record),
-        }
-    }
-
-    /// Notes who used which secret, at most `most` of each; all of it or nothing.
-    ///
-    /// # Errors
-    /// The store could not write.
-    pub async fn record_callers(&self, seen: Vec<(Trace, Tally)>, most: usize) -> Result<(), Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| Ok(callers::record(db, &seen, most)?)).await?,
-        };
-        Ok(())
-    }
-
-    /// The secrets of a key that authenticate at `now`, and at most `most` callers of each; none where there is no such key.
-    ///
-    /// # Errors
-    /// The store could not tell.
-    pub async fn callers(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<Vec<SecretUse>>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| callers::of_key(db, &id, most, now)).await,
-        }
-    }
-
-    /// What was seen of the keys of users that can still be used, with serials above `after`; at most `many`, oldest first, and
-    /// at most `most` callers of a secret.
-    ///
-    /// # Errors
-    /// The store could not tell.
-    pub async fn legacy_uses(
-        &self,
-        after: i64,
-        many: u32,
-        most: usize,
-        now: Timestamp,
-    ) -> Result<Vec<LegacyUse>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| legacy::uses(db, after, many, most, now)).await,
-        }
-    }
-
-    /// What was seen of one key; none where there is no such key.
-    ///
-    /// # Errors
-    /// The store could not tell.
-    pub async fn legacy_use(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<LegacyUse>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| legacy::use_of(db, &id, most, now)).await,
-        }
-    }
-
-    /// Mints what takes the place of a user's key, and ends that one as is asked for, all or nothing. `asked` is what the routes
-    /// that it was seen on ask for, where that is known.
-    ///
-    /// # Errors
-    /// There is no such key, it is no user's, it is revoked, it may do less, its user is no member of an account, or the store
-    /// could not write.
-    pub async fn replace(
-        &self,
-        replacement: Replacement,
-        asked: Option<Vec<Permission>>,
-        now: Timestamp,
-    ) -> Result<Changed<Replaced>, Rejected> {
-        let policy = Arc::clone(&self.policy);
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.change_telling(self.along.clone(), Replaced::details, move |db| {
-                    legacy::replace(db, &policy, replacement, asked.as_deref(), now)
-                })
-                .await
-            }
-        }
-    }
-
-    /// Forgets who used what.
-    ///
-    /// # Errors
-    /// The store could not write.
-    pub async fn forget_callers(&self) -> Result<(), Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                if db.read(callers::any).await? {
-                    db.write(|db| Ok(callers::forget(db)?)).await?;
-                }
-            }
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::http::head;
-use crate::support::{Answer, Keyward, Minted, Origin, Wire, keyward};
+use crate::support::{Answer, Keyward, Minted, Origin, Wire, eventually, keyward};
 
 fn started(config: &str) -> (Keyward, Origin) {
     let origin = Origin::plain();
@@ -29,17 +29,14 @@ fn entries(keyward: &Keyward, filters: &[&str]) -> Vec<Value> {
     audit["entries"].as_array().unwrap_or_else(|| panic!("{audit}")).clone()
 }
 
-/// Waits for what is written by interval.
+/// The entries, once they are as is waited for: some are written by interval.
 fn expect(keyward: &Keyward, filters: &[&str], fits: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    loop {
-        let found = entries(keyward, filters);
-        if fits(&found) {
-            return found;
-        }
-        assert!(std::time::Instant::now() < end, "{found:?}");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    let mut found = Vec::new();
+    eventually("an entry of the audit log", || {
+        found = entries(keyward, filters);
+        fits(&found)
+    });
+    found
 }
 
 fn personal_key(keyward: &Keyward) -> Minted {

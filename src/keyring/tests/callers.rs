@@ -50,6 +50,9 @@ async fn callers_are_told_apart_by_address_agent_and_route_and_by_the_secret_the
     let shown: Vec<_> = secrets.iter().map(|secret| (secret.number, secret.state, secret.callers.len())).collect();
     assert_eq!(shown, [(2, SecretState::Current, 1), (1, SecretState::Grace, 4)]);
     assert_eq!(secrets[1].callers[0].user_agent, "two", "last seen first");
+    // And so the key shows when its old secret was last used.
+    let running = ring.shown(&key).await.rotation.unwrap();
+    assert_eq!(running.last_used_at, Some(secrets[1].callers[0].seen.last_seen));
 }
 
 #[tokio::test]

@@ -60,7 +60,9 @@ pub(super) fn json(row: &Row<'_>, at: usize) -> rusqlite::Result<serde_json::Map
 /// The columns of [`key`], in its order, and where they stand.
 pub(super) const KEY: &str = "SELECT k.serial, k.id, k.kind, k.state, k.account, k.user, k.name, s.prefix, s.kid,
         coalesce(s.hint, ''), k.permissions, k.allowed_ips, k.not_before, k.expires_at, k.created_at, k.rotated_at,
-        u.last_used_at, k.generation, k.version, o.state, o.hint, o.until, q.span
+        u.last_used_at, k.generation, k.version, o.state, o.hint, o.until, q.span,
+        nullif(max((SELECT coalesce(max(last_seen), 0) FROM caller c WHERE c.key = o.key AND c.secret = o.number),
+                   (SELECT coalesce(max(last_seen), 0) FROM other_callers c WHERE c.key = o.key AND c.secret = o.number)), 0)
    FROM key k LEFT JOIN secret s ON s.key = k.serial AND s.state = 'current' LEFT JOIN usage u ON u.key = k.serial
         LEFT JOIN secret o ON o.key = k.serial AND o.state IN ('pending', 'grace')
         LEFT JOIN quiet q ON q.key = k.serial";
@@ -95,7 +97,8 @@ fn rotation(row: &Row<'_>) -> rusqlite::Result<Option<Rotating>> {
     let Some(state) = optional(row, 19)? else { return Ok(None) };
     let quiet: Option<i64> = row.get(22)?;
     let until_quiet_seconds = quiet.and_then(|millis| u64::try_from(millis / 1000).ok());
-    Ok(Some(Rotating { state, hint: row.get(20)?, valid_until: moment(row, 21)?, until_quiet_seconds }))
+    let (valid_until, last_used_at) = (moment(row, 21)?, optional_moment(row, 23)?);
+    Ok(Some(Rotating { state, hint: row.get(20)?, valid_until, last_used_at, until_quiet_seconds }))
 }
 
 /// The columns of [`account`], in its order.

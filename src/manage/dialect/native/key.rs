@@ -72,6 +72,7 @@ enum Running<'a> {
 struct Second<'a> {
     hint: &'a str,
     valid_until: Timestamp,
+    last_used_at: Option<Timestamp>,
 }
 
 impl<'a> Body<'a> {
@@ -86,7 +87,11 @@ impl<'a> Body<'a> {
         let rotation = match key.rotation_at(now) {
             None => Running::None,
             Some(running) => {
-                let second = Second { hint: &running.hint, valid_until: running.valid_until };
+                let second = Second {
+                    hint: &running.hint,
+                    valid_until: running.valid_until,
+                    last_used_at: running.last_used_at,
+                };
                 let until_quiet_seconds = running.until_quiet_seconds;
                 match running.state {
                     SecretState::Pending => Running::Pending { started_at, until_quiet_seconds, next: second },
