@@ -81,12 +81,12 @@ impl Signer {
 }
 
 /// A keyward that believes a signer.
-fn believing(policy: &str) -> (Keyward, TempDir, Signer) {
+fn believing(policy: &str, more: &str) -> (Keyward, TempDir, Signer) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("github-keys.json");
     let signer = Signer::new("one");
     signer.publish(&file);
-    let (keyward, _) = watchful(policy, &format!("github_keys_file = {file:?}\n"));
+    let (keyward, _) = watchful(policy, &format!("github_keys_file = {file:?}\n{more}"));
     (keyward, folder, signer)
 }
 
@@ -149,7 +149,7 @@ fn by_policy_a_found_key_is_revoked_and_one_that_was_rotated_since_is_not() {
 
 #[test]
 fn github_is_believed_by_its_signature_and_told_which_are_ours() {
-    let (keyward, _folder, github) = believing("revoke");
+    let (keyward, _folder, github) = believing("revoke", "");
     let key = keyward.service_key("101", &[]);
     let body = matches(&[&key.secret, "some_token", &key.secret]);
     let wrong = Signer::new("one");
@@ -202,7 +202,7 @@ fn githubs_keys_are_read_again_when_their_file_changes() {
 
 #[test]
 fn reports_of_strangers_come_at_a_rate_and_hold_up_nobody_else() {
-    let (keyward, _folder, github) = believing("alert");
+    let (keyward, _folder, github) = believing("alert", "reports_per_second = 1\n");
     let answers: Vec<Answer> = (0..30).map(|_| report(&keyward, "nothing")).collect();
     let limited: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 429).collect();
     assert!(!limited.is_empty() && limited.len() < 30);
