@@ -12,7 +12,8 @@ use crate::support::{Keyward, Minted, Origin, keyward};
 /// A keyward with self-service below `/keyward`, and a user who manages the keys of an account.
 fn started() -> (Keyward, Origin) {
     let origin = Origin::plain();
-    let keyward = keyward().upstream(origin.url()).config("[self_service]\npath = \"/keyward\"\n").start();
+    let settings = "[self_service]\npath = \"/keyward\"\n[leaks]\npath = \"/found\"\nreports_per_second = 100000\n";
+    let keyward = keyward().upstream(origin.url()).config(settings).start();
     keyward.account("101");
     keyward.cli(&["user", "create", "paul"]);
     let may = ["--permission", "keys:manage", "--permission", "jobs:*"];
@@ -20,9 +21,15 @@ fn started() -> (Keyward, Origin) {
     (keyward, origin)
 }
 
-/// Has schemathesis read the description at this address and path, as `key`, and ask for whatever it finds there. Of its
-/// checks these are left out.
-fn holds(keyward: &Keyward, address: SocketAddr, path: &str, key: &Minted, without: &str) {
+/// Has schemathesis read the description at this address and path, as `key`, and ask for whatever it finds there and `more` lets
+/// it, `least` times. Of its checks these are left out.
+fn holds(
+    keyward: &Keyward,
+    (address, path): (SocketAddr, &str),
+    key: &Minted,
+    without: &str,
+    (more, least): (&[&str], usize),
+) {
     // Enough that some are left when others were revoked on the way.
     let others = [(); 12].map(|()| keyward.service_key("101", &["--permission", "jobs:run"]).id);
     let (bearer, url) = (format!("Authorization: Bearer {}", key.secret), format!("http://{address}{path}"));
@@ -35,6 +42,7 @@ fn holds(keyward: &Keyward, address: SocketAddr, path: &str, key: &Minted, witho
         .args(["run", &url, "--header", &bearer, "--no-color"])
         .args(bounds)
         .args(checks)
+        .args(more)
         .current_dir(keyward.folder())
         .env("PYTHONPATH", folder)
         .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -50,7 +58,7 @@ fn holds(keyward: &Keyward, address: SocketAddr, path: &str, key: &Minted, witho
     // It counts what it asked; and the key it asked with was good to the end.
     let counted = said.lines().find_map(|line| line.trim().split_once(" generated, "));
     let cases: usize = counted.and_then(|(count, _)| count.parse().ok()).unwrap_or_else(|| panic!("{said}"));
-    assert!(cases > 200, "{said}");
+    assert!(cases > least, "{said}");
     let mut wire = crate::support::Wire::connect(address);
     assert_eq!(wire.get(&path.replace("openapi.json", "whoami"), &key.secret).status, 200, "{said}");
 }
@@ -62,14 +70,32 @@ const UNTOLD: &str = "positive_data_acceptance";
 fn the_description_of_the_native_api_is_true() {
     let (keyward, _origin) = started();
     let operator = keyward.mint(&["--kind", "operator"]);
-    holds(&keyward, keyward.admin(), "/v1/openapi.json", &operator, UNTOLD);
+    let page = (keyward.admin(), "/v1/openapi.json");
+    // Reports of found secrets are taken on the clients' listener.
+    holds(&keyward, page, &operator, UNTOLD, (&["--exclude-path-regex", LEAKS], 200));
+}
+
+#[test]
+fn the_description_of_how_found_secrets_are_reported_is_true() {
+    let (keyward, _origin) = started();
+    let operator = keyward.mint(&["--kind", "operator"]);
+    let base = format!("http://{}/found", keyward.address());
+    let here = ["--include-path", "/v1/leaks/found", "--url", &base];
+    // What is no report of this form is read as a text that may hold secrets.
+    let without = format!("{},negative_data_rejection", of_clients());
+    holds(&keyward, (keyward.admin(), "/v1/openapi.json"), &operator, &without, (&here, 20));
+}
+
+const LEAKS: &str = "^/v1/leaks/";
+
+/// TRACE is refused on the clients' listener before anything is asked of the path.
+fn of_clients() -> String {
+    format!("{UNTOLD},unsupported_method")
 }
 
 #[test]
 fn the_description_of_what_holders_may_is_true() {
     let (keyward, _origin) = started();
     let holder = keyward.mint(&["--kind", "personal", "--account", "101", "--user", "paul"]);
-    // TRACE is refused on the clients' listener before anything is asked of the path.
-    let without = format!("{UNTOLD},unsupported_method");
-    holds(&keyward, keyward.address(), "/keyward/v1/openapi.json", &holder, &without);
+    holds(&keyward, (keyward.address(), "/keyward/v1/openapi.json"), &holder, &of_clients(), (&[], 200));
 }

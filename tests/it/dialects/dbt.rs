@@ -371,3 +371,21 @@ fn a_user_has_as_many_tokens_as_they_may_and_no_more() {
     assert_eq!(status, 400);
     assert!(message.contains("may have 3"), "{message}");
 }
+
+#[test]
+fn of_two_rotations_of_the_same_token_one_finds_its_own_dead() {
+    let world = world("");
+    let authorization = format!("Token {}", world.secret("legacy"));
+    let mut wires: Vec<Wire> = (0..8).map(|_| world.keyward.wire()).collect();
+    for wire in &mut wires {
+        wire.send(head("POST", "/api/v2/users/7/apikey/", &[("Authorization", &authorization)]));
+    }
+    let answers: Vec<Answer> = wires.iter_mut().map(|wire| wire.answer("POST")).collect();
+    let won: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
+    assert_eq!(won.len(), 1, "{answers:?}");
+    for lost in answers.iter().filter(|answer| answer.status != 200) {
+        assert_eq!(refused(lost), (401, "Invalid token.".into()));
+    }
+    let newest = won[0].json()["data"]["api_key"].as_str().unwrap().to_owned();
+    assert_eq!(world.ask(&format!("Token {newest}"), "GET", "/api/v2/whoami/", Value::Null).status, 200);
+}
