@@ -29,7 +29,7 @@ use crate::key::{Digester, Imprint, Kind};
 use crate::keyring::Keyring;
 use crate::keyring::command::{By, Command, NewKey, Outcome, Problem};
 use crate::manage::health::Health;
-use crate::manage::{self, Admin, Hand, socket};
+use crate::manage::{self, Admin, Hand, LeakTally, socket};
 use crate::measure::Span;
 use crate::net::config::Timeouts;
 use crate::net::drain::{Drain, Stage};
@@ -145,7 +145,9 @@ impl App {
         let mut echo = BuiltIn::new(setup("keyward-echo", None, &unread));
         echo.renew(settings).await;
         echo.serve(&mut plan)?;
-        let hand = Hand::new(Arc::clone(&keyring), clock.clone(), Handle::current());
+        let leaks = Arc::<LeakTally>::default();
+        leaks.tell(&metrics);
+        let hand = Hand::new(Arc::clone(&keyring), clock.clone(), Handle::current(), leaks);
         let newest = Newest::new(generation(settings, plan, &metrics, &hand));
         let parts = gateway::Parts {
             newest: newest.clone(),

@@ -21,7 +21,8 @@ impl Counter {
     /// What these settings switch on.
     pub(super) fn open(settings: &Settings, hand: &Hand) -> Option<Arc<dyn gateway::SelfService>> {
         // Settings with a flaw do not come this far.
-        let made = SelfService::new(hand.clone(), manner(settings), &settings.self_service, &settings.dialects);
+        let Settings { self_service, dialects, leaks, .. } = settings;
+        let made = SelfService::new(hand.clone(), manner(settings), self_service, dialects, leaks);
         made.ok().flatten().map(|made| Arc::new(Self(made)) as Arc<dyn gateway::SelfService>)
     }
 }
@@ -35,13 +36,17 @@ impl gateway::SelfService for Counter {
         self.0.part(host, path)
     }
 
+    fn is_open(&self, part: usize) -> bool {
+        self.0.is_open(part)
+    }
+
     fn answer<'a>(&'a self, call: gateway::Call<'a>) -> gateway::Answering<'a> {
-        let gateway::Call { part, head, body, client, request_id, secret, verdict } = call;
-        Box::pin(self.0.answer(Call { part, head, body, client, request_id, secret, verdict }))
+        let gateway::Call { part, head, body, client, request_id, secret, whose, verdict } = call;
+        Box::pin(self.0.answer(Call { part, head, body, client, request_id, secret, whose, verdict }))
     }
 
     fn word(&self, host: &str, path: &str, refused: &gateway::Refused<'_>) -> Option<Response<Full<Bytes>>> {
-        let gateway::Refused { status, code, refusal, client } = *refused;
-        self.0.word(host, path, &Refused { status, code, refusal, client })
+        let gateway::Refused { status, code, refusal, whose, client } = *refused;
+        self.0.word(host, path, &Refused { status, code, refusal, whose, client })
     }
 }

@@ -38,7 +38,7 @@ impl Built {
     /// # Errors
     /// Every flaw.
     pub(super) fn of(settings: &Settings, admin: &manage::config::Config) -> Result<Self, Vec<Flaw>> {
-        let flaws = manage::self_service::check(&settings.self_service, &settings.dialects);
+        let flaws = manage::self_service::check(&settings.self_service, &settings.dialects, &settings.leaks);
         if !flaws.is_empty() {
             return Err(flaws);
         }

@@ -116,6 +116,7 @@ pub(super) fn unexpected(outcome: &Outcome) -> anyhow::Error {
         Outcome::Members(_) => "memberships",
         Outcome::Key(_) => "a key",
         Outcome::Keys(_) => "keys",
+        Outcome::Found(_) => "whose a secret is",
         Outcome::Callers(_) => "callers",
         Outcome::Completed(_) => "a completed rotation",
         Outcome::Migration(_) => "a migration report",

@@ -176,6 +176,7 @@ mod tests {
             "key mint --account 101 --kind personal --user paul --expires-at 2030-01-01T00:00:00Z --allow-ip 10.0.0.0/8",
             "key list --account 101 --json",
             "key show key_1 --json",
+            "key found --json",
             "key rotate key_1 --json",
             "key rotate key_1 --until-quiet 1h --at-most 7d",
             "key revoke key_1",

@@ -6,7 +6,7 @@
 use super::{ReloadConfig, Settings};
 use crate::gateway::config::{IdentityNames, OriginConfig, UserKeysConfig};
 use crate::keyring::config::KeysConfig;
-use crate::manage::config::{DialectsConfig, SelfServiceConfig};
+use crate::manage::config::{DbtConfig, DialectConfig, DialectsConfig, LeaksConfig, SelfServiceConfig};
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
 use crate::{gateway, keyring, manage, net, store};
 
@@ -35,6 +35,7 @@ impl Settings {
             admin,
             self_service,
             dialects,
+            leaks,
             store,
             keyring,
             keys,
@@ -50,7 +51,11 @@ impl Settings {
         changes.table("server").server(server, &mut new.server);
         changes.table("admin").admin(admin, &mut new.admin);
         changes.table("self_service").self_service(self_service, &new.self_service);
-        let DialectsConfig {} = dialects;
+        let DialectsConfig { dbt, vultr, userplane } = dialects;
+        changes.table("dialects.dbt").dbt(dbt, &new.dialects.dbt);
+        changes.table("dialects.vultr").dialect(vultr, &new.dialects.vultr);
+        changes.table("dialects.userplane").dialect(userplane, &new.dialects.userplane);
+        changes.table("leaks").leaks(leaks, &new.leaks);
         changes.table("store").store(store, &mut new.store);
         changes.table("keyring").keyring(keyring, &mut new.keyring);
         changes.table("keys").keys(keys, &mut new.keys);
@@ -88,10 +93,35 @@ impl Table<'_> {
         }
     }
 
+    fn leaks(&mut self, old: &LeaksConfig, new: &LeaksConfig) {
+        let LeaksConfig { path, github_keys_file, policy, reports_per_second } = old;
+        self.at_once("path", path, &new.path);
+        self.at_once("github_keys_file", github_keys_file, &new.github_keys_file);
+        self.at_once("policy", policy, &new.policy);
+        self.at_once("reports_per_second", reports_per_second, &new.reports_per_second);
+    }
+
+    fn dialect(&mut self, old: &DialectConfig, new: &DialectConfig) {
+        let DialectConfig { enabled, hosts, prefix } = old;
+        self.at_once("enabled", enabled, &new.enabled);
+        self.at_once("hosts", hosts, &new.hosts);
+        self.at_once("prefix", prefix, &new.prefix);
+    }
+
     fn self_service(&mut self, old: &SelfServiceConfig, new: &SelfServiceConfig) {
         let SelfServiceConfig { path, hosts } = old;
         self.at_once("path", path, &new.path);
         self.at_once("hosts", hosts, &new.hosts);
+    }
+
+    fn dbt(&mut self, old: &DbtConfig, new: &DbtConfig) {
+        let DbtConfig { enabled, hosts, prefix, service_prefix, expires_in, accounts } = old;
+        self.at_once("enabled", enabled, &new.enabled);
+        self.at_once("hosts", hosts, &new.hosts);
+        self.at_once("prefix", prefix, &new.prefix);
+        self.at_once("service_prefix", service_prefix, &new.service_prefix);
+        self.at_once("expires_in", expires_in, &new.expires_in);
+        self.at_once("accounts", accounts, &new.accounts);
     }
 
     fn server(&mut self, old: &net::config::Config, new: &mut net::config::Config) {

@@ -54,6 +54,8 @@ pub struct Settings {
     pub self_service: manage::config::SelfServiceConfig,
     /// The same in the forms of vendors.
     pub dialects: manage::config::DialectsConfig,
+    /// Where secrets that somebody found are reported.
+    pub leaks: manage::config::LeaksConfig,
     /// Where keys are kept.
     pub store: store::config::Config,
     /// The live view of keys.

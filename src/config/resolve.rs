@@ -49,7 +49,7 @@ impl Read {
 
 /// The flaws that other parts find in their own settings.
 fn parts(settings: &Settings) -> Vec<Flaw> {
-    let Settings { server, admin, self_service, dialects, gateway, origin, services, routes, .. } = settings;
+    let Settings { server, admin, self_service, dialects, leaks, gateway, origin, services, routes, .. } = settings;
     let mut flaws = Vec::new();
     if !server.certificates.is_empty() {
         flaws.extend(ServerTls::load(&server.certificates, "server.certificates").err().unwrap_or_default());
@@ -58,7 +58,7 @@ fn parts(settings: &Settings) -> Vec<Flaw> {
         let files = CertificateFiles { chain_file: admin.chain_file.clone(), key_file: admin.key_file.clone() };
         flaws.extend(ServerTls::load_one(&files, "admin").err().unwrap_or_default());
     }
-    flaws.extend(self_service::check(self_service, dialects));
+    flaws.extend(self_service::check(self_service, dialects, leaks));
     flaws.extend(Plan::new(gateway, origin, services, routes).err().unwrap_or_default());
     flaws
 }

@@ -1,6 +1,7 @@
 //! From a permit to the origin's answer. What the origin is told about the request is set here, last of all.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -59,7 +60,7 @@ pub(super) async fn forward(
                 answer = Box::pin(filter.narrowed(answer, holder, &method)).await?;
             }
             if let Some(holder) = permit.holder() {
-                tell_holder(answer.headers_mut(), &holder.verified, outbound);
+                tell_holder(answer.headers_mut(), &holder.verified, outbound.expiry_notice, outbound.user_keys);
             }
             if let Some(retirement) = &permit.route().retirement {
                 retirement.tell(answer.headers_mut(), permit.account());
@@ -115,13 +116,13 @@ pub(super) struct Outbound<'a> {
     pub(super) request_id: &'a RequestId,
     /// Where the key rode.
     pub(super) carrier: Option<&'a Carrier>,
-    pub(super) body_idle: std::time::Duration,
+    pub(super) body_idle: Duration,
     pub(super) body_rate: u64,
     pub(super) clock: &'a Clock,
     /// When it goes on.
     pub(super) at: BootTime,
     /// How long before its key expires a holder is told so.
-    pub(super) expiry_notice: std::time::Duration,
+    pub(super) expiry_notice: Duration,
     /// What holders of legacy keys are told.
     pub(super) user_keys: &'a UserKeys,
 }
@@ -229,19 +230,19 @@ fn keep_private(headers: &mut HeaderMap, carrier: &HeaderName) {
 }
 
 /// Tells who holds the key that it, or its secret, is on its way out.
-fn tell_holder(headers: &mut HeaderMap, verified: &Verified, outbound: &Outbound<'_>) {
+pub(super) fn tell_holder(headers: &mut HeaderMap, verified: &Verified, ahead: Duration, user_keys: &UserKeys) {
     if let Some(until) = verified.superseded_until()
         && let Ok(status) = HeaderValue::try_from(format!("superseded; valid_until=\"{until}\""))
     {
         headers.append(KEY_STATUS, status);
     }
     if let Some(end) = verified.standing().expires_at
-        && end <= verified.at().plus(outbound.expiry_notice)
+        && end <= verified.at().plus(ahead)
         && let Ok(status) = HeaderValue::try_from(format!("expiring; expires_at=\"{end}\""))
     {
         headers.append(KEY_STATUS, status);
     }
-    for (name, value) in outbound.user_keys.notices(verified) {
+    for (name, value) in user_keys.notices(verified) {
         headers.append(name, value.clone());
     }
 }

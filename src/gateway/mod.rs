@@ -65,7 +65,7 @@ use self::forward::{Outbound, X_REQUEST_ID, forward};
 use self::live::{Current, Live, Own};
 use self::refuse::{Ours, Stop};
 use crate::clock::Clock;
-use crate::key::Refusal;
+use crate::key::{Refusal, Verified};
 use crate::keyring::{Caller, Keyring};
 use crate::net::newest::Newest;
 use crate::net::{Handler, Peer};
@@ -119,12 +119,13 @@ impl Gateway {
         if generation.self_service.is_some() {
             asked = Box::pin(self.served(live, asked, body, record)).await?;
         }
-        let (permit, carrier) = match self.permit(live, &mut asked, body, record).await {
+        let mut whose = None;
+        let (permit, carrier) = match self.permit(live, &mut asked, body, record, &mut whose).await {
             Ok(permitted) => permitted,
-            Err(stop) => return Err(live.worded(&asked, stop)),
+            Err(stop) => return Err(live.worded(&asked, stop, whose.as_ref())),
         };
         if permit.route().is_gone() {
-            return Err(live.worded(&asked, gone(&permit)));
+            return Err(live.worded(&asked, gone(&permit), None));
         }
         let at = record.forwarded(&permit);
         let service = permit.route().service;
@@ -145,13 +146,14 @@ impl Gateway {
         Ok(answer)
     }
 
-    /// Route, credential, verify, authorize.
+    /// Route, credential, verify, authorize. Where a refusal may have other words than ours, `whose` request it is is told too.
     async fn permit<'a>(
         &self,
         live: &'a Live,
         asked: &mut Asked,
         body: &mut Option<ClientBody>,
         record: &mut Record,
+        whose: &mut Option<Verified>,
     ) -> Result<(Permit<'a>, Option<Carrier>), Stop> {
         let plan = &live.generation().plan;
         let path = asked.head.uri.path();
@@ -172,6 +174,9 @@ impl Gateway {
             }
         })?;
         record.by(verified.key(), verified.standing().kind);
+        if live.generation().self_service.is_some() {
+            *whose = Some(verified.clone());
+        }
         plan.user_keys.judge(&verified)?;
         let route = route.ok_or(Refusal::RouteNotFound)?;
         let permit = if route.agree.is_empty() {

@@ -14,10 +14,11 @@ use http_body_util::Full;
 use super::asked::Asked;
 pub use super::body::ClientBody;
 use super::credential;
+use super::forward::tell_holder;
 use super::live::Live;
 use super::refuse::{self, Ours, Stop};
 use super::{Gateway, Record};
-use crate::key::{Ask, Refusal, Verified, grant};
+use crate::key::{Ask, Refusal, Standing, Verified, grant};
 use crate::keyring::{Caller, Denied};
 use crate::secret::Secret;
 
@@ -28,6 +29,9 @@ pub trait SelfService: fmt::Debug + Send + Sync {
 
     /// The part that answers at this host and path, whatever the method. Asked of every request.
     fn part(&self, host: &str, path: &str) -> Option<usize>;
+
+    /// Whether that part answers whoever asks, so that no key is looked for.
+    fn is_open(&self, part: usize) -> bool;
 
     /// Answers one request.
     fn answer<'a>(&'a self, call: Call<'a>) -> Answering<'a>;
@@ -53,6 +57,8 @@ pub struct Call<'a> {
     pub request_id: &'a str,
     /// What it presented.
     pub secret: Option<Secret>,
+    /// Whose that is, also where it is refused.
+    pub whose: Option<Verified>,
     /// Whose that is, or why it is refused.
     pub verdict: Result<Verified, Denied>,
 }
@@ -66,6 +72,8 @@ pub struct Refused<'a> {
     pub code: &'static str,
     /// The caller's matter, where it is that.
     pub refusal: Option<&'a Refusal>,
+    /// Whose key it is, where that was found out.
+    pub whose: Option<&'a Standing>,
     /// Where it comes from.
     pub client: IpAddr,
 }
@@ -83,21 +91,38 @@ impl Gateway {
         let Some(service) = &generation.self_service else { return Ok(asked) };
         let Some(part) = service.part(asked.host(), asked.head.uri.path()) else { return Ok(asked) };
         record.falls_under(generation.plan.routes.len() + part);
+        // A rule of the settings that names the path as well may say that its time is over.
+        let (host, method, path) = (asked.host(), &asked.head.method, asked.head.uri.path());
+        let rule = generation.plan.routes.iter().find(|route| route.matches(host, method, path));
+        let retirement = rule.and_then(|rule| rule.retirement.as_deref());
         let Asked { mut head, client, .. } = *asked;
         let client = client.address;
+        let is_open = service.is_open(part);
+        let mut whose = None;
         let (secret, verdict) = match credential::take(&mut head.headers, &generation.plan.carriers) {
+            _ if is_open => (None, Err(Refusal::KeyRequired.into())),
             Ok(credential) => {
                 let agent = head.headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
                 let route = generation.name(generation.plan.routes.len() + part).unwrap_or_default();
                 let caller = Caller { address: client, agent, route, account: None };
-                let verdict = self.verdict(live, &credential.secret, &caller, record).await;
+                let verdict = self.verdict(live, &credential.secret, &caller, record, &mut whose).await;
                 (Some(credential.secret), verdict)
             }
             Err(refusal) => (None, Err(refusal.into())),
         };
-        record.answered_here(verdict.as_ref().err());
-        let call = Call { part, head, body, client, request_id: record.id().as_str(), secret, verdict };
-        Err(Ours::Answer(Box::new(service.answer(call).await)))
+        record.answered_here(verdict.as_ref().err().filter(|_| !is_open));
+        let verified = verdict.as_ref().ok().cloned();
+        let call = Call { part, head, body, client, request_id: record.id().as_str(), secret, whose, verdict };
+        let mut answer = service.answer(call).await;
+        if let Some(verified) = verified {
+            let headers = answer.headers_mut();
+            if let Some(retirement) = retirement {
+                let own = verified.standing().account.as_ref();
+                retirement.tell(headers, own.map(|(account, _)| account));
+            }
+            tell_holder(headers, &verified, generation.plan.expiry_notice, &generation.plan.user_keys);
+        }
+        Err(Ours::Answer(Box::new(answer)))
     }
 
     /// Whose secret it is, if it lives and may come from there.
@@ -107,8 +132,10 @@ impl Gateway {
         secret: &Secret,
         caller: &Caller<'_>,
         record: &mut Record,
+        whose: &mut Option<Verified>,
     ) -> Result<Verified, Denied> {
         let verified = self.keyring.verify(secret).await?;
+        *whose = Some(verified.clone());
         record.by(verified.key(), verified.standing().kind);
         live.generation().plan.user_keys.judge(&verified)?;
         grant(&verified, &Ask { client: caller.address, account: None, permission: None })?;
@@ -119,7 +146,7 @@ impl Gateway {
 
 impl Live {
     /// A refusal in the words that clients at this path expect.
-    pub(super) fn worded(&self, asked: &Asked, stop: Stop) -> Ours {
+    pub(super) fn worded(&self, asked: &Asked, stop: Stop, whose: Option<&Verified>) -> Ours {
         let generation = self.generation();
         let Some(service) = &generation.self_service else { return Ours::Stop(stop) };
         let (status, code) = refuse::status_and_code(&stop, generation.plan.mismatch);
@@ -127,9 +154,15 @@ impl Live {
             Stop::Refused(refusal) => Some(refusal),
             _ => None,
         };
-        let refused = Refused { status, code, refusal, client: asked.client.address };
+        let refused =
+            Refused { status, code, refusal, whose: whose.map(Verified::standing), client: asked.client.address };
         match service.word(asked.host(), asked.head.uri.path(), &refused) {
-            Some(answer) => Ours::Worded(stop, Box::new(answer)),
+            Some(mut answer) => {
+                if let Stop::Gone(told) = &stop {
+                    answer.headers_mut().extend(*told.clone());
+                }
+                Ours::Worded(stop, Box::new(answer))
+            }
             None => Ours::Stop(stop),
         }
     }

@@ -10,6 +10,7 @@
 //! A [`Refusal`] is the caller's matter. Trouble of our own never appears on this floor.
 
 mod digest;
+pub mod found;
 mod id;
 mod judge;
 mod line;

@@ -364,6 +364,17 @@ pub enum Presented {
 }
 
 impl Presented {
+    /// What it is at `now`.
+    #[must_use]
+    pub fn state_at(self, now: Timestamp) -> SecretState {
+        match self {
+            Self::Current | Self::Fresh => SecretState::Current,
+            Self::Grace(until) if now < until => SecretState::Grace,
+            Self::Pending(until) if now < until => SecretState::Pending,
+            Self::Grace(_) | Self::Pending(_) | Self::Retired => SecretState::Retired,
+        }
+    }
+
     /// Whether its first accepted use is to be told: it ends what [`super::rotation`] leaves open until then.
     #[must_use]
     pub const fn awaits_use(self) -> bool {

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::Shared;
 use super::command::{AccountChange, By, Command, KeyChange, NewKey, Problem, Replacement, UserChange};
 use super::operate::{LONGEST_NAME, MOST_BOUNDS};
+use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
-use crate::key::{AccountState, Edit, Imprint, KeyState};
+use crate::key::{AccountState, Edit, Imprint, KeyId, KeyState};
 use crate::store::audit::{Action, Note};
 use crate::telemetry::chain;
 
@@ -61,6 +61,7 @@ pub(super) fn note(by: &By, now: Timestamp, command: &Command) -> Option<Note> {
         | Command::ListKeys(_)
         | Command::ShowKey(_)
         | Command::ShowCallers(_)
+        | Command::FindSecret(_)
         | Command::TryImport(_)
         | Command::ListAudit(_)
         | Command::ShowRehearsal
@@ -181,6 +182,18 @@ fn rotated(note: Note, rotation: &Rotation) -> Note {
     };
     let note = edited(note, "expires_at", &rotation.expires_at);
     if rotation.supersede { note.saying("supersede", true) } else { note }
+}
+
+impl Keyring {
+    /// Notes that a secret of a key was found in the open, and who says so; the same again within an hour only counts. Where that
+    /// cannot be written, the log has it all the same.
+    pub async fn note_leak(&self, by: &By, key: &KeyId, source: &str) {
+        let shared = &*self.shared;
+        let note = Note::new(by.clone(), shared.clock.now(), Action::KeyLeak).saying("source", source);
+        if let Err(error) = shared.store.note_told(Note { key: Some(key.clone()), ..note }).await {
+            tracing::warn!(error = chain(&error), "a found secret could not be noted in the audit log");
+        }
+    }
 }
 
 impl Shared {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::key::rotation::Rotation;
 use crate::key::{
-    Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Line, Membership, Seen, User, UserId,
+    Account, AccountId, AccountState, Imprint, Key, KeyId, KeyState, Line, Membership, SecretState, Seen, User, UserId,
 };
 
 pub use super::migration::{Advice, Legacy, Seen as Used, SeenRoute};
@@ -65,6 +65,8 @@ pub enum Command {
     /// Suspends ([`KeyState::Suspended`]), resumes ([`KeyState::Active`]) or revokes a key; where something was seen of it, only
     /// while it is still one of these.
     SetKeyState(KeyId, KeyState, Option<Vec<Seen>>),
+    /// Shows whose secret this is, whatever became of it.
+    FindSecret(Imprint),
     /// Changes what else is said of a key, and its state with it; where something was seen of it, only while it is still one of
     /// these.
     ChangeKey(KeyId, Box<KeyChange>, Option<Vec<Seen>>),
@@ -110,6 +112,8 @@ pub enum Outcome {
     Key(Box<Key>),
     /// Keys, oldest first.
     Keys(Vec<Key>),
+    /// Whose the secret is; none where it is nobody's.
+    Found(Option<Box<Found>>),
     /// The secrets of a key that authenticate, the newest first, and who uses them.
     Callers(Vec<SecretUse>),
     /// The key whose rotation was completed, and who had not left the old secret.
@@ -126,6 +130,23 @@ pub enum Outcome {
     Audit(Vec<Entry>),
     /// Whom rules in report mode would have refused.
     Rehearsal(Rehearsal),
+}
+
+/// A secret that somebody has, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The key as it is now.
+    pub key: Key,
+    /// What the secret is to it.
+    pub secret: SecretState,
+}
+
+impl Found {
+    /// Whether somebody could use it, now or once the key is resumed.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.key.state != KeyState::Revoked && self.secret != SecretState::Retired
+    }
 }
 
 /// Whom rules in report mode would have refused, since keyward started or was told to forget.

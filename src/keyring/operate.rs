@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::adopted::Adopted;
-use super::command::{By, Command, Fate, NewKey, Old, Outcome, Problem, Replacement, SecretUse, Trial};
+use super::command::{By, Command, Fate, Found, NewKey, Old, Outcome, Problem, Replacement, SecretUse, Trial};
 use super::{Keyring, Shared, audit};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
@@ -125,6 +125,7 @@ impl Keyring {
                 check_bounds(change.permissions.as_ref(), change.allowed_ips.as_deref())?;
                 key(shared.settle(store.change_key(id, *change, seen, now).await).await?)
             }
+            Command::FindSecret(imprint) => Outcome::Found(shared.whose(&imprint, now).await?.map(Box::new)),
             Command::Import(rows) => {
                 for (at, row) in rows.iter().enumerate() {
                     check_row(row).map_err(|what| Problem::Invalid(format!("row {}: {what}", at + 1)))?;
@@ -162,6 +163,14 @@ impl Keyring {
 }
 
 impl Shared {
+    /// Whose secret this is. Asked of the store, since only living keys are sure to be remembered.
+    async fn whose(&self, imprint: &Imprint, now: Timestamp) -> Result<Option<Found>, Problem> {
+        let loaded = self.store.load(self.digester.seal(&imprint.sha256)).await?;
+        let Some(standing) = loaded.standing else { return Ok(None) };
+        let secret = standing.secret.state_at(now);
+        Ok(self.store.key(standing.id).await?.map(|key| Found { key, secret }))
+    }
+
     /// What an import of these rows would do. No change is settled, since none is made.
     async fn try_import(&self, rows: Vec<NewKey>, now: Timestamp) -> Result<Trial, Problem> {
         let faults: Vec<_> = rows.iter().map(|row| check_row(row).err().map(|fault| fault.to_string())).collect();

@@ -79,6 +79,25 @@ impl Keyring {
         }
     }
 
+    /// Verifies it by the store alone, as that is from now on: what is remembered may be behind a change that was made and not
+    /// followed yet. For who would change what they have just read.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub async fn verify_anew(&self, secret: &Secret) -> Result<Verified, Denied> {
+        let shared = &self.shared;
+        let digest = shared.admit(secret)?;
+        let began = shared.clock.boot();
+        let _waiting = shared.waiting.try_acquire().map_err(|_| Failure::Overloaded)?;
+        for _ in 0..ROUNDS {
+            let entry = shared.flight(digest).await?;
+            if entry.sent >= began {
+                return Ok(shared.decide(&entry)?);
+            }
+        }
+        Err(Failure::Unavailable.into())
+    }
+
     async fn look_up(&self, digest: Digest) -> Result<Verified, Denied> {
         let shared = &self.shared;
         shared.counts.misses.fetch_add(1, Ordering::Relaxed);

@@ -31,16 +31,21 @@ impl Document {
         if body.is_end_stream() {
             return Ok(Self::default());
         }
-        if !is_json(headers) {
+        if !media_type(headers).eq_ignore_ascii_case("application/json") {
             return Err(Problem::detailed(Code::UnsupportedMediaType, "Send it as application/json."));
         }
-        if !fits(&body, LONGEST) {
-            return Err(too_large());
-        }
-        match timeout(PATIENCE, gather(body)).await {
-            Ok(read) => read.map(Self),
-            Err(_) => Err(Problem::new(Code::RequestTimeout)),
-        }
+        Self::whole(body).await
+    }
+
+    /// Reads the whole body, whatever it is.
+    ///
+    /// # Errors
+    /// It is too large, or does not come.
+    pub(super) async fn whole<B>(body: B) -> Result<Self, Problem>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        read_whole(body, LONGEST).await.map(Self)
     }
 
     /// What it says. No body at all says `{}`.
@@ -64,34 +69,52 @@ impl Document {
         &self.0
     }
 
-    #[cfg(test)]
+    /// The same as if this had come.
     pub(super) fn of(text: &str) -> Self {
         Self(Zeroizing::new(text.as_bytes().to_vec()))
     }
 }
 
+/// Reads the whole body, which has at most so many bytes.
+///
+/// # Errors
+/// It is too large, or does not come.
+pub(super) async fn read_whole<B>(body: B, longest: u64) -> Result<Zeroizing<Vec<u8>>, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if !fits(&body, longest) {
+        return Err(too_large(longest));
+    }
+    match timeout(PATIENCE, gather(body, longest)).await {
+        Ok(read) => read,
+        Err(_) => Err(Problem::new(Code::RequestTimeout)),
+    }
+}
+
 /// The room is taken at once, since a buffer that grows leaves copies behind.
-async fn gather<B: Body<Data = Bytes> + Unpin>(mut body: B) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let room = body.size_hint().upper().unwrap_or(LONGEST).min(LONGEST);
+async fn gather<B: Body<Data = Bytes> + Unpin>(mut body: B, longest: u64) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let room = body.size_hint().upper().unwrap_or(longest).min(longest);
     let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return Err(Problem::detailed(Code::Unparsable, "It broke off.")) };
         let Ok(data) = frame.into_data() else { continue };
-        if (text.len() + data.len()) as u64 > LONGEST {
-            return Err(too_large());
+        if (text.len() + data.len()) as u64 > longest {
+            return Err(too_large(longest));
         }
         text.extend_from_slice(&data);
     }
     Ok(text)
 }
 
-fn too_large() -> Problem {
-    Problem::detailed(Code::PayloadTooLarge, "At most 64 KiB are taken.")
+fn too_large(longest: u64) -> Problem {
+    Problem::detailed(Code::PayloadTooLarge, format!("At most {} KiB are taken.", longest / 1024))
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// What the body is said to be, without parameters.
+pub(super) fn media_type(headers: &HeaderMap) -> &str {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+    kind.split(';').next().unwrap_or_default().trim()
 }
 
 /// What is wrong, and where. A value may be a secret, so serde's words that repeat it are not passed on.

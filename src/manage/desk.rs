@@ -8,16 +8,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::caller::Caller;
 use super::holder::Holder;
+use super::leaks::tally::Tally;
 use super::problem::{Code, Problem};
 use crate::clock::{Clock, Timestamp};
 use crate::key::rotation::Rotation;
 use crate::key::token::{self, Prefix};
-use crate::key::{Imprint, Key, KeyId, KeyState, Kind, Permissions, Seen};
-use crate::keyring::Keyring;
+use crate::key::{
+    Account, AccountId, Imprint, Key, KeyId, KeyState, Kind, Membership, Permissions, Seen, User, UserId,
+};
 use crate::keyring::command::{
-    By, Command, Completed, KeyChange, KeyFilter, MemberFilter, NewKey, Outcome, Problem as NotDone, SecretUse,
+    By, Command, Completed, KeyChange, KeyFilter, MemberFilter, NewKey, Outcome, Problem as NotDone, SecretUse, Slice,
 };
 use crate::keyring::once::{Made, Once, Running, Turn};
+use crate::keyring::{Denied, Keyring};
 use crate::secret::Secret;
 
 /// What carries commands out.
@@ -29,6 +32,8 @@ pub struct Hand {
     pub clock: Clock,
     /// Where commands run, whoever still listens.
     pub control: Handle,
+    /// How reports of found secrets fare.
+    pub leaks: Arc<Tally>,
     /// How many more of them holders may have under way.
     room: Arc<Semaphore>,
 }
@@ -36,8 +41,8 @@ pub struct Hand {
 impl Hand {
     /// What carries commands out on this runtime.
     #[must_use]
-    pub fn new(keyring: Arc<Keyring>, clock: Clock, control: Handle) -> Self {
-        Self { keyring, clock, control, room: Arc::new(Semaphore::new(OF_HOLDERS)) }
+    pub fn new(keyring: Arc<Keyring>, clock: Clock, control: Handle, leaks: Arc<Tally>) -> Self {
+        Self { keyring, clock, control, leaks, room: Arc::new(Semaphore::new(OF_HOLDERS)) }
     }
 
     /// Waits until there is room for what one more holder asks of the store. So however many they are, no queue of the store is
@@ -61,12 +66,19 @@ pub(super) struct Desk<'a> {
     secret: Option<Secret>,
     /// Their turn, where they ask for what may come again.
     turn: Cell<Option<Running>>,
+    /// Whether holders make keys like their own here, whatever its kind is.
+    alike: bool,
 }
 
 impl<'a> Desk<'a> {
     /// A caller, who presented `secret`.
     pub(super) const fn new(hand: &'a Hand, caller: &'a Caller, by: By, secret: Option<Secret>) -> Self {
-        Self { hand, caller, by, secret, turn: Cell::new(None) }
+        Self { hand, caller, by, secret, turn: Cell::new(None), alike: false }
+    }
+
+    /// One where holders make keys like their own, whatever its kind is.
+    pub(super) fn making_alike(self) -> Self {
+        Self { alike: true, ..self }
     }
 }
 
@@ -127,10 +139,97 @@ impl Desk<'_> {
     /// # Errors
     /// [`Code::KeyNotFound`] also where it is another's: nobody is told which ids there are.
     pub(super) async fn key(&self, id: KeyId) -> Result<Key, Problem> {
-        let key = self.one(Command::ShowKey(id)).await?;
-        match self.caller {
-            Caller::Holder(holder) if !holder.reaches(&key) => Err(Problem::new(Code::KeyNotFound)),
-            Caller::Holder(_) | Caller::Operator(_) => Ok(key),
+        let found = self.one(Command::ShowKey(id)).await;
+        let Caller::Holder(holder) = self.caller else { return found };
+        match found {
+            Ok(key) if holder.reaches(&key) => Ok(key),
+            Err(problem) if problem.code != Code::KeyNotFound => Err(problem),
+            // In the same words, be it another's or nobody's.
+            Ok(_) | Err(_) => Err(Problem::new(Code::KeyNotFound)),
+        }
+    }
+
+    /// A key that the caller may see, by its number.
+    ///
+    /// # Errors
+    /// [`Code::KeyNotFound`], as for [`Self::key`].
+    pub(super) async fn numbered(&self, serial: i64) -> Result<Key, Problem> {
+        let next = KeyFilter { after: Some(serial.saturating_sub(1)), most: Some(1), ..KeyFilter::default() };
+        let key = self.some(next).await?.into_iter().find(|key| key.serial == serial);
+        let seen = key.filter(|key| match self.caller {
+            Caller::Holder(holder) => holder.reaches(key),
+            Caller::Operator(_) => true,
+        });
+        seen.ok_or_else(|| Problem::new(Code::KeyNotFound))
+    }
+
+    /// An account that the caller may act in.
+    pub(super) async fn account(&self, id: AccountId) -> Result<Account, Problem> {
+        if let Caller::Holder(holder) = self.caller
+            && !holder.accounts().any(|own| *own == id)
+        {
+            return Err(Problem::new(Code::AccountNotFound));
+        }
+        match self.carry_out(Command::ShowAccount(id)).await? {
+            Outcome::Account(account) => Ok(account),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The accounts that the caller may act in, by id.
+    pub(super) async fn accounts(&self) -> Result<Vec<Account>, Problem> {
+        let Caller::Holder(holder) = self.caller else {
+            return match self.carry_out(Command::ListAccounts(Slice::ALL)).await? {
+                Outcome::Accounts(accounts) => Ok(accounts),
+                _ => Err(unexpected()),
+            };
+        };
+        let mut own: Vec<_> = holder.accounts().cloned().collect();
+        own.sort();
+        let mut accounts = Vec::with_capacity(own.len());
+        for id in own {
+            accounts.push(self.account(id).await?);
+        }
+        Ok(accounts)
+    }
+
+    /// A user: of a holder, their own, or any where they manage an account.
+    pub(super) async fn user(&self, id: UserId) -> Result<User, Problem> {
+        if let Caller::Holder(holder) = self.caller
+            && holder.user() != Some(&id)
+        {
+            Self::must_manage(holder)?;
+        }
+        match self.carry_out(Command::ShowUser(id)).await? {
+            Outcome::User(user) => Ok(user),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// All users, to who manages an account.
+    pub(super) async fn users(&self) -> Result<Vec<User>, Problem> {
+        if let Caller::Holder(holder) = self.caller {
+            Self::must_manage(holder)?;
+        }
+        match self.carry_out(Command::ListUsers(Slice::ALL)).await? {
+            Outcome::Users(users) => Ok(users),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn must_manage(holder: &Holder) -> Result<(), Problem> {
+        let manages = holder.accounts().any(|account| holder.manages(account));
+        if manages { Ok(()) } else { Err(Problem::new(Code::UserNotFound)) }
+    }
+
+    /// A user's place in an account, where they have one.
+    pub(super) async fn member(&self, account: &AccountId, user: &UserId) -> Result<Option<Membership>, Problem> {
+        let filter =
+            MemberFilter { account: Some(account.clone()), user: Some(user.clone()), ..MemberFilter::default() };
+        match self.carry_out(Command::ListMembers(filter)).await {
+            Ok(Outcome::Members(members)) => Ok(members.into_iter().next()),
+            Ok(_) | Err(NotDone::NotFound { .. }) => Ok(None),
+            Err(problem) => Err(problem.into()),
         }
     }
 
@@ -147,11 +246,12 @@ impl Desk<'_> {
         if holder.standing().kind == Kind::Service {
             // An account's own key is nobody else's.
             let key = self.one(Command::ShowKey(holder.key().clone())).await?;
-            let KeyFilter { account, user, kind, status, after, most: _ } = filter;
+            let KeyFilter { account, user, kind, status, unrevoked, after, most: _ } = filter;
             let fits = (account.is_none() || account == key.account)
                 && user.is_none()
                 && kind.is_none_or(|kind| kind == key.kind)
                 && status.is_none_or(|status| status == key.status_at(self.now()))
+                && (!unrevoked || key.state != KeyState::Revoked)
                 && after.is_none_or(|after| key.serial > after);
             return Ok(Some(key).filter(|_| fits).into_iter().collect());
         }
@@ -172,6 +272,23 @@ impl Desk<'_> {
         }
     }
 
+    /// Makes a key like the one that asks, with a new secret that begins with `prefix`.
+    pub(super) async fn mint_alike(
+        &self,
+        prefix: &Prefix,
+        name: String,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(Key, Secret), Problem> {
+        let Caller::Holder(holder) = self.caller else { return Err(Problem::new(Code::ScopeInsufficient)) };
+        if !self.alike {
+            return Err(Problem::new(Code::ScopeInsufficient));
+        }
+        let (id, secret, imprint) = fresh(prefix)?;
+        let mut new = NewKey { name, expires_at, ..NewKey::bare(id, imprint, holder.standing().kind) };
+        holder.liken(&mut new)?;
+        self.made(new, secret).await
+    }
+
     /// Makes a key with a new secret that begins with `prefix`; `draft` says what else it is.
     pub(super) async fn mint(
         &self,
@@ -184,6 +301,10 @@ impl Desk<'_> {
             let of_user = self.of_user(&new, holder).await?;
             holder.narrow(&mut new, of_user.as_ref())?;
         }
+        self.made(new, secret).await
+    }
+
+    async fn made(&self, new: NewKey, secret: Secret) -> Result<(Key, Secret), Problem> {
         let made = Made { key: new.id.clone(), secret: Some(secret.clone()) };
         match self.carry_out_once(Command::MintKey(Box::new(new)), Some(made)).await {
             Ok(made) => Ok((a_key(made)?, secret)),
@@ -200,12 +321,30 @@ impl Desk<'_> {
     ) -> Result<(Key, Secret), Problem> {
         if let Caller::Holder(holder) = self.caller {
             holder.may_become(key)?;
-            holder.may_last(key, &rotation.expires_at)?;
+            if !(self.alike && holder.is_like(key)) {
+                holder.may_last(key, &rotation.expires_at)?;
+            }
+            if key.id == *holder.key() {
+                // It was read after they were verified. Who was overtaken in between would undo what they never saw, with a
+                // secret that is dead.
+                self.still_good().await?;
+            }
         }
         let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
         let made = Made { key: key.id.clone(), secret: Some(secret.clone()) };
         let rotate = Command::RotateKey(key.id.clone(), imprint, rotation);
         Ok((a_key(self.carry_out_once(rotate, Some(made)).await?)?, secret))
+    }
+
+    /// Whether what the caller presented is still good to manage keys with, in the store itself.
+    async fn still_good(&self) -> Result<(), Problem> {
+        let Some(secret) = &self.secret else { return Err(Problem::new(Code::KeyRequired)) };
+        match self.hand.keyring.verify_anew(secret).await {
+            Ok(verified) if verified.superseded_until().is_none() => Ok(()),
+            Ok(_) => Err(Problem::new(Code::KeySuperseded)),
+            Err(Denied::Refused(refusal)) => Err(Problem::new(Code::of(&refusal))),
+            Err(Denied::Failed(_)) => Err(Problem::new(Code::AuthUnavailable)),
+        }
     }
 
     /// Changes a key, where it is still one of these.
@@ -260,13 +399,7 @@ impl Desk<'_> {
         if holder.user() == Some(user) {
             return Ok(None);
         }
-        let filter =
-            MemberFilter { account: Some(account.clone()), user: Some(user.clone()), ..MemberFilter::default() };
-        let member = match self.carry_out(Command::ListMembers(filter)).await {
-            Ok(Outcome::Members(members)) => members.into_iter().next(),
-            Ok(_) | Err(NotDone::NotFound { .. }) => None,
-            Err(problem) => return Err(problem.into()),
-        };
+        let member = self.member(account, user).await?;
         Ok(Some(member.map(|member| member.permissions).unwrap_or_default()))
     }
 

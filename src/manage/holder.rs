@@ -86,9 +86,24 @@ impl Holder {
         self.standing().account.as_ref().map(|(account, _)| account)
     }
 
+    /// The account it is held to; for a user's legacy key the one its user belongs to, where that is one alone.
+    pub(super) fn home(&self) -> Option<&AccountId> {
+        match &*self.standing().memberships {
+            [(account, ..)] => self.account().or(Some(account)),
+            _ => self.account(),
+        }
+    }
+
     /// The user behind it.
     pub(super) fn user(&self) -> Option<&UserId> {
         self.standing().user.as_ref()
+    }
+
+    /// The accounts it may act in.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &AccountId> {
+        let standing = self.standing();
+        let of_user = standing.memberships.iter().map(|(account, _, _)| account).filter(|_| standing.account.is_none());
+        self.account().into_iter().chain(of_user).filter(|account| self.permissions_in(account).is_some())
     }
 
     /// What it may do in an account; none where it does not belong.
@@ -190,6 +205,29 @@ impl Holder {
             return Err(escalation("a key of that kind, account or user is not yours to make"));
         }
         self.cover(reach)
+    }
+
+    /// Makes a wanted key another one like their own: of its kind, account, user, permissions and networks. So it cannot be more.
+    ///
+    /// # Errors
+    /// [`Code::ScopeEscalation`] where their own is an account's, which are for who manages them.
+    pub(super) fn liken(&self, new: &mut NewKey) -> Result<(), Problem> {
+        let own = self.standing();
+        if self.user().is_none() && !self.account().is_some_and(|account| self.manages(account)) {
+            return Err(escalation("a key of that kind, account or user is not yours to make"));
+        }
+        new.kind = own.kind;
+        new.account = self.account().cloned();
+        new.user = self.user().cloned();
+        new.permissions = own.permissions.clone();
+        new.allowed_ips.clone_from(&own.allowed_ips);
+        Ok(())
+    }
+
+    /// Whether a key is one that [`liken`](Self::liken) could have made.
+    pub(super) fn is_like(&self, key: &Key) -> bool {
+        let own = (self.standing().kind, self.account(), self.user());
+        self.user().is_some() && own == (key.kind, key.account.as_ref(), key.user.as_ref())
     }
 
     fn belongs(&self, account: Option<&AccountId>) -> bool {

@@ -16,8 +16,10 @@ mod caller;
 mod desk;
 mod dialect;
 mod holder;
+mod leaks;
 mod problem;
 mod routes;
+mod row;
 pub mod self_service;
 
 use std::net::IpAddr;
@@ -38,6 +40,7 @@ use self::desk::Desk;
 pub use self::desk::Hand;
 use self::dialect::native::{self, Asked};
 use self::health::Health;
+pub use self::leaks::tally::Tally as LeakTally;
 use self::problem::{Code, Problem};
 use self::routes::{Found, Right, Row, To};
 use crate::key::token::{self, Prefix};
@@ -140,7 +143,8 @@ impl Admin {
         let by = By { who, address: Some(client), request_id: Some(request_id.into()) };
         let desk = Desk::new(&self.hand, &caller, by, secret);
         let (whole, query) = (head.uri.path(), head.uri.query());
-        let asked = Asked { base: "", path: whole, names, query, headers: &head.headers, body };
+        let description = Bytes::from_static(native::OPENAPI.as_bytes());
+        let asked = Asked { base: "", path: whole, names, query, headers: &head.headers, body, description };
         let done = native::call(call, &desk, &asked, &manner.prefix).await;
         if head.method != Method::GET && head.method != Method::HEAD {
             let status = done.as_ref().map_or_else(|problem| problem.code.status(), Response::status);

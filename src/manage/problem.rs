@@ -8,8 +8,8 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
-use super::answer;
 use super::health::Report;
+use super::{JSON, answer};
 use crate::key::Refusal;
 use crate::keyring::command::{self, Clash};
 
@@ -33,7 +33,7 @@ macro_rules! codes {
                 match self { $(Self::$name => StatusCode::$status,)+ }
             }
 
-            const fn title(self) -> &'static str {
+            pub(super) const fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)+ }
             }
         }
@@ -51,6 +51,7 @@ codes! {
     AccountSuspended = "ACCOUNT_SUSPENDED", FORBIDDEN, "The account is suspended.";
     IpNotAllowed = "IP_NOT_ALLOWED", FORBIDDEN, "The API key may not be used from this address.";
     ScopeInsufficient = "SCOPE_INSUFFICIENT", FORBIDDEN, "The API key lacks the permission this needs.";
+    SignatureInvalid = "SIGNATURE_INVALID", FORBIDDEN, "The request is not signed by a key that is known.";
     ScopeEscalation = "SCOPE_ESCALATION", FORBIDDEN, "The key asked for could do more than the one that asks.";
     KeySuperseded = "API_KEY_SUPERSEDED", FORBIDDEN, "The secret was rotated away; use the new one.";
     RouteNotFound = "ROUTE_NOT_FOUND", NOT_FOUND, "Nothing is served at this path.";
@@ -74,6 +75,7 @@ codes! {
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", UNPROCESSABLE_ENTITY, "The Idempotency-Key came with another request.";
     GraceTooLong = "GRACE_TOO_LONG", UNPROCESSABLE_ENTITY, "The second secret would be good for too long.";
     ExpiryTooLong = "EXPIRY_TOO_LONG", UNPROCESSABLE_ENTITY, "The key would be accepted for too long.";
+    RateLimited = "RATE_LIMITED", TOO_MANY_REQUESTS, "More is asked than is taken at once.";
     AuthUnavailable = "AUTH_UNAVAILABLE", SERVICE_UNAVAILABLE, "The key cannot be checked at the moment.";
     StoreUnavailable = "STORE_UNAVAILABLE", SERVICE_UNAVAILABLE, "The store did not carry this out.";
     NotReady = "NOT_READY", SERVICE_UNAVAILABLE, "keyward should not be sent requests.";
@@ -115,11 +117,11 @@ impl Code {
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) code: Code,
-    detail: Option<String>,
-    faults: Vec<Fault>,
+    pub(super) detail: Option<String>,
+    pub(super) faults: Vec<Fault>,
     most_seconds: Option<u64>,
     limit: Option<u32>,
-    allow: Option<String>,
+    pub(super) allow: Option<String>,
 }
 
 /// What is wrong with one part of the request.
@@ -167,6 +169,24 @@ impl Problem {
         Self::faults(vec![Fault { part: Part::Pointer(pointer.to_owned()), detail: detail.into() }])
     }
 
+    /// What is wrong, in one line.
+    pub(super) fn sentence(&self) -> String {
+        let said = |fault: &Fault| match &fault.part {
+            Part::Pointer(place) => format!("{}: {}", place.trim_start_matches('/'), fault.detail),
+            Part::Parameter(name) => format!("{name}: {}", fault.detail),
+        };
+        match &self.detail {
+            Some(detail) => detail.clone(),
+            None if self.faults.is_empty() => self.code.title().to_owned(),
+            None => self.faults.iter().map(said).collect::<Vec<_>>().join("; "),
+        }
+    }
+
+    /// The same request, refused for another reason.
+    pub(super) fn taken_for(self, code: Code) -> Self {
+        if code == self.code { self } else { Self::new(code) }
+    }
+
     pub(super) fn into_response(self, realm: &str, request_id: &str) -> Response<Full<Bytes>> {
         let status = self.code.status();
         let wire = Wire {
@@ -183,12 +203,21 @@ impl Problem {
         };
         // Nothing in it can fail to be written.
         let body = serde_json::to_vec(&wire).unwrap_or_default();
-        let mut response = answer(status, "application/problem+json", body);
+        self.with_headers(answer(status, "application/problem+json", body), realm)
+    }
+
+    /// The same with a body in another form, which may have its own status for it.
+    pub(super) fn into_answer(self, status: StatusCode, body: Vec<u8>, realm: &str) -> Response<Full<Bytes>> {
+        self.with_headers(answer(status, JSON, body), realm)
+    }
+
+    fn with_headers(self, mut response: Response<Full<Bytes>>, realm: &str) -> Response<Full<Bytes>> {
+        let status = response.status();
         let headers = response.headers_mut();
         if let Some(allow) = self.allow.and_then(|methods| HeaderValue::try_from(methods).ok()) {
             headers.insert(ALLOW, allow);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Some(parameters) = self.code.challenge() {

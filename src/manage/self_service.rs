@@ -9,6 +9,7 @@
 //! holder may stands in `holder`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CACHE_CONTROL;
@@ -16,17 +17,20 @@ use http::{HeaderValue, Method, Response, StatusCode, request};
 use http_body::Body;
 use http_body_util::Full;
 
+use super::Manner;
 use super::body::Document;
 use super::caller::{self, Caller};
-use super::config::{DialectsConfig, SelfServiceConfig};
+use super::config::{DialectsConfig, LeaksConfig, SelfServiceConfig};
 use super::desk::{Desk, Hand, unexpected};
-use super::dialect::native::{self, Asked, THEIRS, once};
+use super::dialect::dbt::{self, Dbt};
+use super::dialect::native::{self, once};
+use super::dialect::{userplane, vultr};
 use super::holder::Holder;
+use super::leaks::Leaks;
 use super::problem::{Code, Problem};
-use super::routes::{To, find_in};
-use super::{Manner, options};
 use crate::flaw::Flaw;
-use crate::key::{Refusal, Verified};
+use crate::key::token::Prefix;
+use crate::key::{Refusal, Standing, Verified};
 use crate::keyring::Denied;
 use crate::keyring::command::{By, Command, Outcome, Problem as NotDone, Who};
 use crate::keyring::once::{Made, Once};
@@ -50,8 +54,16 @@ struct Part {
 
 #[derive(Debug)]
 enum Form {
-    /// Everything below this path.
-    Native(String),
+    /// Everything below this path, and the description of it.
+    Native(String, Bytes),
+    /// Reports of found secrets.
+    Leaks(Arc<Leaks>),
+    /// What dbt Cloud answers about tokens.
+    Dbt(Dbt),
+    /// With secrets that begin so.
+    Vultr(Prefix),
+    /// With secrets that begin so.
+    Userplane(Prefix),
 }
 
 /// One request of a holder.
@@ -69,6 +81,8 @@ pub struct Call<'a, B> {
     pub request_id: &'a str,
     /// What it presented.
     pub secret: Option<Secret>,
+    /// Whose that is, also where it is refused.
+    pub whose: Option<Verified>,
     /// Whose that is, or why it is refused.
     pub verdict: Result<Verified, Denied>,
 }
@@ -82,6 +96,8 @@ pub struct Refused<'a> {
     pub code: &'static str,
     /// The caller's matter, where it is that.
     pub refusal: Option<&'a Refusal>,
+    /// Whose key it is, where that was found out.
+    pub whose: Option<&'a Standing>,
     /// Where it comes from.
     pub client: IpAddr,
 }
@@ -90,14 +106,15 @@ impl SelfService {
     /// What these settings switch on; nothing by default.
     ///
     /// # Errors
-    /// Every flaw of `self_service` and `dialects`.
+    /// Every flaw of `self_service`, `dialects` and `leaks`.
     pub fn new(
         hand: Hand,
         manner: Manner,
         said: &SelfServiceConfig,
         dialects: &DialectsConfig,
+        leaks: &LeaksConfig,
     ) -> Result<Option<Self>, Vec<Flaw>> {
-        let parts = parts(said, dialects)?;
+        let parts = parts(said, dialects, leaks)?;
         Ok((!parts.is_empty()).then_some(Self { hand, manner, parts }))
     }
 
@@ -113,29 +130,46 @@ impl SelfService {
         self.parts.iter().position(|part| part.form.has(path) && part.is_at(host))
     }
 
+    /// Whether that part answers whoever asks.
+    #[must_use]
+    pub fn is_open(&self, part: usize) -> bool {
+        self.parts.get(part).is_some_and(|part| matches!(part.form, Form::Leaks(_)))
+    }
+
     /// Answers one request.
     pub async fn answer<B>(&self, call: Call<'_, B>) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let Some(Part { form, .. }) = self.parts.get(call.part) else { return Response::default() };
-        let request_id = call.request_id;
+        let (client, request_id) = (call.client, call.request_id);
+        let (method, whose) = (call.head.method.clone(), call.whose.clone());
         let answer = self.judged(form, call).await;
-        let mut answer = answer.unwrap_or_else(|problem| match form {
-            Form::Native(_) => problem.into_response(&self.manner.realm, request_id),
-        });
-        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        answer
+        let realm = &self.manner.realm;
+        unstored(answer.unwrap_or_else(|problem| match form {
+            Form::Native(..) | Form::Leaks(_) => problem.into_response(realm, request_id),
+            Form::Dbt(_) => dbt::refusal(problem, whose.as_ref().map(Verified::standing), &method, realm),
+            Form::Vultr(_) => {
+                let status = problem.code.status();
+                vultr::refusal(problem, status, client, realm, request_id)
+            }
+            Form::Userplane(_) => userplane::refusal(problem, realm),
+        }))
     }
 
     /// How a refusal reads to clients that expect the words of a part at this path; none where the gateway's own will do.
     #[must_use]
     pub fn word(&self, host: &str, path: &str, refused: &Refused<'_>) -> Option<Response<Full<Bytes>>> {
         let part = self.parts.iter().find(|part| part.form.words(path) && part.is_at(host))?;
-        let _ = refused;
-        match &part.form {
-            Form::Native(_) => None,
-        }
+        let code = refused.refusal.map_or(Code::AuthUnavailable, Code::of);
+        let realm = &self.manner.realm;
+        let answer = match &part.form {
+            Form::Native(..) | Form::Leaks(_) => None,
+            Form::Dbt(_) => Some(dbt::word(refused, realm)),
+            Form::Vultr(_) => Some(vultr::refusal(Problem::new(code), refused.status, refused.client, realm, "")),
+            Form::Userplane(_) => userplane::word(refused, realm),
+        };
+        answer.map(unstored)
     }
 
     async fn judged<B>(&self, form: &Form, call: Call<'_, B>) -> Result<Response<Full<Bytes>>, Problem>
@@ -143,6 +177,9 @@ impl SelfService {
         B: Body<Data = Bytes> + Unpin,
     {
         let Call { head, body, client, request_id, secret, verdict, .. } = call;
+        if let Form::Leaks(leaks) = form {
+            return leaks.answer(&self.hand, client, request_id, &head, body).await;
+        }
         let is_old = match &verdict {
             Ok(verified) => verified.superseded_until().is_some(),
             Err(denied) => denied.is_reuse(),
@@ -167,32 +204,14 @@ impl SelfService {
         let caller = Caller::Holder(holder);
         let desk = Desk::new(&self.hand, &caller, by, secret);
         match form {
-            Form::Native(base) => self.native(base, &desk, &head, body).await,
+            Form::Native(base, description) => {
+                native::answer_holder(base, description, &desk, &head, body, &self.manner.prefix).await
+            }
+            Form::Dbt(dbt) => dbt.answer(&desk, &head, body).await,
+            Form::Vultr(prefix) => vultr::answer(prefix, &desk, &head, body).await,
+            Form::Userplane(prefix) => userplane::answer(prefix, &desk.making_alike(), &head, body).await,
+            Form::Leaks(_) => Err(Problem::new(Code::RouteNotFound)),
         }
-    }
-
-    async fn native<B>(
-        &self,
-        base: &str,
-        desk: &Desk<'_>,
-        head: &request::Parts,
-        body: &mut Option<B>,
-    ) -> Result<Response<Full<Bytes>>, Problem>
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let path = head.uri.path().strip_prefix(base).unwrap_or_default();
-        let (_, to) = find_in(THEIRS, path, &head.method).ok_or_else(|| Problem::new(Code::RouteNotFound))?;
-        let (call, names) = match to? {
-            To::Options(methods) => return Ok(options(&methods)),
-            To::Row { row, names, .. } => (row, names),
-        };
-        let body = match body.take_if(|_| call.takes_body()) {
-            Some(body) => Document::read(&head.headers, body).await?,
-            None => Document::default(),
-        };
-        let asked = Asked { base, path, names, query: head.uri.query(), headers: &head.headers, body };
-        native::call(call, desk, &asked, &self.manner.prefix).await
     }
 
     /// The answer to a rotation that its holder asks for once more, because the first one was lost: with the secret that it
@@ -208,11 +227,14 @@ impl SelfService {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Form::Native(base) = form;
-        let path = head.uri.path().strip_prefix(base.as_str()).unwrap_or_default();
-        if head.method != Method::POST || path != ROTATE_SELF {
-            return Ok(None);
-        }
+        let path = match form {
+            _ if head.method != Method::POST => None,
+            Form::Native(base, _) => native::rotates_self(base, head),
+            Form::Userplane(_) => userplane::rotates(head),
+            // Their clients do not ask again.
+            Form::Leaks(_) | Form::Dbt(_) | Form::Vultr(_) => None,
+        };
+        let Some(path) = path else { return Ok(None) };
         let Ok(Some(name)) = once::named(&head.headers) else { return Ok(None) };
         let body = match body.take() {
             Some(body) => match Document::read(&head.headers, body).await {
@@ -233,14 +255,19 @@ impl SelfService {
         };
         let Some(Made { key, secret: Some(new) }) = made else { return Ok(None) };
         match keyring.operate(&By::KEYWARD, Command::ShowKey(key)).await? {
-            Outcome::Key(key) => Ok(Some(native::shown_once(&key, &new, self.hand.clock.now()))),
+            Outcome::Key(key) => Ok(Some(match form {
+                Form::Userplane(_) => userplane::rotated(&key, &new),
+                _ => native::shown_once(&key, &new, self.hand.clock.now()),
+            })),
             _ => Err(unexpected()),
         }
     }
 }
 
-/// The one path at which a secret may be presented that its own rotation retired.
-const ROTATE_SELF: &str = "/v1/keys/self/rotate";
+fn unstored(mut answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
 
 impl Part {
     fn is_at(&self, host: &str) -> bool {
@@ -255,20 +282,33 @@ impl Part {
 impl Form {
     const fn name(&self) -> &'static str {
         match self {
-            Self::Native(_) => "self-service",
+            Self::Native(..) => "self-service",
+            Self::Leaks(_) => "leaks",
+            Self::Dbt(_) => "dbt",
+            Self::Vultr(_) => "vultr",
+            Self::Userplane(_) => "userplane",
         }
     }
 
     /// Whether it answers at this path.
     fn has(&self, path: &str) -> bool {
         match self {
-            Self::Native(base) => is_below(base, path),
+            Self::Native(base, _) => is_below(base, path),
+            Self::Leaks(leaks) => leaks.has(path),
+            Self::Dbt(dbt) => dbt.has(path),
+            Self::Vultr(_) => vultr::has(path),
+            Self::Userplane(_) => is_below(userplane::KEYS, path),
         }
     }
 
     /// Whether clients at this path expect its words.
     fn words(&self, path: &str) -> bool {
-        self.has(path)
+        match self {
+            Self::Native(..) | Self::Leaks(_) => self.has(path),
+            Self::Dbt(_) => dbt::words(path),
+            Self::Vultr(_) => vultr::words(path),
+            Self::Userplane(_) => is_below(userplane::BASE, path),
+        }
     }
 }
 
@@ -280,35 +320,69 @@ fn is_below(base: &str, path: &str) -> bool {
 ///
 /// # Errors
 /// Every flaw.
-pub fn check(said: &SelfServiceConfig, dialects: &DialectsConfig) -> Vec<Flaw> {
-    parts(said, dialects).err().unwrap_or_default()
+pub fn check(said: &SelfServiceConfig, dialects: &DialectsConfig, leaks: &LeaksConfig) -> Vec<Flaw> {
+    parts(said, dialects, leaks).err().unwrap_or_default()
 }
 
-fn parts(said: &SelfServiceConfig, _dialects: &DialectsConfig) -> Result<Vec<Part>, Vec<Flaw>> {
-    let SelfServiceConfig { path, hosts } = said;
-    let mut flaws = Vec::new();
+fn parts(said: &SelfServiceConfig, dialects: &DialectsConfig, leaks: &LeaksConfig) -> Result<Vec<Part>, Vec<Flaw>> {
+    let DialectsConfig { dbt, vultr, userplane } = dialects;
+    let places = [
+        ("self_service.hosts", &said.hosts),
+        ("dialects.dbt.hosts", &dbt.hosts),
+        ("dialects.vultr.hosts", &vultr.hosts),
+        ("dialects.userplane.hosts", &userplane.hosts),
+    ];
+    let flaws: Vec<Flaw> = places.into_iter().flat_map(|(key, hosts)| not_hosts(key, hosts)).collect();
+    if !flaws.is_empty() {
+        return Err(flaws);
+    }
+    let mut parts = Vec::new();
+    if let Some(flaw) = not_plain("leaks.path", &leaks.path) {
+        return Err(vec![flaw]);
+    }
+    // Before what may have all below the same path.
+    if let Some(leaks) = Leaks::new(leaks).map_err(|flaw| vec![flaw])? {
+        parts.push(Part { hosts: Vec::new(), form: Form::Leaks(Arc::new(leaks)) });
+    }
+    if let Some(flaw) = not_plain("self_service.path", &said.path) {
+        return Err(vec![flaw]);
+    }
+    if !said.path.is_empty() {
+        parts.push(Part {
+            hosts: said.hosts.clone(),
+            form: Form::Native(said.path.clone(), native::described(&said.path)),
+        });
+    }
+    if dbt.enabled {
+        parts.push(Part { hosts: dbt.hosts.clone(), form: Form::Dbt(Dbt::new(dbt)) });
+    }
+    if vultr.enabled {
+        parts.push(Part { hosts: vultr.hosts.clone(), form: Form::Vultr(vultr.prefix.clone()) });
+    }
+    if userplane.enabled {
+        parts.push(Part { hosts: userplane.hosts.clone(), form: Form::Userplane(userplane.prefix.clone()) });
+    }
+    Ok(parts)
+}
+
+/// What is wrong with a path below which keyward answers; nothing where it is empty.
+fn not_plain(key: &str, path: &str) -> Option<Flaw> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
     let segments = path.strip_prefix('/').map(|rest| rest.split('/'));
     let is_path = segments.is_some_and(|mut segments| {
         segments.all(|segment| !matches!(segment, "" | "." | "..") && segment.chars().all(plain))
     });
-    if !path.is_empty() && !is_path {
-        let message = format!("{path:?} is no path of plain segments, such as \"/keyward\"");
-        flaws.push(Flaw::new("self_service.path", message));
-    }
+    let message = || format!("{path:?} is no path of plain segments, such as \"/keyward\"");
+    (!path.is_empty() && !is_path).then(|| Flaw::new(key, message()))
+}
+
+/// What is wrong with hosts at which something is answered: what no request can be for is a slip.
+fn not_hosts(key: &str, hosts: &[String]) -> Vec<Flaw> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     let is_host = |host: &str| host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.chars().all(plain));
-    for (at, host) in hosts.iter().enumerate().filter(|(_, host)| !is_host(host)) {
-        let message = format!("{host:?} is no host: write a name or an address, without a port");
-        flaws.push(Flaw::new(format!("self_service.hosts.{at}"), message));
-    }
-    if path.is_empty() && !hosts.is_empty() {
-        flaws.push(Flaw::new("self_service.hosts", "nothing is answered there without a `path`"));
-    }
-    match (flaws.is_empty(), path.is_empty()) {
-        (false, _) => Err(flaws),
-        (true, true) => Ok(Vec::new()),
-        (true, false) => Ok(vec![Part { hosts: hosts.clone(), form: Form::Native(path.clone()) }]),
-    }
+    let wrong = hosts.iter().enumerate().filter(|(_, host)| !is_host(host));
+    let message = |host: &str| format!("{host:?} is no host: write a name or an address, without a port");
+    wrong.map(|(at, host)| Flaw::new(format!("{key}.{at}"), message(host))).collect()
 }
 
 #[cfg(test)]
@@ -317,21 +391,17 @@ mod tests {
 
     #[test]
     fn what_no_request_can_be_for_is_a_flaw_with_its_place() {
-        let flaws = |path: &str, hosts: &[&str]| -> Vec<String> {
-            let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-            let said = SelfServiceConfig { path: path.to_owned(), hosts };
-            check(&said, &DialectsConfig::default()).into_iter().map(|flaw| flaw.key).collect()
-        };
-        for (path, hosts) in [("", &[][..]), ("/keyward", &[]), ("/a/b.c~d", &["API.example.com", "::1", "127.0.0.1"])]
-        {
-            assert_eq!(flaws(path, hosts), [""; 0], "{path} {hosts:?}");
+        for path in ["", "/keyward", "/a/b.c~d"] {
+            assert_eq!(not_plain("path", path), None, "{path}");
         }
         for path in ["/", "keyward", "/a/", "/a//b", "/..", "/a%20b"] {
-            assert_eq!(flaws(path, &[]), ["self_service.path"], "{path}");
+            assert!(not_plain("path", path).is_some(), "{path}");
         }
+        let good = ["API.example.com", "::1", "127.0.0.1"].map(str::to_owned);
+        assert_eq!(not_hosts("hosts", &good), []);
         for host in ["", "*.example.com", "example.com:8080", "[::1]", "https://example.com"] {
-            assert_eq!(flaws("/keyward", &["example.com", host]), ["self_service.hosts.1"], "{host}");
+            let flaws = not_hosts("hosts", &["example.com".to_owned(), host.to_owned()]);
+            assert_eq!(flaws.iter().map(|flaw| flaw.key.as_str()).collect::<Vec<_>>(), ["hosts.1"], "{host}");
         }
-        assert_eq!(flaws("", &["example.com"]), ["self_service.hosts"]);
     }
 }

@@ -49,7 +49,7 @@ pub(super) async fn face() -> Face {
         health: Arc::new(health),
         metrics: Metrics::new(Names::default()),
         manner: Newest::new(Manner { realm: "here".into(), prefix: "kw_test".parse().unwrap() }),
-        hand: Hand::new(Arc::new(keyring), Clock::System, control),
+        hand: Hand::new(Arc::new(keyring), Clock::System, control, Arc::default()),
     };
     Face { admin: Admin::new(parts), ready, _folder: folder }
 }

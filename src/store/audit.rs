@@ -115,6 +115,8 @@ words! {
         OperatorReset = "operator.reset",
         /// A secret that is dead was presented.
         KeyReuse = "key.reuse",
+        /// A secret was reported as found in the open.
+        KeyLeak = "key.leak",
     }
 }
 
@@ -260,6 +262,16 @@ impl Store {
     pub async fn note_refused(&self, note: Note) -> Result<(), Rejected> {
         match &self.backend {
             Backend::Sqlite(db) => db.write(move |db| Ok(note::refused(db, &note)?)).await.map(|_| ()),
+        }
+    }
+
+    /// Notes what somebody told; the same again within an hour only counts.
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn note_told(&self, note: Note) -> Result<(), Rejected> {
+        match &self.backend {
+            Backend::Sqlite(db) => db.write(move |db| Ok(note::told(db, &note)?)).await.map(|_| ()),
         }
     }
 

@@ -283,6 +283,9 @@ pub struct KeyFilter {
     pub kind: Option<Kind>,
     /// That a person would say this of.
     pub status: Option<Status>,
+    /// That are not revoked.
+    #[serde(default)]
+    pub unrevoked: bool,
     /// With serials above this one.
     pub after: Option<i64>,
     /// At most so many of them.

@@ -45,6 +45,28 @@ fn the_native_api_does_what_its_page_shows() {
 }
 
 #[test]
+fn clients_of_dbt_cloud_do_what_their_page_shows() {
+    let origin = Origin::plain();
+    let keyward = keyward().upstream(origin.url()).config("[dialects.dbt]\nenabled = true\n").start();
+    keyward.account("101");
+    keyward.cli(&["user", "create", "7"]);
+    let may = ["--permission", "keys:manage", "--permission", "job_admin"];
+    keyward.cli(&[&["member", "add", "--account", "101", "--user", "7"][..], &may].concat());
+    let key = keyward.mint(&["--kind", "personal", "--account", "101", "--user", "7"]);
+    let address = keyward.address().to_string();
+    let next = keyward.json(&["key", "show", &key.id])["serial"].as_i64().unwrap() + 1;
+    let path = format!("account-apikeys/{next}/");
+    let token = format!("Token {}", key.secret);
+    runs(
+        "dbt.md",
+        &keyward,
+        &[("127.0.0.1:8080", &address), ("account-apikeys/12/", &path), ("Token $KEY", &token)],
+        7,
+    );
+    assert!(origin.seen().heads.is_empty());
+}
+
+#[test]
 fn holders_do_what_their_page_shows() {
     let origin = Origin::plain();
     let keyward = keyward().upstream(origin.url()).config("[self_service]\npath = \"/keyward\"\n").start();

@@ -106,6 +106,14 @@ fn a_holder_lists_makes_rotates_and_ends_what_is_theirs() {
             assert_eq!(said, (404, "API_KEY_NOT_FOUND".into()), "{method} {path}");
         }
     }
+    let told = |id: &str| {
+        let mut said = desk.ask(&first.secret, "GET", &format!("/v1/keys/{id}"), Value::Null).json();
+        for member in ["request_id", "instance"] {
+            said[member] = Value::Null;
+        }
+        said
+    };
+    assert_eq!(told(&foreign[0].id), told("key_none"), "nobody is told which ids there are");
     assert_eq!(desk.said(&first.secret, "DELETE", &format!("/v1/keys/{}", second.id), Value::Null).0, 200);
     assert_eq!(desk.passed(&newest), 401);
     // Nothing of it reached the origin, and no secret ever does.

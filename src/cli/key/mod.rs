@@ -1,6 +1,7 @@
-//! `keyward key`: mint, list, show, update, rotate, complete, cancel, revoke, suspend, resume.
+//! `keyward key`: mint, list, show, found, update, rotate, complete, cancel, revoke, suspend, resume.
 
 mod expiry;
+mod found;
 mod mint;
 mod rotate;
 mod show;
@@ -44,6 +45,8 @@ pub(super) enum Verb {
         /// The key's id, such as key_4fT…
         id: KeyId,
     },
+    /// Tell whose secrets are in a text that somebody found, read from standard input; a secret alone will do.
+    Found,
     /// Change what is said of a key: its name, permissions, networks or expiry. Its secret stays.
     Update(update::Arguments),
     /// Give a key another secret and print it, once. The old one is refused from then on, or as --grace or --first-use say.
@@ -85,6 +88,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let key = expect_key(carry_out(&settings, Command::MintKey(Box::new(key))).await?)?;
             return print_secret(json, &key, &secret, now);
         }
+        Verb::Found => return found::run(&settings, json).await,
         Verb::Rotate(wanted) => return rotate::run(&settings, wanted, json).await,
         Verb::Update(wanted) => wanted.command(now)?,
         Verb::Complete { id } => Command::CompleteRotation(id),

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod audit;
+mod bounds;
 mod callers;
 mod change;
 mod holder;

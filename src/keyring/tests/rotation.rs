@@ -57,7 +57,7 @@ async fn rule_1_the_old_secret_is_refused_once_an_immediate_rotation_has_answere
 }
 
 #[tokio::test]
-async fn a_grace_has_both_secrets_accepted_until_its_very_end() {
+async fn rule_12_a_grace_has_both_secrets_accepted_until_its_very_end_by_the_clock() {
     let (ring, clock) = timed().await;
     let (old, key) = ring.remembered().await;
     let (new, rotated) = ring.rotated(&key, GRACE).await;
@@ -90,7 +90,7 @@ async fn a_grace_never_outlives_the_key() {
 }
 
 #[tokio::test]
-async fn a_pending_secret_takes_its_place_when_it_is_first_used_and_the_request_does_not_wait() {
+async fn rule_12_a_pending_secret_takes_its_place_when_it_is_first_used_and_the_request_does_not_wait() {
     let ring = ring().await;
     let (old, key) = ring.remembered().await;
     let (new, rotated) = ring.rotated(&key, FIRST_USE).await;

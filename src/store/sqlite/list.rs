@@ -24,9 +24,9 @@ pub(in crate::store) fn keys(db: &Connection, filter: &KeyFilter, now: Timestamp
         ("k.serial > ?5", filter.after.map(Value::Integer)),
     ];
     // Written out rather than `?2 IS NULL OR …`, which would read the whole table past its indexes.
-    let status = filter.status.map(status_at);
+    let more = filter.status.map(status_at).into_iter().chain(filter.unrevoked.then_some("k.state <> 'revoked'"));
     let conditions: Vec<_> =
-        wanted.iter().filter(|(_, value)| value.is_some()).map(|(condition, _)| *condition).chain(status).collect();
+        wanted.iter().filter(|(_, value)| value.is_some()).map(|(condition, _)| *condition).chain(more).collect();
     let mut sql = row::KEY.to_owned();
     if !conditions.is_empty() {
         sql.push_str(" WHERE ");

@@ -52,6 +52,14 @@ pub(in crate::store) fn refused(db: &Connection, note: &Note) -> rusqlite::Resul
     }
 }
 
+/// Notes what somebody told. The same again within an hour only counts.
+pub(in crate::store) fn told(db: &Connection, note: &Note) -> rusqlite::Result<()> {
+    match again(db, note, Ending::Done, 1, note.at)? {
+        true => Ok(()),
+        false => append(db, note, Ending::Done),
+    }
+}
+
 /// Notes that dead secrets were presented; of which keys that is the first time for an hour, and from where.
 pub(in crate::store) fn reused(db: &Connection, reuses: &[Reuse]) -> rusqlite::Result<Vec<(KeyId, Option<IpAddr>)>> {
     let mut new = Vec::new();

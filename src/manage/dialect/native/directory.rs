@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 
-use super::key::said;
+use super::key::{given, said};
 use super::query::{Query, cursor};
 use super::{Asked, json};
 use crate::clock::Timestamp;
@@ -39,6 +39,7 @@ struct NewAccount {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AccountEdit {
+    #[serde(default, deserialize_with = "given")]
     status: Option<AccountState>,
     #[serde(default, deserialize_with = "said")]
     name: Edit<Line>,
@@ -184,6 +185,7 @@ pub(super) fn encode(call: Directory, outcome: Outcome, limit: u32) -> Result<Re
             json(status, &Members { members: shown.iter().map(MemberBody::of).collect(), next_cursor })
         }
         Outcome::Key(_)
+        | Outcome::Found(_)
         | Outcome::Keys(_)
         | Outcome::Audit(_)
         | Outcome::Callers(_)

@@ -176,6 +176,7 @@ pub(super) fn listing(query: Option<&str>) -> Result<Listing, Problem> {
         user: query.take("user"),
         kind: query.take("kind"),
         status: query.take("status"),
+        unrevoked: false,
         after: query.cursor(serial),
         most: Some(limit + 1),
     };
@@ -201,8 +202,11 @@ pub(super) fn serial(cursor: Vec<u8>) -> Option<i64> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mint {
+    #[serde(default, deserialize_with = "given")]
     kind: Option<Kind>,
+    #[serde(default, deserialize_with = "given")]
     account_id: Option<AccountId>,
+    #[serde(default, deserialize_with = "given")]
     user_id: Option<UserId>,
     #[serde(default)]
     name: String,
@@ -210,9 +214,12 @@ pub(super) struct Mint {
     scopes: Vec<Permission>,
     #[serde(default)]
     allowed_ips: Vec<IpNet>,
+    #[serde(default, deserialize_with = "given")]
     not_before: Option<Timestamp>,
     expires_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "given")]
     expires_in: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) prefix: Option<Prefix>,
 }
 
@@ -254,16 +261,26 @@ pub(super) fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer:
     Option::deserialize(deserializer).map(Edit::from)
 }
 
+/// A member that is left out or says something: null would be read as either.
+pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// What is to become of a key.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
+    #[serde(default, deserialize_with = "given")]
     status: Option<Switch>,
+    #[serde(default, deserialize_with = "given")]
     name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     scopes: Option<Vec<Permission>>,
+    #[serde(default, deserialize_with = "given")]
     allowed_ips: Option<Vec<IpNet>>,
     #[serde(default, deserialize_with = "said")]
     expires_at: Edit<Timestamp>,
+    #[serde(default, deserialize_with = "given")]
     expires_in: Option<u64>,
 }
 
@@ -300,15 +317,21 @@ impl Change {
 pub(super) struct Rotate {
     #[serde(default)]
     mode: Way,
+    #[serde(default, deserialize_with = "given")]
     grace_seconds: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
     within_seconds: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
     until_quiet_seconds: Option<u64>,
     #[serde(default)]
     supersede: bool,
+    #[serde(default, deserialize_with = "given")]
     name: Option<String>,
     #[serde(default, deserialize_with = "said")]
     expires_at: Edit<Timestamp>,
+    #[serde(default, deserialize_with = "given")]
     expires_in: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) prefix: Option<Prefix>,
 }
 

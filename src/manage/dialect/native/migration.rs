@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::key::{Body, serial};
+use super::key::{Body, given, serial};
 use super::query::{Query, cursor};
 use crate::clock::Timestamp;
 use crate::key::token::Prefix;
@@ -62,12 +62,17 @@ pub(super) fn page(query: Option<&str>) -> Result<(i64, u32), Problem> {
 pub(super) struct Wanted {
     with: Kind,
     pub(super) account_ids: Vec<AccountId>,
+    #[serde(default, deserialize_with = "given")]
     name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     scopes: Option<Vec<Permission>>,
+    #[serde(default, deserialize_with = "given")]
     expires_in: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
     old_expires_in: Option<u64>,
     #[serde(default)]
     revoke_old: bool,
+    #[serde(default, deserialize_with = "given")]
     pub(super) prefix: Option<Prefix>,
 }
 

@@ -12,7 +12,7 @@ mod directory;
 mod key;
 mod migration;
 pub(in crate::manage) mod once;
-mod query;
+pub(in crate::manage) mod query;
 #[cfg(test)]
 mod tests;
 mod theirs;
@@ -26,7 +26,9 @@ use zeroize::Zeroizing;
 
 pub(in crate::manage) use self::directory::Directory;
 use self::query::Query;
-pub(in crate::manage) use self::theirs::THEIRS;
+#[cfg(test)]
+use self::theirs::THEIRS;
+pub(in crate::manage) use self::theirs::{answer as answer_holder, described, rotates_self};
 use crate::clock::Timestamp;
 use crate::key::token::Prefix;
 use crate::key::{Key, KeyId};
@@ -105,6 +107,8 @@ pub(in crate::manage) struct Asked<'a> {
     pub(in crate::manage) query: Option<&'a str>,
     pub(in crate::manage) headers: &'a HeaderMap,
     pub(in crate::manage) body: Document,
+    /// What can be called here: [`OPENAPI`], or what [`described`] makes of it.
+    pub(in crate::manage) description: Bytes,
 }
 
 impl Asked<'_> {
@@ -134,7 +138,7 @@ pub(in crate::manage) async fn call(
     }
     let id = || asked.key(desk.caller);
     match call {
-        Call::Describe => Ok(answer(StatusCode::OK, JSON, OPENAPI)),
+        Call::Describe => Ok(answer(StatusCode::OK, JSON, asked.description.clone())),
         Call::WhoAmI => Ok(shown(&desk.key(desk.caller.key().clone()).await?, desk.now())),
         Call::Verify => verify(desk, asked).await,
         Call::ListKeys => {
@@ -301,7 +305,7 @@ pub(in crate::manage) fn shown_once(key: &Key, secret: &Secret, now: Timestamp) 
 }
 
 /// The description, by hand; a test holds it to the routes and the catalogue.
-const OPENAPI: &str = include_str!("openapi.json");
+pub(in crate::manage) const OPENAPI: &str = include_str!("openapi.json");
 
 /// Wiped once it is sent, as far as it is ours: some hold a secret. The room is taken at once, since a buffer that grows
 /// leaves copies behind; an answer with a secret is smaller.

@@ -11,14 +11,14 @@ use percent_encoding::percent_decode_str;
 use crate::manage::problem::{Fault, Part, Problem};
 
 /// The parameters that are not read yet, and what was wrong with others.
-pub(super) struct Query {
+pub(in crate::manage) struct Query {
     left: Vec<(String, String)>,
     faults: Vec<Fault>,
 }
 
 impl Query {
     /// Takes a query apart.
-    pub(super) fn read(query: Option<&str>) -> Result<Self, Problem> {
+    pub(in crate::manage) fn read(query: Option<&str>) -> Result<Self, Problem> {
         let parts = query.unwrap_or_default().split('&').filter(|part| !part.is_empty());
         let left = parts.map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -33,7 +33,7 @@ impl Query {
     }
 
     /// A parameter that is read by its type.
-    pub(super) fn take<T: FromStr<Err: ToString>>(&mut self, name: &str) -> Option<T> {
+    pub(in crate::manage) fn take<T: FromStr<Err: ToString>>(&mut self, name: &str) -> Option<T> {
         let value = self.value(name)?;
         match value.parse() {
             Ok(read) => Some(read),
@@ -45,7 +45,12 @@ impl Query {
     }
 
     /// A parameter that is read by `read`; what to do where it cannot be is in `said`.
-    pub(super) fn take_by<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Option<T>, said: &str) -> Option<T> {
+    pub(in crate::manage) fn take_by<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+        said: &str,
+    ) -> Option<T> {
         let value = self.value(name)?;
         let taken = read(&value);
         if taken.is_none() {
@@ -67,8 +72,13 @@ impl Query {
     }
 
     /// What was wrong, and whatever is left.
-    pub(super) fn end(mut self) -> Result<(), Problem> {
+    pub(in crate::manage) fn end(mut self) -> Result<(), Problem> {
         self.faults.extend(self.left.iter().map(|(name, _)| fault(name, "no such parameter")));
+        if self.faults.is_empty() { Ok(()) } else { Err(Problem::faults(self.faults)) }
+    }
+
+    /// What was wrong; whatever is left is not looked at.
+    pub(in crate::manage) fn end_of_known(self) -> Result<(), Problem> {
         if self.faults.is_empty() { Ok(()) } else { Err(Problem::faults(self.faults)) }
     }
 

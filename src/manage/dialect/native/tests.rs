@@ -9,7 +9,7 @@ use crate::key::Kind;
 use crate::key::rotation::Mode;
 use crate::keyring::Watch;
 use crate::keyring::config::OnReuse;
-use crate::manage::routes::{ROUTES, Right, Row};
+use crate::manage::routes::{ROUTES, Right, Route, Row};
 use crate::manage::tests::{Answer, Face, face};
 
 /// A face, and who operates it.
@@ -80,6 +80,7 @@ async fn what_makes_no_sense_is_told_with_its_place_and_without_its_value() {
             "/expires_in: give this or",
         ),
         (json!({"account_id": "nobody"}), "/account_id: no account"),
+        (json!({"account_id": "101", "expires_in": null}), "/expires_in: expected u64"),
         (json!({"kind": "personal", "account_id": "101", "user_id": "nobody"}), "/user_id: no user"),
     ] {
         let said = desk.faults("/v1/keys", body.clone()).await;
@@ -177,13 +178,36 @@ fn the_description_has_every_route_and_method_and_no_other() {
     assert_eq!(described["openapi"], "3.1.0");
     let mut said: Vec<String> = Vec::new();
     for (path, item) in described["paths"].as_object().unwrap() {
-        let methods = item.as_object().unwrap().keys().filter(|name| *name != "parameters");
+        let methods =
+            item.as_object().unwrap().keys().filter(|name| !["parameters", "servers"].contains(&name.as_str()));
         said.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
     }
     let mut served: Vec<String> = Vec::new();
     for route in ROUTES.iter().filter(|route| route.right == Right::Operator) {
         served.extend(route.rows.iter().map(|(method, _)| format!("{method} {}", route.path)));
     }
+    for route in crate::manage::leaks::ROUTES {
+        served.extend(route.rows.iter().map(|(method, _)| format!("{method} {}", route.path)));
+    }
+    said.sort();
+    served.sort();
+    assert_eq!(said, served);
+}
+
+#[test]
+fn the_holders_description_has_every_row_of_theirs_and_no_other() {
+    let described: Value = serde_json::from_slice(&described("/keyward")).unwrap();
+    assert_eq!(described["servers"], json!([{"url": "/keyward"}]));
+    let mut said = Vec::new();
+    for (path, item) in described["paths"].as_object().unwrap() {
+        let methods = item.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters");
+        for (method, operation) in methods {
+            assert!(operation["responses"].is_object(), "{method} {path}");
+            said.push(format!("{} {path}", method.to_uppercase()));
+        }
+    }
+    let rows = |route: &Route<Call>| route.rows.iter().map(|(method, _)| format!("{method} {}", route.path)).collect();
+    let mut served: Vec<String> = THEIRS.iter().flat_map(|route| -> Vec<String> { rows(route) }).collect();
     said.sort();
     served.sort();
     assert_eq!(said, served);
