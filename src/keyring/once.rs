@@ -41,6 +41,16 @@ pub struct Made {
     pub key: KeyId,
     /// Its new secret, where it got one.
     pub secret: Option<Secret>,
+    /// What was made in its place, with their secrets.
+    pub instead: Vec<(KeyId, Secret)>,
+}
+
+impl Made {
+    /// A key, with its new secret where it got one.
+    #[must_use]
+    pub const fn one(key: KeyId, secret: Option<Secret>) -> Self {
+        Self { key, secret, instead: Vec::new() }
+    }
 }
 
 /// Whose turn it is.
@@ -85,7 +95,8 @@ impl Once {
     /// What is kept of an answer; none where the system gives no random bytes.
     fn sealed(&self, made: &Made, until: Timestamp) -> Option<Kept> {
         let secret = made.secret.as_ref().map_or(&[][..], Secret::expose);
-        let plain = joined(&[made.key.as_str().as_bytes(), secret]);
+        let instead = made.instead.iter().flat_map(|(key, secret)| [key.as_str().as_bytes(), secret.expose()]);
+        let plain = joined(&[made.key.as_str().as_bytes(), secret].into_iter().chain(instead).collect::<Vec<_>>());
         // The room is taken at once, since a buffer that grows leaves copies behind.
         let mut text = Vec::with_capacity(plain.len() + NONCE_LEN + AES_256_GCM.tag_len());
         text.extend_from_slice(&plain);
@@ -100,10 +111,14 @@ impl Once {
         let nonce = Nonce::try_assume_unique_for_key(&kept.sealed[at..]).ok()?;
         let mut text = Zeroizing::new(kept.sealed[..at].to_vec());
         let plain = self.key()?.open_in_place(nonce, Aad::from(self.name), &mut text).ok()?;
-        let (key, rest) = split(plain)?;
-        let (secret, _) = split(rest)?;
-        let key = std::str::from_utf8(key).ok()?.parse().ok()?;
-        Some(Made { key, secret: (!secret.is_empty()).then(|| Secret::new(secret)) })
+        let (key, secret, mut rest) = pair(plain)?;
+        let mut made = Made::one(key, (!secret.is_empty()).then(|| Secret::new(secret)));
+        while !rest.is_empty() {
+            let (key, secret, left) = pair(rest)?;
+            made.instead.push((key, Secret::new(secret)));
+            rest = left;
+        }
+        Some(made)
     }
 }
 
@@ -214,6 +229,13 @@ fn joined(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
         all.extend_from_slice(part);
     }
     all
+}
+
+/// A key and a secret, the first two parts of what [`joined`] made, and the rest.
+fn pair(bytes: &[u8]) -> Option<(KeyId, &[u8], &[u8])> {
+    let (key, rest) = split(bytes)?;
+    let (secret, rest) = split(rest)?;
+    Some((std::str::from_utf8(key).ok()?.parse().ok()?, secret, rest))
 }
 
 /// The first part of what [`joined`] made, and the rest.

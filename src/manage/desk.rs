@@ -17,7 +17,8 @@ use crate::key::{
     Account, AccountId, Imprint, Key, KeyId, KeyState, Kind, Membership, Permissions, Seen, User, UserId,
 };
 use crate::keyring::command::{
-    By, Command, Completed, KeyChange, KeyFilter, MemberFilter, NewKey, Outcome, Problem as NotDone, SecretUse, Slice,
+    By, Command, Completed, KeyChange, KeyFilter, MemberFilter, NewKey, Outcome, Problem as NotDone, Replacement,
+    SecretUse, Slice,
 };
 use crate::keyring::once::{Made, Once, Running, Turn};
 use crate::keyring::{Denied, Keyring};
@@ -305,7 +306,7 @@ impl Desk<'_> {
     }
 
     async fn made(&self, new: NewKey, secret: Secret) -> Result<(Key, Secret), Problem> {
-        let made = Made { key: new.id.clone(), secret: Some(secret.clone()) };
+        let made = Made::one(new.id.clone(), Some(secret.clone()));
         match self.carry_out_once(Command::MintKey(Box::new(new)), Some(made)).await {
             Ok(made) => Ok((a_key(made)?, secret)),
             Err(problem) => Err(not_minted(problem)),
@@ -331,7 +332,7 @@ impl Desk<'_> {
             }
         }
         let (secret, imprint) = token::mint(prefix, getrandom::fill).map_err(no_entropy)?;
-        let made = Made { key: key.id.clone(), secret: Some(secret.clone()) };
+        let made = Made::one(key.id.clone(), Some(secret.clone()));
         let rotate = Command::RotateKey(key.id.clone(), imprint, rotation);
         Ok((a_key(self.carry_out_once(rotate, Some(made)).await?)?, secret))
     }
@@ -345,6 +346,18 @@ impl Desk<'_> {
             Err(Denied::Refused(refusal)) => Err(Problem::new(Code::of(&refusal))),
             Err(Denied::Failed(_)) => Err(Problem::new(Code::AuthUnavailable)),
         }
+    }
+
+    /// Makes what takes the place of a user's key, with these secrets.
+    pub(super) async fn replace(
+        &self,
+        replacement: Replacement<Imprint>,
+        secrets: &[Secret],
+    ) -> Result<Outcome, NotDone> {
+        let new = replacement.keys.iter().map(|(_, id, _)| id.clone());
+        let made =
+            Made { instead: new.zip(secrets.iter().cloned()).collect(), ..Made::one(replacement.key.clone(), None) };
+        self.carry_out_once(Command::ReplaceKey(Box::new(replacement)), Some(made)).await
     }
 
     /// Changes a key, where it is still one of these.
@@ -382,7 +395,7 @@ impl Desk<'_> {
     /// Takes a rotation back.
     pub(super) async fn cancel(&self, id: KeyId) -> Result<Key, Problem> {
         self.must_see(&id).await?;
-        let made = Made { key: id.clone(), secret: None };
+        let made = Made::one(id.clone(), None);
         a_key(self.carry_out_once(Command::CancelRotation(id), Some(made)).await?)
     }
 

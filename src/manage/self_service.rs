@@ -253,7 +253,7 @@ impl SelfService {
             Err(NotDone::Conflict(..)) => None,
             Err(problem) => return Err(problem.into()),
         };
-        let Some(Made { key, secret: Some(new) }) = made else { return Ok(None) };
+        let Some(Made { key, secret: Some(new), .. }) = made else { return Ok(None) };
         match keyring.operate(&By::KEYWARD, Command::ShowKey(key)).await? {
             Outcome::Key(key) => Ok(Some(match form {
                 Form::Userplane(_) => userplane::rotated(&key, &new),

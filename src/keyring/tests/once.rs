@@ -16,7 +16,7 @@ impl Ring {
             Turn::Again(made) => return Ok(made),
         };
         let (new, imprint) = fresh();
-        let made = Made { key: key.id.clone(), secret: Some(new) };
+        let made = Made::one(key.id.clone(), Some(new));
         let rotate = Command::RotateKey(key.id.clone(), imprint, Rotation::IMMEDIATE);
         self.keyring.operate_once(&operator(), rotate, running, &made).await?;
         Ok(made)

@@ -33,7 +33,7 @@ use crate::clock::Timestamp;
 use crate::key::token::Prefix;
 use crate::key::{Key, KeyId};
 use crate::keyring::Denied;
-use crate::keyring::command::{Command, Outcome};
+use crate::keyring::command::{Command, Outcome, Replaced};
 use crate::keyring::once::Made;
 use crate::manage::body::Document;
 use crate::manage::caller::Caller;
@@ -267,6 +267,14 @@ async fn verify(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<Byte
 /// Makes what takes the place of a user's key.
 async fn replace(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
     let wanted = asked.body.parse::<migration::Wanted>()?;
+    if let Some(Made { key, instead, .. }) = once::came_before(desk, asked).await? {
+        let (mut keys, mut secrets) = (Vec::new(), Vec::new());
+        for (id, secret) in instead {
+            keys.push(desk.key(id).await?);
+            secrets.push(secret);
+        }
+        return Ok(replaced(&Replaced { keys, old: desk.key(key).await? }, &secrets, desk.now()));
+    }
     let (mut keys, mut secrets) = (Vec::new(), Vec::new());
     for account in &wanted.account_ids {
         let (id, secret, imprint) = fresh(wanted.prefix.as_ref().unwrap_or(usual))?;
@@ -274,13 +282,15 @@ async fn replace(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<R
         secrets.push(secret);
     }
     let replacement = wanted.replacement(asked.key(desk.caller)?, keys, desk.now())?;
-    let done = desk.carry_out(Command::ReplaceKey(Box::new(replacement))).await;
+    let done = desk.replace(replacement, &secrets).await;
     match done.map_err(migration::not_replaced)? {
-        Outcome::Replaced(replaced) => {
-            Ok(json(StatusCode::CREATED, &migration::Done::of(&replaced, &secrets, desk.now())))
-        }
+        Outcome::Replaced(done) => Ok(replaced(&done, &secrets, desk.now())),
         _ => Err(unexpected()),
     }
+}
+
+fn replaced(done: &Replaced, secrets: &[Secret], now: Timestamp) -> Response<Full<Bytes>> {
+    json(StatusCode::CREATED, &migration::Done::of(done, secrets, now))
 }
 
 async fn rehearsal(desk: &Desk<'_>, command: Command) -> Result<Response<Full<Bytes>>, Problem> {

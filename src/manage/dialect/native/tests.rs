@@ -454,6 +454,30 @@ async fn rule_8_a_post_that_comes_again_under_its_idempotency_key_is_answered_wi
 }
 
 #[tokio::test]
+async fn rule_8_a_replacement_that_comes_again_is_answered_with_the_same_secrets() {
+    let desk = desk().await;
+    desk.ask(Method::POST, "/v1/users", json!({"id": "paul"})).await;
+    for account in ["101", "102"] {
+        desk.ask(Method::POST, "/v1/accounts", json!({"id": account})).await;
+        desk.ask(Method::PUT, &format!("/v1/accounts/{account}/members/paul"), json!({})).await;
+    }
+    let legacy = desk.ask(Method::POST, "/v1/keys", json!({"kind": "user", "user_id": "paul"})).await.json();
+    let path = format!("/v1/keys/{}/replace", legacy["key"]["id"].as_str().unwrap());
+    let body = r#"{"with":"personal","account_ids":["101","102"],"revoke_old":true}"#;
+    let replace = || post_once(&desk, &path, "replace-1", body);
+    let (done, again) = (replace().await, replace().await);
+    assert_eq!((done.status, again.status, &done.body), (201, 201, &again.body));
+    let secrets: Vec<_> = done.json()["keys"].as_array().unwrap().iter().map(|key| key["secret"].clone()).collect();
+    assert!(secrets.len() == 2 && secrets[0] != secrets[1]);
+    for secret in secrets {
+        let judged = desk.ask(Method::POST, "/v1/verify", json!({"secret": secret})).await;
+        assert_eq!(judged.json()["valid"], true);
+    }
+    let keys = desk.ask(Method::GET, "/v1/keys?user=paul", Value::Null).await.json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn rule_8_the_same_post_at_the_same_time_is_carried_out_once() {
     let desk = desk().await;
     desk.ask(Method::POST, "/v1/accounts", json!({"id": "101"})).await;

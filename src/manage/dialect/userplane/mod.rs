@@ -159,7 +159,7 @@ async fn call(
 async fn came_before(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Option<(Key, Secret)>, Problem> {
     let Some(name) = &asked.name else { return Ok(None) };
     match desk.came_before(name, &[asked.path.as_bytes(), asked.body.bytes()]).await? {
-        Some(Made { key, secret: Some(secret) }) => Ok(Some((desk.key(key).await?, secret))),
+        Some(Made { key, secret: Some(secret), .. }) => Ok(Some((desk.key(key).await?, secret))),
         _ => Ok(None),
     }
 }
