@@ -89,8 +89,12 @@ impl Filter {
         Some(Self { rules, limit: config.filter_limit.as_usize() })
     }
 
-    /// Takes out of a request what would have the service answer with less than all, or in a coding.
+    /// Takes out of a request what would have the service answer with less than all, or in a coding. HEAD becomes GET: of an answer
+    /// that is not there nobody could say whose it is.
     pub(super) fn ask_plainly(head: &mut request::Parts) {
+        if head.method == Method::HEAD {
+            head.method = Method::GET;
+        }
         let headers = &mut head.headers;
         for name in [header::RANGE, header::IF_RANGE, header::IF_MODIFIED_SINCE, A_IM] {
             headers.remove(name);
@@ -104,7 +108,7 @@ impl Filter {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
 
-    /// An answer, as this key may see it.
+    /// An answer to what the client asked for with `method`, as this key may see it.
     ///
     /// # Errors
     /// [`Stop::Unfilterable`], or the refusal of another account.
@@ -121,9 +125,6 @@ impl Filter {
         }
         let json = is_plain_json(&head.headers);
         keep_harmless(&mut head.headers);
-        if *method == Method::HEAD {
-            return Ok(Response::from_parts(head, body.replaced(String::new())));
-        }
         let narrowed = match (json, body.collected(self.limit).await) {
             (false, Ok(_)) => Err(Unfilterable::NotJson.into()),
             (_, Err(Overrun::TooLarge)) => Err(Unfilterable::TooLarge.into()),
@@ -131,6 +132,7 @@ impl Filter {
             (true, Ok(bytes)) => self.apply(&bytes, &accounts(holder), failed),
         };
         match narrowed {
+            Ok(_) if *method == Method::HEAD => Ok(Response::from_parts(head, body.replaced(String::new()))),
             Ok(text) => Ok(Response::from_parts(head, body.replaced(text))),
             // That it failed, and how, tells nothing about others; what is said of it may.
             Err(_) if failed => {

@@ -45,8 +45,9 @@ pub(super) async fn forward(
     let bodiless = sent.is_end_stream();
     let narrow = permit.route().filter.as_ref().zip(permit.holder());
     let narrow = narrow.map(|(filter, holder)| {
+        let method = asked.head.method.clone();
         Filter::ask_plainly(&mut asked.head);
-        (filter, holder, asked.head.method.clone())
+        (filter, holder, method)
     });
     let (sent, upload) = RequestBody::new(sent, asked.http2, |body| {
         Paced::new(body, outbound.body_idle, limit).at_least(outbound.body_rate, outbound.clock)

@@ -301,7 +301,13 @@ fn decoded(text: &str) -> Cow<'_, str> {
 /// The values of a query parameter, its name and value decoded as forms are. Some origins still part them at `;` too.
 pub(super) fn parameters<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
     let pairs = query.unwrap_or_default().split(['&', ';']).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.filter(move |(key, _)| form(key) == name).map(|(_, value)| form(value))
+    pairs.filter(move |(key, _)| reads_as(&form(key), name)).map(|(_, value)| form(value))
+}
+
+/// Whether a service may take a parameter for the one of that name: some have no regard to case, and to some `name[]` and
+/// `name[0]` are a list of that name.
+fn reads_as(key: &str, name: &str) -> bool {
+    key.split('[').next().is_some_and(|key| key.eq_ignore_ascii_case(name)) || key == name
 }
 
 fn form(text: &str) -> Cow<'_, str> {
@@ -369,6 +375,9 @@ mod tests {
         assert_eq!(account(query(), "/", Some("account%5Fid=101"), &[]), some("101"));
         assert_eq!(account(query(), "/", Some("account_id=1&account_id=2"), &[]), Err(Malformed::TwoAccounts));
         assert_eq!(account(query(), "/", Some("a=1;account_id=102"), &[]), some("102"));
+        assert_eq!(account(query(), "/", Some("Account_ID=102"), &[]), some("102"));
+        assert_eq!(account(query(), "/", Some("account_id=1&ACCOUNT_ID[]=2"), &[]), Err(Malformed::TwoAccounts));
+        assert_eq!(account(query(), "/", Some("account_ids=1&account=2&x[account_id]=3"), &[]), Ok(None));
         assert_eq!(account(query(), "/", Some("account_id=1;account_id=2"), &[]), Err(Malformed::TwoAccounts));
         assert_eq!(account(AccountPlace::HostLabel(0), "/", None, &[]), some("acme"));
     }

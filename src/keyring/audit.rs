@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::command::{AccountChange, By, Command, KeyChange, NewKey, Problem, Replacement, UserChange};
-use super::operate::LONGEST_NAME;
+use super::operate::{LONGEST_NAME, MOST_BOUNDS};
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
@@ -89,10 +89,10 @@ fn made(mut note: Note, new: &NewKey) -> Note {
         note = note.saying("name", named(name));
     }
     if !permissions.is_empty() {
-        note = note.saying("permissions", permissions);
+        note = note.saying("permissions", some(permissions.iter()));
     }
     if !allowed_ips.is_empty() {
-        note = note.saying("allowed_ips", allowed_ips);
+        note = note.saying("allowed_ips", some(allowed_ips));
     }
     for (word, moment) in [("not_before", not_before), ("expires_at", expires_at)] {
         if let Some(moment) = moment {
@@ -130,10 +130,10 @@ fn changed(note: &impl Fn(Action) -> Note, change: &KeyChange) -> Note {
         said = said.saying("name", named(name));
     }
     if let Some(permissions) = permissions {
-        said = said.saying("permissions", permissions);
+        said = said.saying("permissions", some(permissions.iter()));
     }
     if let Some(networks) = allowed_ips {
-        said = said.saying("allowed_ips", networks);
+        said = said.saying("allowed_ips", some(networks));
     }
     edited(said, "expires_at", expires_at)
 }
@@ -156,6 +156,11 @@ fn edited<T: Serialize>(note: Note, word: &'static str, edit: &Edit<T>) -> Note 
 /// As much of it as a name may have: one that is refused may be long.
 fn named(name: &str) -> String {
     name.chars().take(LONGEST_NAME).collect()
+}
+
+/// As many of them as a key may have.
+fn some<T>(all: impl IntoIterator<Item = T>) -> Vec<T> {
+    all.into_iter().take(MOST_BOUNDS).collect()
 }
 
 fn rotated(note: Note, rotation: &Rotation) -> Note {

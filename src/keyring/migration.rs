@@ -15,7 +15,7 @@ use super::command::Problem;
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::{AccountId, Imprint, Key, Kind, Permission};
-use crate::store::{Caller, LegacyUse, Replaced, Replacement, Tally};
+use crate::store::{Caller, LegacyUse, Replaced, Replacement, Store, Tally};
 
 /// A route that a setting names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,8 +97,13 @@ impl Shared {
         Ok(uses.into_iter().map(|one| legacy(one, &named)).collect())
     }
 
-    /// Mints what takes a key's place, and ends that one as is asked for.
-    pub(super) async fn replace(&self, replacement: Replacement<Imprint>, now: Timestamp) -> Result<Replaced, Problem> {
+    /// Mints what takes a key's place, and ends that one as is asked for; in `store`, which knows what goes along with it.
+    pub(super) async fn replace(
+        &self,
+        store: &Store,
+        replacement: Replacement<Imprint>,
+        now: Timestamp,
+    ) -> Result<Replaced, Problem> {
         self.write_callers().await;
         let seen = self.store.legacy_use(replacement.key.clone(), self.callers.most(), now).await?;
         let asked = seen.and_then(|seen| asked(&seen, &self.named()));
@@ -106,7 +111,7 @@ impl Shared {
         let sealed = |(account, id, imprint)| (account, id, super::operate::secret(imprint, &self.digester));
         let keys = keys.into_iter().map(sealed).collect();
         let replacement = Replacement { key, kind, keys, name, permissions, expires_at, old };
-        self.settle(self.store.replace(replacement, asked, now).await).await
+        self.settle(store.replace(replacement, asked, now).await).await
     }
 
     fn named(&self) -> Arc<[NamedRoute]> {

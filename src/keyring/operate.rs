@@ -8,12 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::adopted::Adopted;
 use super::command::{By, Command, Fate, Found, NewKey, Old, Outcome, Problem, Replacement, SecretUse, Trial};
 use super::{Keyring, Shared, audit};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
-use crate::key::{Digester, Imprint, KeyId, Kind};
+use crate::key::{Digester, Imprint, KeyId, Kind, Permissions};
 use crate::store::{Along, Changed, Draft, Kept, Rejected, SecretDraft, StoreError};
 use crate::telemetry::chain;
 
@@ -88,6 +90,7 @@ impl Keyring {
             Command::MintKey(new) => {
                 check_owner(&new)?;
                 check_name(&new.name)?;
+                check_bounds(Some(&new.permissions), Some(&new.allowed_ips))?;
                 check_times(&new, now)?;
                 key(shared.settle(store.mint(draft(*new, &shared.digester), now).await).await?)
             }
@@ -119,6 +122,7 @@ impl Keyring {
                 if let Some(name) = &change.name {
                     check_name(name)?;
                 }
+                check_bounds(change.permissions.as_ref(), change.allowed_ips.as_deref())?;
                 key(shared.settle(store.change_key(id, *change, seen, now).await).await?)
             }
             Command::FindSecret(imprint) => Outcome::Found(shared.whose(&imprint, now).await?.map(Box::new)),
@@ -133,7 +137,7 @@ impl Keyring {
             Command::ShowMigration(after, many) => Outcome::Migration(shared.migration(after, many, now).await?),
             Command::ReplaceKey(replacement) => {
                 check_replacement(&replacement, now)?;
-                Outcome::Replaced(Box::new(shared.replace(*replacement, now).await?))
+                Outcome::Replaced(Box::new(shared.replace(store, *replacement, now).await?))
             }
             Command::ResetOperator(new) => {
                 if new.kind != Kind::Operator {
@@ -246,6 +250,7 @@ fn check_replacement(new: &Replacement<Imprint>, now: Timestamp) -> Result<(), P
             return invalid(format!("a key would have expired at {end} already"));
         }
     }
+    check_bounds(new.permissions.as_ref(), None)?;
     new.name.as_deref().map_or(Ok(()), check_name)
 }
 
@@ -261,6 +266,18 @@ fn check_name(name: &str) -> Result<(), Problem> {
 }
 
 pub(super) const LONGEST_NAME: usize = 200;
+
+/// Whoever holds a key may make another, and every request with that one goes through all it is bound to.
+fn check_bounds(permissions: Option<&Permissions>, networks: Option<&[IpNet]>) -> Result<(), Problem> {
+    let many = permissions.is_some_and(|all| all.iter().count() > MOST_BOUNDS)
+        || networks.is_some_and(|all| all.len() > MOST_BOUNDS);
+    if many {
+        return Err(Problem::Invalid(format!("a key has at most {MOST_BOUNDS} permissions, and as many networks")));
+    }
+    Ok(())
+}
+
+pub(super) const MOST_BOUNDS: usize = 256;
 
 fn check_times(new: &NewKey, now: Timestamp) -> Result<(), Problem> {
     let Some(end) = new.expires_at else { return Ok(()) };
@@ -318,6 +335,7 @@ const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// user key may name the account its user becomes a member of.
 fn check_row(row: &NewKey) -> Result<(), Problem> {
     check_name(&row.name)?;
+    check_bounds(Some(&row.permissions), Some(&row.allowed_ips))?;
     match row.kind {
         Kind::Operator => Err(Problem::Invalid("operator keys are minted, never adopted".into())),
         Kind::User if row.user.is_some() => Ok(()),

@@ -214,16 +214,30 @@ impl Desk<'_> {
         if holder.standing().kind == Kind::Service {
             // An account's own key is nobody else's.
             let key = self.one(Command::ShowKey(holder.key().clone())).await?;
-            let fits = filter.after.is_none_or(|after| key.serial > after);
+            let KeyFilter { account, user, kind, status, unrevoked, after, most: _ } = filter;
+            let fits = (account.is_none() || account == key.account)
+                && user.is_none()
+                && kind.is_none_or(|kind| kind == key.kind)
+                && (!unrevoked || key.state != KeyState::Revoked)
+                && status.is_none_or(|status| status == key.status_at(self.now()))
+                && after.is_none_or(|after| key.serial > after);
             return Ok(Some(key).filter(|_| fits).into_iter().collect());
         }
-        let (user, kind) = (holder.user().cloned(), Kind::Personal);
-        let mut own = KeyFilter { user, ..filter };
-        if let Some(account) = holder.account() {
-            (own.account, own.kind) = (Some(account.clone()), Some(kind));
+        let mut within = KeyFilter { user: filter.user.or_else(|| holder.user().cloned()), ..filter };
+        within.account = within.account.or_else(|| holder.account().cloned());
+        let wanted = within.most.map_or(usize::MAX, |most| most as usize);
+        let mut keys = Vec::new();
+        loop {
+            let some = self.some(within.clone()).await?;
+            let last = some.last().filter(|_| some.len() >= wanted).map(|last| last.serial);
+            // Not all of its user or account are theirs; personal keys of accounts that its user left are shown no more.
+            keys.extend(some.into_iter().filter(|key| holder.owns(key)));
+            within.after = last;
+            if last.is_none() || keys.len() >= wanted {
+                keys.truncate(wanted);
+                return Ok(keys);
+            }
         }
-        // Personal keys of accounts that its user left are ended, and shown no more.
-        Ok(self.some(own).await?.into_iter().filter(|key| holder.owns(key)).collect())
     }
 
     /// Makes a key like the one that asks, with a new secret that begins with `prefix`.

@@ -236,7 +236,11 @@ impl SelfService {
         let Some(path) = path else { return Ok(None) };
         let Ok(Some(name)) = once::named(&head.headers) else { return Ok(None) };
         let body = match body.take() {
-            Some(body) => Document::read(&head.headers, body).await?,
+            Some(body) => match Document::read(&head.headers, body).await {
+                Ok(body) => body,
+                // It is no retry, and a dead secret is told nothing else.
+                Err(_) => return Ok(None),
+            },
             None => Document::default(),
         };
         let keyring = &self.hand.keyring;

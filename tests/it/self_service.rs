@@ -274,3 +274,37 @@ fn a_holder_changes_what_is_theirs_to_less_and_makes_nothing_last_that_could_not
     assert_eq!(change(&service.secret, json!({"expires_in": 60})).0, 200);
     assert_eq!(desk.passed(&service.secret), 200);
 }
+
+#[test]
+fn a_list_of_what_is_theirs_is_held_to_its_filters_and_goes_on_behind_what_is_not() {
+    let desk = desk();
+    let legacy = desk.keyward.mint(&["--kind", "user", "--user", "paul"]);
+    for _ in 0..3 {
+        desk.personal_key("102", "paul", &[]);
+    }
+    let own = [(); 2].map(|()| desk.personal_key("101", "paul", &[]));
+    desk.keyward.cli(&["member", "remove", "--account", "102", "--user", "paul"]);
+    let (mut listed, mut query) = (Vec::new(), "?limit=2".to_owned());
+    loop {
+        let page = desk.ask(&legacy.secret, "GET", &format!("/v1/keys{query}"), Value::Null).json();
+        listed.extend(page["keys"].as_array().unwrap().iter().map(|key| text(&key["id"])));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        query = format!("?limit=2&cursor={cursor}");
+    }
+    assert_eq!(listed, [legacy.id.as_str(), &own[0].id, &own[1].id]);
+    let service = desk.keyward.service_key("101", &[]);
+    for (secret, query) in [
+        (&legacy.secret, "?user=anna"),
+        (&own[0].secret, "?user=anna"),
+        (&own[0].secret, "?account=102"),
+        (&own[0].secret, "?kind=user"),
+        (&own[0].secret, "?status=revoked"),
+        (&service.secret, "?kind=personal"),
+        (&service.secret, "?account=102"),
+        (&service.secret, "?status=revoked"),
+        (&service.secret, "?user=paul"),
+    ] {
+        assert_eq!(desk.listed(secret, query), [""; 0], "{query}");
+    }
+    assert_eq!(desk.listed(&service.secret, "?kind=service&account=101&status=active"), [service.id.as_str()]);
+}

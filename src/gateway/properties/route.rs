@@ -147,7 +147,9 @@ fn account(
             let form = |text: &str| plain(&text.replace('+', "%20"));
             let pairs =
                 query.unwrap_or_default().split(['&', ';']).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-            pairs.filter(|(key, _)| form(key) == *name).map(|(_, value)| form(value)).collect()
+            let named = |key: &str| key.eq_ignore_ascii_case(name) || key == name;
+            let read = |key: String| named(&key) || key.find('[').is_some_and(|at| named(&key[..at]));
+            pairs.filter(|(key, _)| read(form(key))).map(|(_, value)| form(value)).collect()
         }
         Some(AccountPlace::HostLabel(at)) => {
             let name = if host.ends_with(']') { host } else { host.rsplit_once(':').map_or(host, |(name, _)| name) };

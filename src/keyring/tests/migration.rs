@@ -1,9 +1,10 @@
 //! Leaving the keys of users: what is told of them, and what takes their place.
 
 use super::*;
-use crate::key::{AccountId, Edit, Permission};
-use crate::keyring::command::{Legacy, Old, Replaced, Replacement};
+use crate::key::{AccountId, Edit, Permission, Permissions};
+use crate::keyring::command::{AuditFilter, KeyChange, Legacy, Old, Replaced, Replacement};
 use crate::keyring::migration::NamedRoute;
+use crate::store::audit::Action;
 
 const BROWSER: &[u8] = b"Mozilla/5.0 (X11; Linux x86_64)";
 
@@ -152,6 +153,14 @@ async fn a_key_is_replaced_in_one_step_with_no_more_than_it_needs() {
         assert_eq!(ring.refusal(new).await, None);
     }
     assert_eq!((ring.refusal(&secret).await, replaced.old.expires_at), (None, None));
+    let done = ring.noted(Action::KeyReplace).await;
+    let made: Vec<_> = replaced.keys.iter().map(|new| new.id.as_str()).collect();
+    assert_eq!((done.len(), &done[0].details["made"]), (1, &made.into()));
+    for new in &replaced.keys {
+        let made = ring.audit(AuditFilter { key: Some(new.id.clone()), ..AuditFilter::default() }).await;
+        let told: Vec<_> = made.iter().map(|entry| (entry.action, &entry.account, &entry.details["because"])).collect();
+        assert_eq!(told, [(Action::KeyMint, &new.account, &"key.replace".into())]);
+    }
 
     let end = Clock::System.now().plus(Duration::from_secs(3600));
     let (replaced, _) =
@@ -202,6 +211,11 @@ async fn a_replacement_that_does_not_fit_makes_no_key_and_leaves_the_old_one() {
         wanted.old = Old::Revoked;
     };
     assert!(matches!(ring.replace(&key, Kind::Service, &["101"], wide).await, Err(Problem::Conflict(..))));
+    let bounded =
+        KeyChange { permissions: Some([permission("jobs:run")].into_iter().collect()), ..KeyChange::default() };
+    ring.operate(Command::ChangeKey(key.id.clone(), Box::new(bounded), None)).await;
+    let unbound = |wanted: &mut Replacement<Imprint>| wanted.permissions = Some(Permissions::default());
+    assert!(matches!(ring.replace(&key, Kind::Personal, &["101"], unbound).await, Err(Problem::Conflict(..))));
     let past = |wanted: &mut Replacement<Imprint>| wanted.expires_at = Some(Timestamp::from_millis(0));
     assert!(matches!(ring.replace(&key, Kind::Service, &["101"], past).await, Err(Problem::Invalid(_))));
     assert_eq!((count().await, ring.refusal(&secret).await), (before, None));

@@ -1,7 +1,7 @@
 //! What a command brings about, and that it holds when the command returns.
 
 use super::*;
-use crate::keyring::command::{Fate, MemberFilter, Trial};
+use crate::keyring::command::{AuditFilter, Fate, KeyChange, MemberFilter, Trial};
 
 /// Each way to end a key, on one that is remembered as alive: it holds when the command returns.
 #[tokio::test]
@@ -142,6 +142,33 @@ async fn a_key_must_fit_its_kind_and_its_time() {
         panic!("an operator key was adopted")
     };
     assert!(what.starts_with("row 2: "), "{what}");
+}
+
+#[tokio::test]
+async fn a_key_has_no_more_bounds_than_a_request_can_go_through_quickly() {
+    let ring = ring().await;
+    let permissions =
+        |many: usize| (0..many).map(|one| format!("jobs:{one}").parse::<crate::key::Permission>().unwrap()).collect();
+    let networks = |many: usize| -> Vec<ipnet::IpNet> {
+        (0..many).map(|one| format!("10.{}.{}.0/24", one / 256, one % 256).parse().unwrap()).collect()
+    };
+    let (secret, most) = service();
+    ring.operate(Command::MintKey(Box::new(NewKey { permissions: permissions(256), ..most }))).await;
+    let key = ring.verify(&secret).await.unwrap().key().clone();
+    let change = |change: KeyChange| Command::ChangeKey(key.clone(), Box::new(change), None);
+    for refused in [
+        Command::MintKey(Box::new(NewKey { permissions: permissions(257), ..service().1 })),
+        Command::MintKey(Box::new(NewKey { allowed_ips: networks(257), ..service().1 })),
+        Command::Import(vec![NewKey { permissions: permissions(257), ..service().1 }]),
+        change(KeyChange { permissions: Some(permissions(257)), ..KeyChange::default() }),
+        change(KeyChange { allowed_ips: Some(networks(257)), ..KeyChange::default() }),
+    ] {
+        let problem = ring.keyring.operate(&super::audit::operator(), refused).await.unwrap_err();
+        assert!(problem.to_string().contains("a key has at most 256 permissions, and as many networks"), "{problem}");
+    }
+    let noted = ring.audit(AuditFilter::default()).await;
+    let most = |name: &str| noted.iter().filter_map(|entry| entry.details.get(name)?.as_array()).map(Vec::len).max();
+    assert_eq!((most("permissions"), most("allowed_ips")), (Some(256), Some(256)));
 }
 
 #[tokio::test]

@@ -74,6 +74,16 @@ pub(in crate::store) fn replace(
             return Err(Rejected::Missing { what: "member", id: format!("{user} of {account}") }.into());
         };
         let may = bounded(of_user, &key.permissions);
+        if kind == Kind::Personal
+            && permissions.as_ref().is_some_and(Permissions::is_empty)
+            && !key.permissions.is_empty()
+        {
+            let why = format!(
+                "key {:?} may not do all that its user may: a replacement gets no more; name what it may do",
+                id.as_str()
+            );
+            return Err(conflict(why));
+        }
         if let Some(beyond) = permissions.iter().flat_map(Permissions::iter).find(|wanted| !may.cover(wanted)) {
             let why =
                 format!("key {:?} may not do {beyond} in account {account}: a replacement gets no more", id.as_str());

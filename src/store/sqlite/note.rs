@@ -26,7 +26,7 @@ pub(in crate::store) fn along<T>(
             if note.action != Action::KeyFirstUse || load::head(db)? > before {
                 note.details.extend(tell(&made));
                 append(db, &note, Ending::Done)?;
-                append_ended(db, &note, before)?;
+                append_others(db, &note, before)?;
             }
         }
         if let Some(kept) = kept {
@@ -164,21 +164,24 @@ fn append(db: &Connection, note: &Note, outcome: Ending) -> rusqlite::Result<()>
     Ok(())
 }
 
-/// An entry for every other key that the change ended: those of a member who left, those of operators who were replaced. The
-/// log knows which secrets a change touched.
-fn append_ended(db: &Connection, note: &Note, before: u64) -> rusqlite::Result<()> {
-    let mut ended = db.prepare_cached(
-        "SELECT DISTINCT k.id
+/// An entry for every other key that the change ended or made: those of a member who left, those of operators who were replaced,
+/// those that take the place of a user's. The log knows which secrets a change touched.
+fn append_others(db: &Connection, note: &Note, before: u64) -> rusqlite::Result<()> {
+    let mut others = db.prepare_cached(
+        "SELECT DISTINCT k.id, l.kind = 5
            FROM log l CROSS JOIN secret s
                   ON s.digest >= l.subject AND s.digest <= CAST(l.subject || x'ffffffffffffffffffffffffffffffff' AS BLOB)
                 CROSS JOIN key k ON k.serial = s.key
-          WHERE l.seq > ?1 AND l.kind = 1 AND k.state = 'revoked' AND k.id IS NOT ?2",
+          WHERE l.seq > ?1 AND k.id IS NOT ?2 AND (l.kind = 1 AND k.state = 'revoked' OR l.kind = 5 AND ?3)",
     )?;
+    // An import is one entry, whatever it made.
+    let with_made = note.action == Action::KeyReplace;
     let key = note.key.as_ref().map(KeyId::as_str);
-    let ended = ended.query_map(params![before.cast_signed(), key], |row| row::parsed(row, 0))?;
-    for key in ended.collect::<Result<Vec<KeyId>, _>>()? {
-        let (by, at) = (note.by.clone(), note.at);
-        let because = Note::new(by, at, Action::KeyRevoke).saying("because", note.action.as_str());
+    let others = others.query_map(params![before.cast_signed(), key, with_made], |row| {
+        Ok((row::parsed(row, 0)?, if row.get(1)? { Action::KeyMint } else { Action::KeyRevoke }))
+    })?;
+    for (key, action) in others.collect::<Result<Vec<(KeyId, Action)>, _>>()? {
+        let because = Note::new(note.by.clone(), note.at, action).saying("because", note.action.as_str());
         append(db, &Note { key: Some(key), ..because }, Ending::Done)?;
     }
     Ok(())

@@ -50,6 +50,17 @@ pub(super) async fn every_change_is_told_by_the_log(store: &Store) {
     let news = told(store, at).await;
     assert!(news.contains(&of_secret(ONE)) && news.contains(&of_secret(TWO)), "{news:?}");
 
+    // A secret that is retired is refused whatever else is said of its key: nobody is to make a change of thousands of lines.
+    let at = head(store).await;
+    let narrower = KeyChange { permissions: Some(Permissions::default()), ..KeyChange::state(KeyState::Active) };
+    store.change_key(key.clone(), narrower, None, NOW).await.unwrap();
+    assert_eq!(told(store, at).await, [of_secret(TWO)]);
+
+    let at = head(store).await;
+    store.set_key_state(key.clone(), KeyState::Revoked, None, NOW).await.unwrap();
+    let news = told(store, at).await;
+    assert!(news.contains(&of_secret(ONE)) && news.contains(&of_secret(TWO)), "{news:?}");
+
     let at = head(store).await;
     store.set_account_state("101".parse().unwrap(), AccountState::Suspended).await.unwrap();
     assert_eq!(told(store, at).await, [account]);

@@ -342,3 +342,20 @@ fn a_connection_to_the_service_is_used_again_after_an_answer_that_was_filtered()
     // A route without a filter passes everything, as before.
     assert_eq!(wire.get("/else", &key.secret).json(), accounts());
 }
+
+#[test]
+fn head_tells_of_another_accounts_object_what_get_tells() {
+    let (keyward, origin, script, key) = started("");
+    let authorization = format!("Token {}", key.secret);
+    let ask = |method: &str, path: &str| keyward.wire().ask(method, path, &[("Authorization", authorization.as_str())]);
+    for (body, status) in [
+        (json!({"data": {"id": 1, "account_id": 101}}), 200),
+        (json!({"data": {"id": 1, "account_id": 102}}), 404),
+        (json!({"data": {"id": 1}}), 502),
+    ] {
+        script.answers(&body);
+        let (get, head) = (ask("GET", "/api/v2/licenses/1"), ask("HEAD", "/api/v2/licenses/1"));
+        assert_eq!((get.status, head.status, head.text().as_str()), (status, status, ""), "{body}");
+        assert!(origin.last().starts_with("GET "), "what is not judged cannot be told of");
+    }
+}

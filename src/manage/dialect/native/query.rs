@@ -1,5 +1,6 @@
 //! The query of a list. A parameter that nobody reads is refused, since whoever wrote it would take the answer for another.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -23,14 +24,11 @@ impl Query {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             (decoded(name), decoded(value))
         });
-        let mut query = Self { left: left.collect(), faults: Vec::new() };
-        for at in 1..query.left.len() {
-            let (earlier, name) = (&query.left[..at], &query.left[at].0);
-            if earlier.iter().any(|(known, _)| known == name) {
-                let fault = fault(name, "stands more than once");
-                query.faults.push(fault);
-            }
-        }
+        let left: Vec<(String, String)> = left.collect();
+        let mut known = HashSet::with_capacity(left.len());
+        let again = left.iter().filter(|(name, _)| !known.insert(name.as_str()));
+        let faults = again.map(|(name, _)| fault(name, "stands more than once")).collect();
+        let query = Self { left, faults };
         if query.faults.is_empty() { Ok(query) } else { Err(Problem::faults(query.faults)) }
     }
 
@@ -106,4 +104,19 @@ fn decoded(text: &str) -> String {
 
 fn fault(name: &str, detail: impl Into<String>) -> Fault {
     Fault { part: Part::Parameter(name.to_owned()), detail: detail.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_stands_once_and_each_that_comes_again_is_named() {
+        assert!(Query::read(Some("a=1&b=1&&c")).is_ok());
+        let many = "a&".repeat(10_000);
+        for (query, again) in [("a=1&b&%61=2&b=3&a", 3), (&many, 9_999)] {
+            let Err(problem) = Query::read(Some(query)) else { panic!("{query}") };
+            assert_eq!(format!("{problem:?}").matches("stands more than once").count(), again);
+        }
+    }
 }

@@ -114,7 +114,8 @@ CREATE TRIGGER log_moves_head AFTER INSERT ON log BEGIN
 END;
 
 -- The triggers write the log, not the program, so that no change by hand goes unnoticed. A key's change is told of each of
--- its secrets, the retired ones too, whose refusal may now have another reason. Columns that no look-up reads are not told.
+-- its secrets; of the retired ones, which may be thousands and are refused whatever else is said of the key, only where their
+-- refusal has another reason from now on. Columns that no look-up reads are not told.
 CREATE TRIGGER key_inserted AFTER INSERT ON key WHEN (SELECT bulk FROM head) = 0 BEGIN
   INSERT INTO log (kind, subject, narrowing)
   SELECT 1, substr(digest, 1, 16), 1 FROM secret WHERE key = NEW.serial;
@@ -123,7 +124,10 @@ CREATE TRIGGER key_updated
 AFTER UPDATE OF serial, id, kind, state, account, user, permissions, allowed_ips, not_before, expires_at ON key
 WHEN (SELECT bulk FROM head) = 0 BEGIN
   INSERT INTO log (kind, subject, narrowing)
-  SELECT 1, substr(digest, 1, 16), 1 FROM secret WHERE key IN (OLD.serial, NEW.serial);
+  SELECT 1, substr(digest, 1, 16), 1 FROM secret
+   WHERE key IN (OLD.serial, NEW.serial)
+     AND (state <> 'retired' OR (OLD.state = 'revoked') <> (NEW.state = 'revoked')
+          OR (OLD.serial, OLD.id) IS NOT (NEW.serial, NEW.id));
 END;
 CREATE TRIGGER key_deleted AFTER DELETE ON key WHEN (SELECT bulk FROM head) = 0 BEGIN
   INSERT INTO log (kind, subject, narrowing)
