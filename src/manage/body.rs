@@ -37,6 +37,20 @@ impl Document {
         Self::whole(body).await
     }
 
+    /// Reads the whole body, a form.
+    ///
+    /// # Errors
+    /// It is none by its type, too large, or does not come.
+    pub(super) async fn form<B>(headers: &HeaderMap, body: B) -> Result<Self, Problem>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        if !media_type(headers).eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(Problem::detailed(Code::UnsupportedMediaType, "Send it as application/x-www-form-urlencoded."));
+        }
+        Self::whole(body).await
+    }
+
     /// Reads the whole body, whatever it is.
     ///
     /// # Errors

@@ -251,6 +251,7 @@ impl Desk<'_> {
             let fits = (account.is_none() || account == key.account)
                 && user.is_none()
                 && kind.is_none_or(|kind| kind == key.kind)
+                && (!unrevoked || key.state != KeyState::Revoked)
                 && status.is_none_or(|status| status == key.status_at(self.now()))
                 && (!unrevoked || key.state != KeyState::Revoked)
                 && after.is_none_or(|after| key.serial > after);

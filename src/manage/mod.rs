@@ -38,7 +38,7 @@ use self::body::Document;
 use self::caller::Caller;
 use self::desk::Desk;
 pub use self::desk::Hand;
-use self::dialect::native::{self, Asked};
+use self::dialect::native::{self, Asked, Call};
 use self::health::Health;
 pub use self::leaks::tally::Tally as LeakTally;
 use self::problem::{Code, Problem};
@@ -136,7 +136,11 @@ impl Admin {
         };
         // The table's rows of this kind all name the right; one that did not would still answer nobody.
         let caller = caller.ok_or_else(|| Problem::new(Code::KeyRequired))?;
-        let body = if call.takes_body() { Document::read(&head.headers, body).await? } else { Document::default() };
+        let body = match call {
+            Call::Introspect => Document::form(&head.headers, body).await?,
+            call if call.takes_body() => Document::read(&head.headers, body).await?,
+            _ => Document::default(),
+        };
         let secret = Some(caller.secret().clone());
         let caller = Caller::Operator(caller);
         let who = Who::Operator { key: caller.key().clone() };

@@ -62,6 +62,7 @@ pub(super) const ROUTES: &[Route] = {
         operators("/v1/openapi.json", &[(Method::GET, Native(Call::Describe))]),
         operators("/v1/whoami", &[(Method::GET, Native(Call::WhoAmI))]),
         operators("/v1/verify", &[(Method::POST, Native(Call::Verify))]),
+        operators("/oauth2/introspect", &[(Method::POST, Native(Call::Introspect))]),
         operators("/v1/keys", &[(Method::GET, Native(Call::ListKeys)), (Method::POST, Native(Call::MintKey))]),
         operators(
             "/v1/keys/{key}",

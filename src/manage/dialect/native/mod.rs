@@ -9,6 +9,7 @@
 mod audit;
 mod callers;
 mod directory;
+mod introspect;
 mod key;
 mod migration;
 pub(in crate::manage) mod once;
@@ -48,6 +49,7 @@ pub(in crate::manage) enum Call {
     Describe,
     WhoAmI,
     Verify,
+    Introspect,
     ListKeys,
     MintKey,
     ShowKey,
@@ -78,7 +80,9 @@ impl Call {
     /// Whether it reads a body.
     pub(in crate::manage) const fn takes_body(self) -> bool {
         match self {
-            Self::Verify | Self::MintKey | Self::ChangeKey | Self::RotateKey | Self::ReplaceKey => true,
+            Self::Verify | Self::Introspect | Self::MintKey | Self::ChangeKey | Self::RotateKey | Self::ReplaceKey => {
+                true
+            }
             Self::Directory(call) => call.takes_body(),
             Self::Describe
             | Self::WhoAmI
@@ -141,6 +145,7 @@ pub(in crate::manage) async fn call(
         Call::Describe => Ok(answer(StatusCode::OK, JSON, asked.description.clone())),
         Call::WhoAmI => Ok(shown(&desk.key(desk.caller.key().clone()).await?, desk.now())),
         Call::Verify => verify(desk, asked).await,
+        Call::Introspect => introspect(desk, asked).await,
         Call::ListKeys => {
             let key::Listing { filter, limit, all } = key::listing(asked.query)?;
             let keys = desk.keys(filter, all).await?;
@@ -298,6 +303,16 @@ async fn rehearsal(desk: &Desk<'_>, command: Command) -> Result<Response<Full<By
         Outcome::Rehearsal(rehearsal) => Ok(json(StatusCode::OK, &rehearsal)),
         _ => Err(unexpected()),
     }
+}
+
+/// Whose secret it is, and until when.
+async fn introspect(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<Bytes>>, Problem> {
+    let verified = match desk.hand.keyring.verify(&introspect::token(&asked.body)?).await {
+        Ok(verified) => Some(verified),
+        Err(Denied::Refused(_)) => None,
+        Err(Denied::Failed(_)) => return Err(Problem::new(Code::AuthUnavailable)),
+    };
+    Ok(json(StatusCode::OK, &introspect::Told::of(verified.as_ref())))
 }
 
 fn changed(desk: &Desk<'_>, key: Result<Key, Problem>) -> Result<Response<Full<Bytes>>, Problem> {

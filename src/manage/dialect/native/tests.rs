@@ -12,6 +12,8 @@ use crate::keyring::config::OnReuse;
 use crate::manage::routes::{ROUTES, Right, Route, Row};
 use crate::manage::tests::{Answer, Face, face};
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// A face, and who operates it.
 struct Desk {
     face: Face,
@@ -353,6 +355,21 @@ async fn every_answer_is_as_it_is_described() {
     let made = made.json();
     let (secret, key) = (made["secret"].clone(), [("{key}", made["key"]["id"].as_str().unwrap())]);
     check(Method::POST, "/v1/verify", &[], json!({"secret": secret}), 200).await;
+    let form = format!("token={}&token_type_hint=access_token", secret.as_str().unwrap());
+    let told = desk.send(Method::POST, "/oauth2/introspect", FORM, &form).await;
+    let described_as = &described["components"]["schemas"]["Introspection"];
+    fits(&described, described_as, &told.json(), "").unwrap();
+    let told = told.json();
+    assert_eq!((&told["active"], &told["scope"], &told["sub"]), (&json!(true), &json!("jobs:*"), &json!("101")));
+    for (kind, form, status, said) in [
+        (FORM, "token=kw_live_nobody-has-this", 200, "{\"active\":false}"),
+        (FORM, "token=a&token=b", 422, "VALIDATION_FAILED"),
+        (FORM, "", 422, "VALIDATION_FAILED"),
+        (JSON, "{}", 415, "UNSUPPORTED_MEDIA_TYPE"),
+    ] {
+        let answer = desk.send(Method::POST, "/oauth2/introspect", kind, form).await;
+        assert!(answer.status == status && answer.body.contains(said), "{form}: {answer:?}");
+    }
     check(Method::GET, "/v1/keys?limit=1", &[], none.clone(), 200).await;
     check(Method::GET, "/v1/keys/{key}", &key, none.clone(), 200).await;
     check(Method::GET, "/v1/keys/{key}", &[("{key}", "key_none")], none.clone(), 404).await;
@@ -401,6 +418,7 @@ async fn every_answer_is_as_it_is_described() {
         (&json!("personal"), &json!("revoked"))
     );
     check(Method::GET, "/v1/audit?limit=100", &[], none.clone(), 200).await;
+    asked.push("POST /oauth2/introspect".to_owned());
     asked.sort();
     asked.dedup();
     let rows: usize = ROUTES.iter().filter(|route| route.right == Right::Operator).map(|route| route.rows.len()).sum();
