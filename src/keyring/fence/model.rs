@@ -397,6 +397,7 @@ fn config() -> crate::keyring::Config {
         loads: 1,
         waiting: 1,
         usage_flush: second,
+        callers: 0,
         rehearsal: 10,
     }
 }
