@@ -5,8 +5,8 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 
-use super::key::{given, said};
 use super::query::{Query, cursor};
+use super::wanted::{given, said};
 use super::{Asked, json};
 use crate::clock::Timestamp;
 use crate::key::{Account, AccountId, AccountState, Edit, Line, Membership, Permission, Permissions, User, UserId};

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::key::{Body, given, serial};
+use super::key::{Body, serial};
 use super::query::{Query, cursor};
+use super::wanted::given;
 use crate::clock::Timestamp;
 use crate::key::token::Prefix;
 use crate::key::{AccountId, Imprint, KeyId, Kind, Permission};

@@ -4,7 +4,7 @@
 //!  path, query, body --decode--> Command --keyring::operate--> Outcome | Problem --encode--> answer
 //! ```
 //!
-//! The conversions stand in [`key`], [`directory`] and [`query`]; here is which call takes which.
+//! The conversions stand in [`key`], [`wanted`], [`directory`] and [`query`]; here is which call takes which.
 
 mod audit;
 mod callers;
@@ -14,9 +14,11 @@ mod key;
 mod migration;
 pub(in crate::manage) mod once;
 pub(in crate::manage) mod query;
+mod tag;
 #[cfg(test)]
 mod tests;
 mod theirs;
+mod wanted;
 
 use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH, LOCATION};
@@ -154,8 +156,8 @@ pub(in crate::manage) async fn call(
         Call::MintKey => mint(desk, asked, prefix).await,
         Call::ShowKey => {
             let key = desk.key(id()?).await?;
-            let tag = key::tag(&key.seen_at(desk.now()));
-            if asked.headers.get_all(IF_NONE_MATCH).iter().any(|line| key::names(line, &tag)) {
+            let tag = tag::tag(&key.seen_at(desk.now()));
+            if asked.headers.get_all(IF_NONE_MATCH).iter().any(|line| tag::names(line, &tag)) {
                 let mut response = Response::new(Full::default());
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 return Ok(with(response, ETAG, &tag));
@@ -164,15 +166,15 @@ pub(in crate::manage) async fn call(
         }
         Call::ShowCallers => Ok(json(StatusCode::OK, &callers::Secrets { secrets: &desk.callers(id()?).await? })),
         Call::ChangeKey => {
-            let change = asked.body.parse::<key::Change>()?.change(desk.now())?;
-            changed(desk, desk.change(id()?, change, key::seen(asked.headers)).await)
+            let change = asked.body.parse::<wanted::Change>()?.change(desk.now())?;
+            changed(desk, desk.change(id()?, change, tag::seen(asked.headers)).await)
         }
-        Call::RevokeKey => changed(desk, desk.revoke(id()?, key::seen(asked.headers)).await),
+        Call::RevokeKey => changed(desk, desk.revoke(id()?, tag::seen(asked.headers)).await),
         Call::RotateKey => rotate(desk, asked, prefix).await,
         Call::CompleteRotation => {
             let completed = desk.complete(id()?).await?;
             let body = callers::Ended::of(&completed, desk.now());
-            Ok(with(json(StatusCode::OK, &body), ETAG, &key::tag(&completed.key.seen_at(desk.now()))))
+            Ok(with(json(StatusCode::OK, &body), ETAG, &tag::tag(&completed.key.seen_at(desk.now()))))
         }
         Call::CancelRotation => match once::came_before(desk, asked).await? {
             Some(made) => made_again(desk, asked, made).await,
@@ -208,7 +210,7 @@ pub(in crate::manage) async fn call(
 }
 
 async fn mint(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
-    let wanted = asked.body.parse::<key::Mint>()?;
+    let wanted = asked.body.parse::<wanted::Mint>()?;
     if let Some(made) = once::came_before(desk, asked).await? {
         return made_again(desk, asked, made).await;
     }
@@ -221,13 +223,13 @@ async fn mint(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Resp
 
 /// Of two who rotate what both have seen, one is told that it was overtaken.
 async fn rotate(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
-    let wanted = asked.body.parse::<key::Rotate>()?;
+    let wanted = asked.body.parse::<wanted::Rotate>()?;
     // Before what was seen is looked at: who asks again has seen what was there before.
     if let Some(made) = once::came_before(desk, asked).await? {
         return made_again(desk, asked, made).await;
     }
     let before = desk.key(asked.key(desk.caller)?).await?;
-    if key::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen_at(desk.now()))) {
+    if tag::seen(asked.headers).is_some_and(|seen| !seen.contains(&before.seen_at(desk.now()))) {
         return Err(Problem::new(Code::PreconditionFailed));
     }
     let rotation = wanted.rotation(before.generation, desk.now())?;
@@ -260,7 +262,7 @@ async fn list_audit(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<
 
 /// Whether a secret is a living key's. It is an answer either way; only our own trouble is none.
 async fn verify(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<Bytes>>, Problem> {
-    let wanted = asked.body.parse::<key::Verify>()?;
+    let wanted = asked.body.parse::<wanted::Verify>()?;
     let code = match desk.hand.keyring.verify(&wanted.secret).await {
         Ok(_) => None,
         Err(Denied::Refused(refusal)) => Some(Code::of(&refusal)),
@@ -321,12 +323,12 @@ fn changed(desk: &Desk<'_>, key: Result<Key, Problem>) -> Result<Response<Full<B
 
 fn shown(key: &Key, now: Timestamp) -> Response<Full<Bytes>> {
     let body = key::Shown { key: key::Body::of(key, now) };
-    with(json(StatusCode::OK, &body), ETAG, &key::tag(&key.seen_at(now)))
+    with(json(StatusCode::OK, &body), ETAG, &tag::tag(&key.seen_at(now)))
 }
 
 pub(in crate::manage) fn shown_once(key: &Key, secret: &Secret, now: Timestamp) -> Response<Full<Bytes>> {
     let body = key::Made { key: key::Body::of(key, now), secret: secret.expose_str().unwrap_or_default() };
-    with(json(StatusCode::CREATED, &body), ETAG, &key::tag(&key.seen_at(now)))
+    with(json(StatusCode::CREATED, &body), ETAG, &tag::tag(&key.seen_at(now)))
 }
 
 /// The description, by hand; a test holds it to the routes and the catalogue.

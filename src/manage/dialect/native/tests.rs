@@ -134,7 +134,7 @@ async fn what_cannot_be_an_id_is_not_found_however_it_is_written() {
 #[test]
 fn a_rotation_is_read_by_its_mode() {
     let read = |body: Value| {
-        Document::of(&body.to_string()).parse::<key::Rotate>().unwrap().rotation(3, Timestamp::from_millis(0))
+        Document::of(&body.to_string()).parse::<wanted::Rotate>().unwrap().rotation(3, Timestamp::from_millis(0))
     };
     let mode = |body: Value| read(body).unwrap().mode;
     let second = std::time::Duration::from_secs;
@@ -162,7 +162,7 @@ fn tags_are_matched_as_rfc_9110_says() {
     let headers = |lines: &[&str]| -> HeaderMap {
         lines.iter().map(|line| (http::header::IF_MATCH, line.parse().unwrap())).collect()
     };
-    let seen = |lines: &[&str]| key::seen(&headers(lines)).map(|seen| seen.iter().map(key::tag).collect::<Vec<_>>());
+    let seen = |lines: &[&str]| tag::seen(&headers(lines)).map(|seen| seen.iter().map(tag::tag).collect::<Vec<_>>());
     let tag = "\"7.2.active.rotating\"";
     assert_eq!(seen(&[]), None);
     assert_eq!(seen(&["*"]), None);
@@ -170,7 +170,7 @@ fn tags_are_matched_as_rfc_9110_says() {
     assert_eq!(seen(&["\"x\", \"7.2.active.rotating\"", "\"8.1.revoked\""]).unwrap(), [tag, "\"8.1.revoked\""]);
     assert_eq!(seen(&["W/\"7.2.active.rotating\""]).unwrap(), [""; 0]);
     for (line, matches) in [(tag, true), ("W/\"7.2.active.rotating\"", true), ("*", true), ("\"7.2.active\"", false)] {
-        assert_eq!(key::names(&line.parse().unwrap(), tag), matches, "{line}");
+        assert_eq!(tag::names(&line.parse().unwrap(), tag), matches, "{line}");
     }
 }
 
