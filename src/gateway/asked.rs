@@ -8,6 +8,8 @@ use super::canon;
 use super::client::Client;
 use super::headers::clean_request;
 use super::refuse::Stop;
+use crate::key::AccountId;
+use crate::keyring::Caller;
 use crate::net::Peer;
 
 /// The request as it will be judged and forwarded.
@@ -50,6 +52,12 @@ impl Asked {
             return Err(Stop::Misdirected);
         }
         Ok(asked)
+    }
+
+    /// Who asks, of a rule or a part of self-service, in an account.
+    pub(super) fn caller<'a>(&'a self, route: &'a str, account: Option<&'a AccountId>) -> Caller<'a> {
+        let agent = self.head.headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+        Caller { address: self.client.address, agent, route, account }
     }
 
     /// The host, with its port where that is not the scheme's own.

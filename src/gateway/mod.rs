@@ -50,8 +50,7 @@ pub use self::refuse::REASONS;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::USER_AGENT;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, request};
+use http::{HeaderMap, Method, Request, Response, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -66,7 +65,7 @@ use self::live::{Current, Live, Own};
 use self::refuse::{Ours, Stop};
 use crate::clock::Clock;
 use crate::key::{Refusal, Verified};
-use crate::keyring::{Caller, Keyring};
+use crate::keyring::Keyring;
 use crate::net::newest::Newest;
 use crate::net::{Handler, Peer};
 use crate::telemetry::access::LineBuffer;
@@ -179,6 +178,11 @@ impl Gateway {
         }
         plan.user_keys.judge(&verified)?;
         let route = route.ok_or(Refusal::RouteNotFound)?;
+        // A body that is judged may take long to come, and meanwhile a superseded secret is not to be taken for a quiet one.
+        let early = !route.agree.is_empty() && verified.superseded_until().is_some();
+        if early {
+            self.keyring.used(&verified, &credential.secret, &asked.caller(&route.name, None));
+        }
         let permit = if route.agree.is_empty() {
             let account = route.account(asked.host(), path, asked.head.uri.query(), &asked.head.headers);
             authorize::permit(route, verified, asked.client.address, account)?
@@ -189,10 +193,10 @@ impl Gateway {
         };
         // A use is one that was permitted: knocking at another account's door is none.
         if let Some(holder) = permit.holder() {
-            let agent = asked.head.headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
-            let account = holder.grant.account.as_ref();
-            let caller = Caller { address: asked.client.address, agent, route: &route.name, account };
-            self.keyring.used(&holder.verified, &credential.secret, &caller);
+            if !early {
+                let caller = asked.caller(&route.name, holder.grant.account.as_ref());
+                self.keyring.used(&holder.verified, &credential.secret, &caller);
+            }
             if let Some(why) = permit.rehearsed() {
                 self.keyring.rehearsed(&holder.verified, &route.name, why);
             }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::support::http::head;
 use crate::support::origin::value;
-use crate::support::{Answer, Keyward, Minted, Origin, Wire, keyward};
+use crate::support::{Answer, Keyward, Minted, Origin, Wire, eventually, keyward};
 
 const AGREE: &str = "agree = [{ query = \"account_id\" }, { header = \"X-Account\" }, { body = \"/account_id\" }]\n";
 
@@ -290,4 +290,27 @@ fn where_the_account_is_only_reported_so_is_what_does_not_agree() {
     assert_eq!(keyward.get("/accounts/101/?account_id=102", &key.secret).status, 200);
     assert_eq!(value(&origin.last(), "x-keyward-account"), Some("101"));
     assert_eq!(keyward.logged("/accounts/101/", 1)[0]["would_refuse"], "account_mismatch");
+}
+
+#[test]
+fn a_superseded_secret_is_seen_to_be_used_before_the_body_that_is_judged_has_come() {
+    let (keyward, _origin, _bodies, key) = started("", "");
+    keyward.cli(&["key", "rotate", &key.id, "--grace", "1h"]);
+    let uses = || {
+        let shown = keyward.json(&["key", "show", &key.id]);
+        shown["secrets"][1]["callers"].as_array().unwrap().iter().map(|caller| caller["count"].as_u64().unwrap()).sum()
+    };
+    let (token, body) = (format!("Token {}", key.secret), "{\"account_id\": 101}");
+    let length = body.len().to_string();
+    let lines = [("Authorization", token.as_str()), ("Content-Length", length.as_str()), JSON];
+    let mut wire = keyward.wire();
+    wire.send(head("POST", "/api/accounts/101/jobs", &lines) + &body[..5]);
+    eventually("its use is known", || {
+        let uses: u64 = uses();
+        uses == 1
+    });
+    wire.send(&body[5..]);
+    assert_eq!(wire.answer("POST").status, 200);
+    let uses: u64 = uses();
+    assert_eq!(uses, 1, "it is one use");
 }
