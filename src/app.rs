@@ -148,6 +148,9 @@ impl App {
         let leaks = Arc::<LeakTally>::default();
         leaks.tell(&metrics);
         let hand = Hand::new(Arc::clone(&keyring), clock.clone(), Handle::current(), leaks);
+        let pace = hand.clone();
+        let help = "Changes that holders asked for beyond their number in a minute";
+        metrics.counter("keyward_self_service_limited", help, move || pace.limited());
         let newest = Newest::new(generation(settings, plan, &metrics, &hand));
         let parts = gateway::Parts {
             newest: newest.clone(),

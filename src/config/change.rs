@@ -109,9 +109,10 @@ impl Table<'_> {
     }
 
     fn self_service(&mut self, old: &SelfServiceConfig, new: &SelfServiceConfig) {
-        let SelfServiceConfig { path, hosts } = old;
+        let SelfServiceConfig { path, hosts, changes_per_minute } = old;
         self.at_once("path", path, &new.path);
         self.at_once("hosts", hosts, &new.hosts);
+        self.at_once("changes_per_minute", changes_per_minute, &new.changes_per_minute);
     }
 
     fn dbt(&mut self, old: &DbtConfig, new: &DbtConfig) {

@@ -38,6 +38,8 @@ pub struct SelfServiceConfig {
     pub path: String,
     /// At these hosts alone; at any where empty.
     pub hosts: Vec<String>,
+    /// Changes that a holder may ask for in a minute, in whichever form; any number where zero.
+    pub changes_per_minute: u32,
 }
 
 /// `[leaks]`: where secrets that somebody found are reported, on the clients' listeners.

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::caller::Caller;
 use super::holder::Holder;
 use super::leaks::tally::Tally;
+use super::pace::Pace;
 use super::problem::{Code, Problem};
 use crate::clock::{Clock, Timestamp};
 use crate::key::rotation::Rotation;
@@ -37,13 +38,21 @@ pub struct Hand {
     pub leaks: Arc<Tally>,
     /// How many more of them holders may have under way.
     room: Arc<Semaphore>,
+    /// How often each holder asks for a change.
+    pub(super) pace: Pace,
 }
 
 impl Hand {
     /// What carries commands out on this runtime.
     #[must_use]
     pub fn new(keyring: Arc<Keyring>, clock: Clock, control: Handle, leaks: Arc<Tally>) -> Self {
-        Self { keyring, clock, control, leaks, room: Arc::new(Semaphore::new(OF_HOLDERS)) }
+        Self { keyring, clock, control, leaks, room: Arc::new(Semaphore::new(OF_HOLDERS)), pace: Pace::new() }
+    }
+
+    /// How many changes holders asked for beyond their number in a minute.
+    #[must_use]
+    pub fn limited(&self) -> u64 {
+        self.pace.limited()
     }
 
     /// Waits until there is room for what one more holder asks of the store. So however many they are, no queue of the store is

@@ -17,6 +17,7 @@ mod desk;
 mod dialect;
 mod holder;
 mod leaks;
+mod pace;
 mod problem;
 mod routes;
 mod row;

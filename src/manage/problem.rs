@@ -2,6 +2,8 @@
 //!
 //! [`Code`] is the catalogue: what a cause looks like from outside, in one table that the OpenAPI document is held to.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
@@ -122,6 +124,8 @@ pub(super) struct Problem {
     most_seconds: Option<u64>,
     limit: Option<u32>,
     pub(super) allow: Option<String>,
+    /// After how many seconds it may be asked again, where that is worth while.
+    wait: u64,
 }
 
 /// What is wrong with one part of the request.
@@ -144,11 +148,16 @@ pub(super) enum Part {
 
 impl Problem {
     pub(super) const fn new(code: Code) -> Self {
-        Self { code, detail: None, faults: Vec::new(), most_seconds: None, limit: None, allow: None }
+        Self { code, detail: None, faults: Vec::new(), most_seconds: None, limit: None, allow: None, wait: 1 }
     }
 
     pub(super) fn detailed(code: Code, detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), ..Self::new(code) }
+    }
+
+    /// The caller asks for too much, and may ask again after so long.
+    pub(super) fn limited(wait: Duration) -> Self {
+        Self { wait: wait.as_secs(), ..Self::new(Code::RateLimited) }
     }
 
     pub(super) fn method_not_allowed(methods: String) -> Self {
@@ -218,7 +227,7 @@ impl Problem {
             headers.insert(ALLOW, allow);
         }
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(RETRY_AFTER, HeaderValue::from(self.wait));
         }
         if let Some(parameters) = self.code.challenge() {
             // One field line a scheme, since several challenges in one are read wrongly by many.

@@ -27,6 +27,7 @@ use super::dialect::native::{self, once};
 use super::dialect::{userplane, vultr};
 use super::holder::Holder;
 use super::leaks::Leaks;
+use super::pace::WINDOW;
 use super::problem::{Code, Problem};
 use crate::flaw::Flaw;
 use crate::key::token::Prefix;
@@ -42,6 +43,8 @@ pub struct SelfService {
     hand: Hand,
     manner: Manner,
     parts: Vec<Part>,
+    /// How many of them a holder may ask for in a minute.
+    changes: u32,
 }
 
 /// A wire form, and where it is spoken.
@@ -115,7 +118,7 @@ impl SelfService {
         leaks: &LeaksConfig,
     ) -> Result<Option<Self>, Vec<Flaw>> {
         let parts = parts(said, dialects, leaks)?;
-        Ok((!parts.is_empty()).then_some(Self { hand, manner, parts }))
+        Ok((!parts.is_empty()).then_some(Self { hand, manner, parts, changes: said.changes_per_minute }))
     }
 
     /// The parts' names.
@@ -199,6 +202,10 @@ impl SelfService {
             Err(Denied::Failed(_)) => return Err(Problem::new(Code::AuthUnavailable)),
         };
         let holder = Holder::new(verified, client)?;
+        let changes = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if changes && !self.hand.pace.takes(&holder, self.changes) {
+            return Err(Problem::limited(WINDOW));
+        }
         let who = Who::Holder { key: holder.key().clone() };
         let by = By { who, address: Some(client), request_id: Some(request_id.into()) };
         let caller = Caller::Holder(holder);

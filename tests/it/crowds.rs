@@ -187,8 +187,7 @@ fn a_crowd_of_holders_keeps_no_operator_from_revoking() {
     const CROWD: usize = 1100;
     allow_files(4096);
     let origin = Origin::plain();
-    let config =
-        "store.busy_timeout = \"2m\"\nserver.limits.connections_per_address = 0\nself_service.path = \"/keyward\"\n";
+    let config = "store.busy_timeout = \"2m\"\nserver.limits.connections_per_address = 0\nself_service.path = \"/keyward\"\nself_service.changes_per_minute = 0\n";
     let keyward = keyward().upstream(origin.url()).config(config).start();
     keyward.account("101");
     let (key, other) = (keyward.service_key("101", &[]), keyward.service_key("101", &[]));

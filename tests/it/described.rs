@@ -12,7 +12,7 @@ use crate::support::{Keyward, Minted, Origin, keyward};
 /// A keyward with self-service below `/keyward`, and a user who manages the keys of an account.
 fn started() -> (Keyward, Origin) {
     let origin = Origin::plain();
-    let settings = "[self_service]\npath = \"/keyward\"\n[leaks]\npath = \"/found\"\nreports_per_second = 100000\n";
+    let settings = "[self_service]\npath = \"/keyward\"\nchanges_per_minute = 0\n[leaks]\npath = \"/found\"\nreports_per_second = 100000\n";
     let keyward = keyward().upstream(origin.url()).config(settings).start();
     keyward.account("101");
     keyward.cli(&["user", "create", "paul"]);

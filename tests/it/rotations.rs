@@ -18,7 +18,7 @@ struct Desk {
 
 fn desk() -> Desk {
     let origin = Origin::plain();
-    let config = "[self_service]\npath = \"/keyward\"\n[dialects.userplane]\nenabled = true\n";
+    let config = "[self_service]\npath = \"/keyward\"\nchanges_per_minute = 0\n[dialects.userplane]\nenabled = true\n";
     let keyward = keyward().upstream(origin.url()).config(config).start();
     keyward.account("101");
     let operator = keyward.stderr.expect("kw_live_").trim().to_owned();

@@ -12,10 +12,14 @@ struct Desk {
 }
 
 fn desk() -> Desk {
+    desk_with("")
+}
+
+fn desk_with(more: &str) -> Desk {
     let origin = Origin::plain();
     let keyward = keyward()
         .upstream(origin.url())
-        .config("[self_service]\npath = \"/keyward\"\n[keys]\nper_holder = 0\n")
+        .config(format!("[self_service]\npath = \"/keyward\"\n{more}[keys]\nper_holder = 0\n"))
         .start();
     for account in ["101", "102"] {
         keyward.account(account);
@@ -307,4 +311,21 @@ fn a_list_of_what_is_theirs_is_held_to_its_filters_and_goes_on_behind_what_is_no
         assert_eq!(desk.listed(secret, query), [""; 0], "{query}");
     }
     assert_eq!(desk.listed(&service.secret, "?kind=service&account=101&status=active"), [service.id.as_str()]);
+}
+
+#[test]
+fn a_holder_may_ask_for_so_many_changes_in_a_minute_with_all_their_keys_and_reads_go_on() {
+    let desk = desk_with("changes_per_minute = 2\n");
+    let paul = desk.personal_key("101", "paul", &[]);
+    let also = desk.personal_key("102", "paul", &[]);
+    let anna = desk.personal_key("101", "anna", &[]);
+    desk.made(&paul.secret, json!({}));
+    desk.made(&also.secret, json!({}));
+    let limited = desk.ask(&paul.secret, "POST", "/v1/keys/self/rotate", Value::Null);
+    assert_eq!((limited.status, limited.code().as_str()), (429, "RATE_LIMITED"));
+    assert_eq!(limited.header("retry-after"), Some("60"));
+    assert_eq!(desk.listed(&paul.secret, "").len(), 2, "nothing was done, and reads are no changes");
+    assert_eq!(desk.keyward.metric("keyward_self_service_limited_total"), 1);
+    desk.made(&anna.secret, json!({}));
+    assert_eq!(desk.passed(&paul.secret), 200, "the API is another matter");
 }

@@ -51,6 +51,11 @@ pub(in crate::manage) fn described(base: &str) -> Bytes {
             if let Some(said) = item.pointer_mut("/post/requestBody/required") {
                 *said = json!(false);
             }
+            for method in ["post", "patch", "delete"] {
+                if let Some(answers) = item.pointer_mut(&format!("/{method}/responses")) {
+                    answers["429"] = json!({"$ref": "#/components/responses/Limited"});
+                }
+            }
             let rows = THEIRS.iter().filter(|route| route.path == path).flat_map(|route| route.rows);
             let methods: Vec<_> = rows.map(|(method, _)| method.as_str().to_lowercase()).collect();
             if let Some(item) = item.as_object_mut() {
