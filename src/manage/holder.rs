@@ -20,7 +20,7 @@ use crate::keyring::command::{KeyChange, NewKey};
 /// Holding it in an account means to manage the keys of everybody there.
 pub(super) const MANAGE: &str = "keys:manage";
 
-/// Proof that a living key's holder asks, with its newest secret.
+/// Proof that a living key's holder asks, with its newest secret where they ask about keys.
 #[derive(Clone, Debug)]
 pub(super) struct Holder {
     verified: Verified,
@@ -69,6 +69,11 @@ impl Holder {
             Some(_) => Err(Problem::new(Code::KeySuperseded)),
             None => Ok(Self { verified, client }),
         }
+    }
+
+    /// A key that was verified for this client, and asks nothing about keys: its superseded secret may do that too.
+    pub(super) const fn who_only_reads(verified: Verified, client: IpAddr) -> Self {
+        Self { verified, client }
     }
 
     /// The key that asks.

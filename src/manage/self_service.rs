@@ -201,7 +201,11 @@ impl SelfService {
             Err(Denied::Refused(refusal)) => return Err(Problem::new(Code::of(&refusal))),
             Err(Denied::Failed(_)) => return Err(Problem::new(Code::AuthUnavailable)),
         };
-        let holder = Holder::new(verified, client)?;
+        let holder = if form.tells_no_keys(&head) {
+            Holder::who_only_reads(verified, client)
+        } else {
+            Holder::new(verified, client)?
+        };
         let changes = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         if changes && !self.hand.pace.takes(&holder, self.changes) {
             return Err(Problem::limited(WINDOW));
@@ -306,6 +310,17 @@ impl Form {
             Self::Vultr(_) => vultr::has(path),
             Self::Userplane(_) => is_below(userplane::KEYS, path),
         }
+    }
+
+    /// Whether a request is none about keys: it reads what the directory says, as clients do beside their work.
+    fn tells_no_keys(&self, head: &request::Parts) -> bool {
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        reads
+            && match self {
+                Self::Native(..) | Self::Leaks(_) | Self::Userplane(_) => false,
+                Self::Dbt(_) => dbt::tells_no_keys(head.uri.path()),
+                Self::Vultr(_) => vultr::tells_no_keys(head.uri.path()),
+            }
     }
 
     /// Whether clients at this path expect its words.

@@ -209,7 +209,13 @@ fn every_row_refuses_no_caller_a_wrong_caller_and_a_weak_one() {
             answer.status
         };
         assert_eq!((refused(None), refused(Some(&wrong))), (401, 401), "{method} {path}");
-        assert_eq!((refused(Some(&operator)), refused(Some(&grace.secret))), (403, 403), "{method} {path}");
+        assert_eq!(refused(Some(&operator)), 403, "{method} {path}");
+        // What is nothing about keys a secret in its grace may ask too, as it may ask the API.
+        if path == "/v2/account" {
+            assert_eq!(ask(&cloud.keyward, Some(&grace.secret), method, path, "").status, 200);
+        } else {
+            assert_eq!(refused(Some(&grace.secret)), 403, "{method} {path}");
+        }
         if *status >= 400 {
             assert_eq!(refused(Some(&paul.secret)), *status, "{method} {path}");
         } else {

@@ -113,6 +113,11 @@ pub(in crate::manage) fn words(path: &str) -> bool {
     below(path).is_some()
 }
 
+/// Whether what is read at this path is nothing about tokens.
+pub(in crate::manage) fn tells_no_keys(path: &str) -> bool {
+    matches!(without_slash(path), "/api/v2/accounts" | "/api/v3/accounts" | "/api/v2/whoami")
+}
+
 fn below(path: &str) -> Option<&str> {
     path.strip_prefix("/api/v2/").or_else(|| path.strip_prefix("/api/v3/"))
 }

@@ -55,6 +55,11 @@ const ROUTES: &[Route<Call>] = &[
 const KEYS: &str = "/v2/apikeys";
 const ACCOUNT: &str = "/v2/account";
 
+/// Whether what is read at this path is nothing about keys.
+pub(in crate::manage) fn tells_no_keys(path: &str) -> bool {
+    bare(path) == ACCOUNT
+}
+
 /// Whether this path is answered here.
 pub(in crate::manage) fn has(path: &str) -> bool {
     let path = bare(path);
