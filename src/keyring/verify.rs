@@ -85,22 +85,25 @@ impl Keyring {
     /// # Errors
     /// As [`verify`](Self::verify).
     pub async fn verify_anew(&self, secret: &Secret) -> Result<Verified, Denied> {
-        let shared = &self.shared;
-        let digest = shared.admit(secret)?;
-        let began = shared.clock.boot();
-        let _waiting = shared.waiting.try_acquire().map_err(|_| Failure::Overloaded)?;
-        for _ in 0..ROUNDS {
-            let entry = shared.flight(digest).await?;
-            if entry.sent >= began {
-                return Ok(shared.decide(&entry)?);
-            }
-        }
-        Err(Failure::Unavailable.into())
+        let digest = self.shared.admit(secret)?;
+        self.asked(digest, |_| None).await
     }
 
     async fn look_up(&self, digest: Digest) -> Result<Verified, Denied> {
         let shared = &self.shared;
         shared.counts.misses.fetch_add(1, Ordering::Relaxed);
+        // A look-up that was joined may have read before a change that was complete before this request began, so it counts only
+        // as a remembered one does.
+        self.asked(digest, |began| shared.recall(&digest, Some(began))).await
+    }
+
+    /// What the store says from now on; `joined` judges what a look-up brought that was on its way already, by when this began.
+    async fn asked(
+        &self,
+        digest: Digest,
+        joined: impl Fn(BootTime) -> Option<Result<Verified, Refusal>>,
+    ) -> Result<Verified, Denied> {
+        let shared = &self.shared;
         // Read once the memory has failed: later than the request's start, so what is asked from here on is fresh for it.
         let began = shared.clock.boot();
         let _waiting = shared.waiting.try_acquire().map_err(|_| Failure::Overloaded)?;
@@ -110,9 +113,7 @@ impl Keyring {
             if entry.sent >= began {
                 return Ok(shared.decide(&entry)?);
             }
-            // We joined a look-up that was on its way already. It may have read before a change that was complete before
-            // this request began, so it counts only as a remembered one does.
-            if let Some(verdict) = shared.recall(&digest, Some(began)) {
+            if let Some(verdict) = joined(began) {
                 return Ok(verdict?);
             }
         }
