@@ -24,6 +24,7 @@ mod migration;
 pub mod once;
 mod operate;
 mod quiet;
+pub mod receipt;
 mod rehearsal;
 mod reuse;
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod error;
 mod lock;
 pub mod log;
 mod policy;
+pub mod replica;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -2,13 +2,14 @@
 //! they answer belongs to exactly the rows they answer.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::row;
 use super::words::Words;
 use crate::key::token::Prefix;
 use crate::key::{AccountId, AccountState, Digest, Kind, Permissions, Presented, SecretState, Standing, UserId};
 use crate::store::log::{Entry, MANY, News, Subject, Tail};
+use crate::store::replica::Revision;
 use crate::store::{Loaded, Policy};
 
 /// The key behind a digest. The index finds it by comparing digests, of which no caller can choose the bytes; the time
@@ -52,6 +53,15 @@ pub(in crate::store) fn tail(db: &Connection, after: u64) -> rusqlite::Result<Ta
 /// The log's last position.
 pub(in crate::store) fn head(db: &Connection) -> rusqlite::Result<u64> {
     db.prepare_cached("SELECT seq FROM head")?.query_row([], |row| seq(row, 0))
+}
+
+/// What is remembered of a position. What is committed here is complete: there is nobody else to tell.
+pub(in crate::store) fn revision(db: &Connection, position: u64) -> rusqlite::Result<Option<Revision>> {
+    db.prepare_cached("SELECT at, narrowing FROM log WHERE seq = ?1")?
+        .query_row([position.cast_signed()], |row| {
+            Ok(Revision { at: row::moment(row, 0)?, narrowing: row.get(1)?, complete: true })
+        })
+        .optional()
 }
 
 /// Prefixes under which a wrong checksum proves nothing.
