@@ -24,6 +24,9 @@ pub(super) mod member;
 mod model;
 #[allow(dead_code, reason = "whoever waits on a shared store uses it")]
 pub(super) mod purge;
+#[cfg(test)]
+#[cfg(not(feature = "model"))]
+mod simulation;
 mod span;
 #[allow(dead_code, reason = "whoever waits on a shared store uses it")]
 pub(super) mod wait;
