@@ -16,6 +16,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 #[cfg(not(all(test, feature = "model")))]
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
 #[cfg(all(test, feature = "model"))]
@@ -143,6 +144,12 @@ impl Fence {
         let secret = self.secrets[secret(digest.as_bytes())].load(Ordering::Acquire);
         let owners = owners.iter().map(|stripe| self.owners[stripe].load(Ordering::Acquire));
         owners.fold(secret.max(self.floor.load(Ordering::Acquire)), u64::max)
+    }
+
+    /// How long remembered look-ups may count from `now` on; none where that has no end.
+    pub(super) fn left(&self, now: BootTime) -> Option<Duration> {
+        let deadline = self.deadline();
+        (deadline.as_nanos() != u64::MAX).then(|| deadline.since(now))
     }
 
     /// The position up to which the log is applied.

@@ -14,7 +14,9 @@ mod audit;
 mod cache;
 mod callers;
 pub mod command;
+mod complete;
 pub mod config;
+pub mod effect;
 mod fence;
 mod first_use;
 mod flight;
@@ -26,6 +28,7 @@ mod operate;
 mod quiet;
 pub mod receipt;
 mod rehearsal;
+mod replicas;
 mod reuse;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -45,6 +48,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::adopted::Adopted;
 use self::cache::{Cache, Shelf};
 use self::callers::Callers;
+use self::complete::Completion;
 use self::fence::Fence;
 use self::first_use::FirstUses;
 use self::flight::Flights;
@@ -52,6 +56,7 @@ use self::known::Known;
 use self::migration::Named;
 use self::once::Runs;
 use self::rehearsal::Table;
+use self::replicas::Own;
 use self::reuse::Reuses;
 use self::usage::Uses;
 use crate::clock::Clock;
@@ -94,6 +99,8 @@ struct Shared {
     rehearsal: Table,
     reuses: Reuses,
     runs: Runs,
+    own: Own,
+    completion: Completion,
     watch: ArcSwap<Watch>,
     /// Look-ups in the store at one time.
     loads: Semaphore,
@@ -208,6 +215,7 @@ impl Keyring {
             );
         }
         let now = clock.now();
+        let own = Own::new(&clock).map_err(|_| StoreError::NoEntropy)?;
         let shared = Arc::new(Shared {
             store,
             digester,
@@ -224,6 +232,8 @@ impl Keyring {
             rehearsal: Table::new(config.rehearsal),
             reuses: Reuses::default(),
             runs: Runs::default(),
+            own,
+            completion: Completion::new(),
             watch: ArcSwap::default(),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
@@ -233,6 +243,9 @@ impl Keyring {
             control: control.clone(),
         });
         shared.catch_up().await?;
+        if shared.is_shared() {
+            shared.completion.heed(shared.replicas().await?.fence);
+        }
         let end = CancellationToken::new();
         let room = if config.warm { config.live } else { 0 };
         let tasks = vec![

@@ -18,6 +18,9 @@ pub enum StoreError {
         /// As it was set.
         url: String,
     },
+    /// A process that serves from it cannot be named.
+    #[error("the system gives no random bytes, and this process needs a name among the replicas")]
+    NoEntropy,
     /// Its folder is missing.
     #[error("the store's folder {} does not exist: create it, owned by the user keyward runs as", .folder.display())]
     NoFolder {

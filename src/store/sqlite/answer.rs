@@ -6,11 +6,17 @@ use super::row;
 use crate::clock::Timestamp;
 use crate::store::Kept;
 
-/// What is kept under a name, where its time is not over.
-pub(in crate::store) fn kept(db: &Connection, name: &[u8; 32], now: Timestamp) -> rusqlite::Result<Option<Kept>> {
-    let mut find = db.prepare_cached("SELECT request, sealed, until FROM answer WHERE name = ?1 AND until > ?2")?;
+/// What is kept under a name, where its time is not over; and the log's position with the change that it answers for.
+pub(in crate::store) fn kept(
+    db: &Connection,
+    name: &[u8; 32],
+    now: Timestamp,
+) -> rusqlite::Result<Option<(Kept, u64)>> {
+    let mut find =
+        db.prepare_cached("SELECT request, sealed, until, revision FROM answer WHERE name = ?1 AND until > ?2")?;
     let read = |row: &Row<'_>| {
-        Ok(Kept { name: *name, request: row.get(0)?, sealed: row.get(1)?, until: row::moment(row, 2)? })
+        let kept = Kept { name: *name, request: row.get(0)?, sealed: row.get(1)?, until: row::moment(row, 2)? };
+        Ok((kept, row.get::<_, i64>(3)?.cast_unsigned()))
     };
     find.query_row(params![name, now.as_millis()], read).optional()
 }
@@ -21,10 +27,12 @@ pub(in crate::store) fn forget(db: &Connection, now: Timestamp) -> rusqlite::Res
     Ok(())
 }
 
-/// Keeps an answer.
-pub(super) fn keep(db: &Connection, kept: &Kept) -> rusqlite::Result<()> {
+/// Keeps the answer of a change that the log's position `revision` has in it.
+pub(super) fn keep(db: &Connection, kept: &Kept, revision: u64) -> rusqlite::Result<()> {
     let Kept { name, request, sealed, until } = kept;
-    db.prepare_cached("INSERT OR REPLACE INTO answer (name, request, sealed, until) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![name, request, sealed, until.as_millis()])?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO answer (name, request, sealed, until, revision) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![name, request, sealed, until.as_millis(), revision.cast_signed()])?;
     Ok(())
 }

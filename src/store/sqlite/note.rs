@@ -30,7 +30,7 @@ pub(in crate::store) fn along<T>(
             }
         }
         if let Some(kept) = kept {
-            answer::keep(db, &kept)?;
+            answer::keep(db, &kept, load::head(db)?)?;
         }
         Ok(made)
     }
