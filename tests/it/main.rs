@@ -24,6 +24,7 @@ mod limits_page;
 mod load_test;
 mod memory;
 mod readme;
+mod receipts;
 mod reload;
 mod rotations;
 mod scoping_page;
