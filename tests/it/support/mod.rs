@@ -10,6 +10,8 @@ pub(crate) mod named;
 pub(crate) mod origin;
 pub(crate) mod page;
 pub(crate) mod pki;
+#[allow(dead_code, reason = "the unit tests of the store include it too, and each needs a part")]
+pub(crate) mod postgres;
 pub(crate) mod python;
 pub(crate) mod tls;
 
