@@ -26,6 +26,7 @@ mod memory;
 mod postgres;
 mod readme;
 mod reload;
+mod replicas;
 mod rotations;
 mod scoping_page;
 mod self_service;
