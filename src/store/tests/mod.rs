@@ -2,6 +2,12 @@
 
 mod ahead;
 mod cases;
+#[allow(dead_code, reason = "shared with the integration tests, and each needs a part")]
+#[path = "../../../tests/it/support/pki.rs"]
+mod pki;
+#[allow(dead_code, reason = "shared with the integration tests, and each needs a part")]
+#[path = "../../../tests/it/support/postgres/mod.rs"]
+pub(crate) mod postgres;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
