@@ -166,8 +166,8 @@ impl App {
         let serving = setup("keyward-worker", tls.clone(), &metrics);
         let clients = start_clients(&serving, listeners, parts, &access)?;
         let ended = CancellationToken::new();
-        let socket = commands
-            .map(|commands| Handle::current().spawn(carry_out(commands, Arc::clone(&keyring), ended.clone())));
+        let socket =
+            commands.map(|commands| Handle::current().spawn(carry_out(commands, Arc::clone(&keyring), ended.clone())));
         let admin_terms = Newest::new(manage::terms(&terms(settings)));
         let admin_setup = Setup { terms: admin_terms.clone(), ..setup("keyward-admin", admin_tls.clone(), &unread) };
         let admin_manner = Newest::new(manner(settings));

@@ -1,12 +1,14 @@
 //! What must hold between settings, as far as no other part knows better: listeners, the admin's bind, store and pepper.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::Settings;
 use crate::flaw::Flaw;
 use crate::keyring::config::KeysConfig;
 use crate::net;
 use crate::secret::Secret;
+use crate::store::config::Outage;
 
 /// Every flaw that can be seen without a socket.
 pub(super) fn check(settings: &Settings) -> Vec<Flaw> {
@@ -41,7 +43,10 @@ pub(super) fn store(settings: &Settings) -> Vec<Flaw> {
         flaws.extend(store.check_address().err().map(|(setting, what)| Flaw::new(setting, what)));
         if !(SHORTEST_FENCE..=LONGEST_FENCE).contains(&store.fence()) {
             let setting = if store.outage == Outage::FailClosed { "store.fence" } else { "store.outage" };
-            flaws.push(Flaw::new(setting, "what a replica has read counts for one second at least, and an hour at most"));
+            flaws.push(Flaw::new(
+                setting,
+                "what a replica has read counts for one second at least, and an hour at most",
+            ));
         }
     }
     flaws.extend(pepper(&settings.keys).err());

@@ -138,9 +138,7 @@ mod tests {
 
     #[test]
     fn a_url_names_an_absolute_or_a_relative_file() {
-        let path = |url: &str| {
-            Config { url: url.into(), ..Config::example() }.path()
-        };
+        let path = |url: &str| Config { url: url.into(), ..Config::example() }.path();
         assert_eq!(path("sqlite:///var/lib/k.db").unwrap(), PathBuf::from("/var/lib/k.db"));
         assert_eq!(path("sqlite://k.db").unwrap(), PathBuf::from("k.db"));
         for bad in ["", "k.db", "sqlite://", "sqlite:///var/", "sqlite://k.db?mode=ro", "postgres://host/db"] {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::log::Tail;
+use super::sql::log;
 use super::sqlite::load;
 use super::{Backend, Store, StoreError};
 use crate::clock::Timestamp;
@@ -149,6 +150,7 @@ impl Store {
     pub const fn is_shared(&self) -> bool {
         match &self.backend {
             Backend::Sqlite(_) => false,
+            Backend::Postgres(_) => true,
         }
     }
 
@@ -157,9 +159,9 @@ impl Store {
     /// # Errors
     /// The store could not write: then the replica may count nothing that it reads.
     pub async fn register(&self, registration: Registration) -> Result<(), StoreError> {
-        let Registration { .. } = registration;
         match &self.backend {
             Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(db) => db.register(&registration).await,
         }
     }
 
@@ -168,7 +170,6 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn renew(&self, id: &ReplicaId, incarnation: Incarnation, after: u64) -> Result<Renewal, StoreError> {
-        let _ = (id, incarnation);
         match &self.backend {
             Backend::Sqlite(_) => Ok(Renewal {
                 tail: self.tail(after).await?,
@@ -177,6 +178,7 @@ impl Store {
                 instance: Instance("sqlite".into()),
                 time: None,
             }),
+            Backend::Postgres(db) => db.renew(id, incarnation, after).await,
         }
     }
 
@@ -190,9 +192,9 @@ impl Store {
         incarnation: Incarnation,
         applied: u64,
     ) -> Result<bool, StoreError> {
-        let _ = (id, incarnation, applied);
         match &self.backend {
             Backend::Sqlite(_) => Ok(true),
+            Backend::Postgres(db) => db.acknowledge(id, incarnation, applied).await,
         }
     }
 
@@ -202,12 +204,13 @@ impl Store {
     /// The store could not tell.
     pub async fn replicas(&self) -> Result<Replicas, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => Ok(Replicas {
-                head: self.in_time(db.read(load::head)).await?,
+            Backend::Sqlite(_) => Ok(Replicas {
+                head: self.in_time(self.backend.read(log::head)).await?,
                 fence: Duration::ZERO,
                 instance: Instance("sqlite".into()),
                 replicas: Vec::new(),
             }),
+            Backend::Postgres(db) => db.replicas().await,
         }
     }
 
@@ -222,9 +225,9 @@ impl Store {
         incarnation: Incarnation,
         from: ReplicaState,
     ) -> Result<bool, StoreError> {
-        let _ = (id, incarnation, from);
         match &self.backend {
             Backend::Sqlite(_) => Ok(false),
+            Backend::Postgres(db) => db.doubt(id, incarnation, from).await,
         }
     }
 
@@ -234,7 +237,8 @@ impl Store {
     /// The store could not tell.
     pub async fn revision(&self, position: u64) -> Result<Option<Revision>, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => self.in_time(db.read(move |db| load::revision(db, position))).await,
+            Backend::Sqlite(_) => self.in_time(self.backend.read(move |db| load::revision(db, position))).await,
+            Backend::Postgres(db) => db.revision(position).await,
         }
     }
 
@@ -243,9 +247,28 @@ impl Store {
     /// # Errors
     /// The store could not write: nothing is lost but that somebody waits again.
     pub async fn note_complete(&self, position: u64) -> Result<(), StoreError> {
-        let _ = position;
         match &self.backend {
             Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(db) => db.note_complete(position).await,
+        }
+    }
+
+    /// Says to other replicas that there is something new. Nothing depends on it.
+    pub async fn wake_others(&self) {
+        match &self.backend {
+            Backend::Sqlite(_) => {}
+            Backend::Postgres(db) => db.wake_others().await,
+        }
+    }
+
+    /// Waits until another replica says that there is something new; it may be told without reason, and may miss some.
+    ///
+    /// # Errors
+    /// It cannot hear.
+    pub async fn woken(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => std::future::pending().await,
+            Backend::Postgres(db) => db.woken().await,
         }
     }
 }

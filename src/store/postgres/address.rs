@@ -14,7 +14,7 @@ use crate::store::{Config, StoreError};
 
 /// A database that connections can be opened to.
 #[derive(Clone)]
-pub(super) struct Address {
+pub(in crate::store) struct Address {
     pub(super) config: tokio_postgres::Config,
     /// None where what is said to the database goes in the clear.
     pub(super) tls: Option<MakeRustlsConnect>,
@@ -28,7 +28,7 @@ impl Address {
     ///
     /// # Errors
     /// A sentence that says what is wrong with which setting; the address is not shown.
-    pub(super) fn of(url: &str, setting: &'static str, settings: &Config) -> Result<Self, StoreError> {
+    pub(in crate::store) fn of(url: &str, setting: &'static str, settings: &Config) -> Result<Self, StoreError> {
         let wrong = |what: String| StoreError::Address { setting, what };
         let (plain, mode) = without_mode(url);
         let mut config: tokio_postgres::Config =

@@ -12,7 +12,7 @@ macro_rules! living {
     ($which:literal) => {
         concat!(
             r#"
-    WITH some AS (
+    WITH chosen AS (
       SELECT k.* FROM keyward.key k LEFT JOIN keyward.usage u ON u.key = k.serial
        WHERE k.state = 'active' AND k.serial < $1 AND "#,
             $which,
@@ -20,9 +20,9 @@ macro_rules! living {
        ORDER BY k.serial DESC LIMIT $3)
     SELECT s.digest, s.state, k.serial, k.id, k.kind, k.state, k.account, a.state, k."user", k.permissions, k.allowed_ips,
            k.not_before, k.expires_at, s.until, s.used, s.number, m.account, ma.state, m.permissions, m.licence,
-           pg_is_in_recovery(), $4, h.seq, (SELECT CASE WHEN count(*) = $3 THEN min(serial) END FROM some)
+           pg_is_in_recovery(), $4, h.seq, (SELECT CASE WHEN count(*) = $3 THEN min(serial) END FROM chosen)
       FROM keyward.head h
-      LEFT JOIN some k ON true
+      LEFT JOIN chosen k ON true
       LEFT JOIN keyward.secret s ON s.key = k.serial AND s.state = 'current'
       LEFT JOIN keyward.account a ON a.id = k.account
       LEFT JOIN keyward.membership m ON m."user" = k."user" AND (k.kind = 'user' OR m.account = k.account)
@@ -41,7 +41,13 @@ pub(super) const fn living(place: Place) -> (&'static str, Timestamp) {
 }
 
 /// A chunk of keys. One that cannot be read is passed over; who presents its secret is told of it.
-pub(super) fn chunk(rows: &[Row<'_>], policy: &Policy, place: Place, nonce: i64, words: &mut Words) -> Result<Chunk, Error> {
+pub(super) fn chunk(
+    rows: &[Row<'_>],
+    policy: &Policy,
+    place: Place,
+    nonce: i64,
+    words: &mut Words,
+) -> Result<Chunk, Error> {
     let head = first(rows, 20, nonce)?;
     let mut keys: Vec<(Digest, Standing)> = Vec::new();
     for of_one in rows.chunk_by(|one, other| digest(one) == digest(other)) {

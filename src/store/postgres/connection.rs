@@ -1,5 +1,6 @@
 //! One connection to the database: opened, listened to, and given up when it is slow.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,22 +81,12 @@ impl Connection {
 
     /// Asks with parameters, in one message, and waits no longer than `limit`. What then comes of the connection is the
     /// caller's matter: after a [`Trouble`] that is not the server's own word it is of no use any more.
-    pub(super) async fn query(
-        &self,
-        sql: &str,
-        values: &[Value<'_>],
-        limit: Duration,
-    ) -> Result<Vec<Row>, Trouble> {
+    pub(super) async fn query(&self, sql: &str, values: &[Value<'_>], limit: Duration) -> Result<Vec<Row>, Trouble> {
         in_time(limit, async { Ok(self.client.query_typed(sql, &parameters(values)).await?) }).await
     }
 
     /// Does with parameters; how many rows it did it to.
-    pub(super) async fn execute(
-        &self,
-        sql: &str,
-        values: &[Value<'_>],
-        limit: Duration,
-    ) -> Result<u64, Trouble> {
+    pub(super) async fn execute(&self, sql: &str, values: &[Value<'_>], limit: Duration) -> Result<u64, Trouble> {
         in_time(limit, async { Ok(self.client.execute_typed(sql, &parameters(values)).await?) }).await
     }
 
@@ -160,6 +151,13 @@ fn parameters<'a>(values: &'a [Value<'_>]) -> Vec<(&'a (dyn ToSql + Sync), Type)
         (value as &(dyn ToSql + Sync), kind)
     };
     values.iter().map(of).collect()
+}
+
+/// The driver wants it; a value may be a digest, and is not shown.
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 impl ToSql for Value<'_> {

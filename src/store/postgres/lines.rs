@@ -34,12 +34,7 @@ impl Lines {
     }
 
     /// Asks with one statement that changes nothing. Where the connection turns out to have died, another one is asked once.
-    pub(super) async fn query(
-        &self,
-        sql: &str,
-        values: &[Value<'_>],
-        limit: Duration,
-    ) -> Result<Vec<Row>, Trouble> {
+    pub(super) async fn query(&self, sql: &str, values: &[Value<'_>], limit: Duration) -> Result<Vec<Row>, Trouble> {
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.lines.len();
         let (connection, used) = self.line(at).await?;
         match connection.query(sql, values, limit).await {

@@ -3,7 +3,7 @@
 
 use super::trouble::Trouble;
 use crate::store::log::{MANY, News, Tail};
-use crate::store::sql::{Error, Row, Words, changes, is_licensed, membership, standing};
+use crate::store::sql::{Error, Row, Words, is_licensed, log, membership, standing};
 use crate::store::{Loaded, Policy};
 
 /// A look-up: one row, or one for each place where the key's user belongs. `$2` comes back as it was sent.
@@ -69,7 +69,7 @@ pub(super) fn tail(rows: &[Row<'_>], first: &Row<'_>, after: u64) -> Result<Tail
     }
     // Where every entry is trimmed away there is one row without any.
     let some = rows.iter().filter(|row| !matches!(row.optional_int(0), Ok(None)));
-    let entries = some.map(changes::entry).collect::<Result<Vec<_>, _>>()?;
+    let entries = some.map(log::entry).collect::<Result<Vec<_>, _>>()?;
     // Positions have no gaps; fewer entries than positions means that the oldest were trimmed.
     let whole = entries.len() as u64 == head - after;
     Ok(Tail { head, news: if whole { News::Entries(entries) } else { News::Gone } })

@@ -33,11 +33,10 @@ use self::address::Address;
 use self::lines::Lines;
 use self::link::{Committed, Link, NotCommitted, PLACE};
 use self::trouble::Trouble;
-use super::audit::Details;
 use super::replica::{Incarnation, Registration, Renewal, ReplicaId, ReplicaState, Replicas, Revision};
-use super::sql::{Db, Error, Row, Stop, Value, Words, note, values};
+use super::sql::{Db, Error, Row, Stop, Value, Words, values};
 use super::threads::Lane;
-use super::{Access, Along, Changed, Chunk, Config, Loaded, Place, Policy, Rejected, StoreError};
+use super::{Access, Changed, Chunk, Config, Loaded, Place, Policy, Rejected, StoreError, Tail};
 use crate::key::Digest;
 
 /// An open database.
@@ -144,7 +143,8 @@ impl Postgres {
             Some(url) => Arc::new(Address::of(url, "store.listen_url", config)?),
         };
         let manner = Manner::of(&address, config);
-        let failed = |source: std::io::Error| StoreError::Failed { path: manner.path.clone(), source: source.into() };
+        let path = manner.path.clone();
+        let failed = |source: std::io::Error| StoreError::Failed { path: path.clone(), source: source.into() };
         let link = || Link::new(Arc::clone(&address), runtime.clone(), STATEMENT + Duration::from_secs(5));
         std::thread::scope(|scope| {
             // Its threads block, and whoever opens a store may be one of a runtime.
@@ -193,22 +193,12 @@ impl Postgres {
         let shared = Arc::clone(&self.shared);
         let answer = self.shared.reads.ask(move |link| {
             let answer = link.roll(&shared.manner.reading, |link| question(&Db::Postgres(link)));
-            answer.map_err(|error| error.of(&shared.manner.path))
+            answer.map_err(|error| said(error, &shared.manner.path))
         });
         answer.await?
     }
 
     /// Changes within one transaction. What it answers is committed.
-    pub(super) async fn change<T: Send + 'static>(
-        &self,
-        along: Along,
-        tell: fn(&T) -> Details,
-        change: impl FnOnce(&Db<'_>) -> Result<T, Stop> + Send + 'static,
-    ) -> Result<Changed<T>, Rejected> {
-        self.write(note::along(along, tell, change)).await
-    }
-
-    /// As [`Self::change`], with nothing that goes along.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         change: impl FnOnce(&Db<'_>) -> Result<T, Stop> + Send + 'static,
@@ -220,10 +210,12 @@ impl Postgres {
     /// Upkeep within one transaction: it waits for no change, nor does a change wait for it.
     pub(super) async fn write_apart<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Db<'_>) -> Result<T, Stop> + Send + 'static,
-    ) -> Result<Changed<T>, Rejected> {
+        upkeep: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Rejected> {
         let shared = Arc::clone(&self.shared);
-        self.shared.upkeep.ask(move |link| commit(link, &shared.manner, &shared.manner.tending, change)).await?
+        let upkeep = |db: &Db<'_>| Ok(upkeep(db)?);
+        let tended = self.shared.upkeep.ask(move |link| commit(link, &shared.manner, &shared.manner.tending, upkeep));
+        tended.await?.map(|changed| changed.record)
     }
 
     /// Changes within one transaction, and takes it back: what it answers is what would have been.
@@ -234,7 +226,7 @@ impl Postgres {
         let shared = Arc::clone(&self.shared);
         let answer = self.shared.writes.ask(move |link| {
             let answer = link.roll(&shared.manner.changing, |link| change(&Db::Postgres(link)));
-            answer.map_err(|stop| stop.rejected(&shared.manner.path))
+            answer.map_err(|stop| stopped(stop, &shared.manner.path))
         });
         answer.await?
     }
@@ -274,6 +266,11 @@ impl Postgres {
         self.follow(&manner.renew, values, |rows| replica::renewal(rows, after, nonce)).await
     }
 
+    /// What changed after a position, for whom no change waits.
+    pub(super) async fn tail(&self, after: u64) -> Result<Tail, StoreError> {
+        Ok(self.renew(&ReplicaId::known(""), Incarnation(0), after).await?.tail)
+    }
+
     pub(super) async fn replicas(&self) -> Result<Replicas, StoreError> {
         let Shared { follower, manner, .. } = &*self.shared;
         let nonce = follower.nonce();
@@ -306,8 +303,11 @@ impl Postgres {
         id: &ReplicaId,
         incarnation: Incarnation,
         from: ReplicaState,
-        to: ReplicaState,
     ) -> Result<bool, StoreError> {
+        let to = match from {
+            ReplicaState::Live => ReplicaState::Suspect,
+            ReplicaState::Suspect | ReplicaState::Dead => ReplicaState::Dead,
+        };
         let values = values![id.as_str(), incarnation.0, replica::word(from), replica::word(to)];
         Ok(self.note(replica::DOUBT, values).await? > 0)
     }
@@ -371,7 +371,7 @@ impl Postgres {
         let path = &self.shared.manner.path;
         let rows = rows.map_err(|trouble| trouble.of(path))?;
         let rows: Vec<_> = rows.iter().map(Row::Postgres).collect();
-        read(&rows).map_err(|error| error.of(path))
+        read(&rows).map_err(|error| said(error, path))
     }
 }
 
@@ -387,7 +387,7 @@ fn commit<T>(
     match link.commit(begin, |link| change(&Db::Postgres(link))) {
         Ok(Committed { warned: true, .. }) => Err(unsure(warned).into()),
         Ok(Committed { made: record, head, .. }) => Ok(Changed { record, head }),
-        Err(NotCommitted::Work(stop)) => Err(stop.rejected(path)),
+        Err(NotCommitted::Work(stop)) => Err(stopped(stop, path)),
         Err(NotCommitted::Nothing(trouble)) => Err(trouble.of(path).into()),
         Err(NotCommitted::Unsure { made: record, trouble, number }) => match link.became(&number) {
             Some((true, head)) => Ok(Changed { record, head }),
@@ -415,5 +415,21 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// An answer's error as the store's.
+fn said(error: Error, path: &Path) -> StoreError {
+    match error {
+        Error::Postgres(trouble) => trouble.of(path),
+        Error::Value { .. } => StoreError::Row { path: path.to_owned(), what: error.to_string() },
+        error @ (Error::NoRow | Error::Sqlite(_)) => StoreError::Failed { path: path.to_owned(), source: error.into() },
+    }
+}
+
+fn stopped(stop: Stop, path: &Path) -> Rejected {
+    match stop {
+        Stop::Rejected(rejected) => rejected,
+        Stop::Sql(error) => said(error, path).into(),
     }
 }

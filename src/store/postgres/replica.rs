@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use super::{PLACE, load};
 use crate::store::replica::{Incarnation, Instance, Renewal, Replica, ReplicaId, ReplicaState, Replicas, Revision};
 use crate::store::sql::{Error, Row};

@@ -5,7 +5,7 @@
 
 use super::link::{Link, NotCommitted};
 use super::trouble::Trouble;
-use super::{Manner, MIGRATING};
+use super::{MIGRATING, Manner};
 use crate::store::{Access, StoreError};
 
 /// One step of the schema. Written so that the previous keyward still runs on the result: it adds, with defaults; what is

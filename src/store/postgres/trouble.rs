@@ -7,9 +7,10 @@ use tokio_postgres::error::SqlState;
 use crate::store::StoreError;
 
 /// Why the database did not do what it was asked for.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(in crate::store) enum Trouble {
     /// It says so itself, and goes on talking to us.
+    #[error("{message}")]
     Said {
         /// The five characters of its code.
         state: SqlState,
@@ -17,12 +18,16 @@ pub(in crate::store) enum Trouble {
         message: String,
     },
     /// The connection could not be made, or ended.
+    #[error("{0}")]
     Gone(String),
     /// No answer in time.
+    #[error("it did not answer in time")]
     TimedOut,
     /// A column holds what no keyward writes.
+    #[error("{0}")]
     Value(String),
     /// What answered is no primary, or answered something else than it was asked.
+    #[error("it is no primary, or its answer is to another question")]
     NoPrimary,
 }
 
@@ -49,11 +54,6 @@ impl Trouble {
             // 57: the server ends, or its administrator ended this connection; 57014 is a statement that took too long.
             Self::Said { state, .. } => state.code().starts_with("57") && *state != SqlState::QUERY_CANCELED,
         }
-    }
-
-    /// Whether two transactions waited for each other, and this one gave way.
-    pub(super) fn is_deadlock(&self) -> bool {
-        matches!(self, Self::Said { state, .. } if *state == SqlState::T_R_DEADLOCK_DETECTED)
     }
 
     /// As the store's error, of the store with this name.
