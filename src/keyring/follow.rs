@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::adopted::Adopted;
+use super::fence::Point;
 use super::{Keyring, Shared};
 use crate::clock::BootTime;
 use crate::store::log::{News, Subject};
@@ -37,9 +38,10 @@ impl Keyring {
 impl Shared {
     /// The first tail: from here on remembered look-ups count.
     pub(super) async fn catch_up(&self) -> Result<(), StoreError> {
+        let asked = self.fence.point();
         let tail = self.store.tail(0).await?;
         self.fence.flush(tail.head);
-        self.hear(&tail);
+        self.hear(asked, &tail);
         self.adopted.store(Arc::new(Adopted::of(self.store.adopted_prefixes().await?)));
         self.fence.extend(BootTime::from_nanos(u64::MAX));
         Ok(())
@@ -47,8 +49,9 @@ impl Shared {
 
     /// Applies whatever is new in the log.
     pub(super) async fn follow_once(&self) -> Result<(), StoreError> {
-        let tail = self.store.tail(self.fence.applied()).await?;
-        self.hear(&tail);
+        let asked = self.fence.point();
+        let tail = self.store.tail(asked.position()).await?;
+        self.hear(asked, &tail);
         let doubt = self.adopted.load_full();
         if matches!(*doubt, Adopted::Unsure) {
             let prefixes = self.store.adopted_prefixes().await?;
@@ -58,7 +61,7 @@ impl Shared {
         Ok(())
     }
 
-    fn hear(&self, tail: &Tail) {
+    fn hear(&self, asked: Point, tail: &Tail) {
         if matches!(tail.news, News::WentBack) && !self.went_back.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 store = %self.store.path().display(),
@@ -71,7 +74,7 @@ impl Shared {
         if touches_prefixes(&tail.news) {
             self.adopted.store(Arc::new(Adopted::Unsure));
         }
-        self.fence.apply(tail);
+        self.fence.apply(asked, tail);
         self.heard.store(self.clock.boot().as_nanos(), Ordering::Release);
     }
 }
