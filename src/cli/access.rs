@@ -100,7 +100,7 @@ async fn own(settings: &Settings, missing: store::Access) -> anyhow::Result<Opti
     };
     // Nobody presents a secret to this one, so it reads nothing ahead.
     let config = keyring::Config { warm: false, known: 0, ..settings.keyring.clone() };
-    let keyring = Keyring::open(&config, 1, store, digester, Clock::System, Handle::current()).await?;
+    let keyring = Keyring::open(&config, 0, store, digester, Clock::System, Handle::current()).await?;
     keyring.name_routes(settings.named_routes());
     Ok(Some(keyring))
 }

@@ -18,7 +18,6 @@
 
 #[allow(dead_code, reason = "whoever waits on a shared store uses it")]
 pub(super) mod grace;
-#[allow(dead_code, reason = "what follows a shared store uses it")]
 pub(super) mod member;
 #[cfg(all(test, feature = "model"))]
 mod model;
@@ -32,6 +31,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 #[cfg(not(all(test, feature = "model")))]
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
 #[cfg(all(test, feature = "model"))]
@@ -175,6 +175,17 @@ impl Fence {
         let fresh = entry.as_of == u64::MAX || entry.as_of >= self.changed(digest, &entry.owners);
         let counts = fresh && now() < deadline;
         Some(Judged { entry, shelf, counts })
+    }
+
+    /// For how long yet what is remembered may count; none where that has no end.
+    pub(super) fn left(&self, now: BootTime) -> Option<Duration> {
+        let deadline = self.deadline();
+        (deadline.as_nanos() < u64::MAX).then(|| deadline.since(now))
+    }
+
+    /// Whether what is remembered may count.
+    pub(super) fn holds(&self, now: BootTime) -> bool {
+        now < self.deadline()
     }
 
     /// The moment before which a remembered look-up may count.

@@ -177,6 +177,9 @@ pub enum StoreError {
     /// Too much is waiting already.
     #[error("the store has more to do than it can: try again")]
     Busy,
+    /// The system gives no random bytes, of which a replica's name is made.
+    #[error("the system gives no random bytes")]
+    NoEntropy,
     /// No answer within `store.load_timeout`.
     #[error("the store did not answer in time")]
     TimedOut,

@@ -231,6 +231,17 @@ impl Store {
         }
     }
 
+    /// Notes that a registration has ended: nobody waits for it any more.
+    ///
+    /// # Errors
+    /// The store could not write: then changes wait for it until they need not any more.
+    pub async fn leave(&self, id: &ReplicaId, incarnation: Incarnation) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(db) => db.leave(id, incarnation).await,
+        }
+    }
+
     /// What is remembered of a position of the log; none where it was never reached, or is trimmed away.
     ///
     /// # Errors

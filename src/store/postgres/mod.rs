@@ -312,6 +312,11 @@ impl Postgres {
         Ok(self.note(replica::DOUBT, values).await? > 0)
     }
 
+    pub(super) async fn leave(&self, id: &ReplicaId, incarnation: Incarnation) -> Result<(), StoreError> {
+        self.note(replica::LEAVE, values![id.as_str(), incarnation.0]).await?;
+        self.note(replica::BURY, &[]).await.map(drop)
+    }
+
     pub(super) async fn note_complete(&self, position: u64) -> Result<(), StoreError> {
         self.note(replica::COMPLETE, values![position.cast_signed()]).await.map(drop)
     }

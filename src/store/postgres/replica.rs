@@ -19,6 +19,9 @@ pub(super) const ACKNOWLEDGE: &str = "
 /// Takes a replica for worse, if it is still what it was taken for.
 pub(super) const DOUBT: &str = "
     UPDATE keyward.replica SET state = $4 WHERE id = $1 AND incarnation = $2 AND state = $3";
+/// Says that a registration has ended.
+pub(super) const LEAVE: &str = "UPDATE keyward.replica SET state = 'dead' WHERE id = $1 AND incarnation = $2";
+
 /// Forgets the dead of more than a day ago.
 pub(super) const BURY: &str = "
     DELETE FROM keyward.replica
