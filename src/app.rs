@@ -119,6 +119,7 @@ impl App {
         // When a key expires is for one clock to say, where several processes serve from one store.
         let keys_clock = if settings.store.is_postgres() { clock.clone().told() } else { clock.clone() };
         let keyring = open_keyring(settings, workers, &keys_clock).await?;
+        keyring.set_fence(settings.store.fence(), settings.store.stale());
         keyring.name_routes(settings.named_routes());
         keyring.heed(watched(settings));
         let commands = settings.store.place().map(|place| socket::Listener::bind(&socket::path_beside(&place)));

@@ -38,6 +38,7 @@ use foldhash::quality::RandomState;
 use loom::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
+pub(super) use self::span::lapse;
 use super::cache::{Entry, Shelf};
 use crate::clock::BootTime;
 use crate::key::{Digest, Standing};

@@ -14,10 +14,11 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::adopted::Adopted;
+use super::fence::lapse;
 use super::fence::member::{Member, Next, Renewed};
 use super::follow::slept;
+use super::{Keyring, Shared};
 use crate::clock::BootTime;
 use crate::store::StoreError;
 use crate::store::replica::Registration;
@@ -83,6 +84,16 @@ impl Shared {
         }
     }
 
+    /// Has all replicas count what they read for so long. Where that is shorter than before, the change is whole once nothing
+    /// counts any more that was read until now.
+    async fn agree(&self, fence: Duration, stale: Duration) -> Result<(), StoreError> {
+        if let Some(shortened) = self.store.set_fence(fence, stale).await? {
+            tokio::time::sleep(lapse(shortened.before)).await;
+            self.store.end_shortening(shortened).await?;
+        }
+        Ok(())
+    }
+
     async fn step(&self, member: &mut Member) -> Result<BootTime, StoreError> {
         loop {
             let (now, random) = (self.clock.boot(), getrandom::u64().map_err(|_| StoreError::NoEntropy)?);
@@ -139,6 +150,18 @@ impl Shared {
             Some(membership) => membership.news.notify_one(),
             None => self.store.wake_others().await,
         }
+    }
+}
+
+impl Keyring {
+    /// Has all replicas of a shared store count what they read for so long, and `stale` more where some do beyond that.
+    pub fn set_fence(&self, fence: Duration, stale: Duration) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.control.spawn(async move {
+            if let Err(error) = shared.agree(fence, stale).await {
+                tracing::warn!(error = chain(&error), "the fence could not be set; the store's stays in force");
+            }
+        });
     }
 }
 

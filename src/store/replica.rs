@@ -133,6 +133,15 @@ impl Replicas {
     }
 }
 
+/// A fence that was made shorter, while what was read under the longer one may count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortened {
+    /// The longer one.
+    pub before: Duration,
+    /// Which change of it this was.
+    pub change: i64,
+}
+
 /// What a store remembers of one position of its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revision {
@@ -250,6 +259,30 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(_) => self.in_time(self.backend.read(move |db| load::revision(db, position))).await,
             Backend::Postgres(db) => db.revision(position).await,
+        }
+    }
+
+    /// Has what replicas read count for so long, and lets some serve for `stale` beyond that. A longer fence holds at once. A shorter
+    /// one does too, but whoever waits goes on waiting for the one before: until whoever was told so has waited that long, and
+    /// says so with [`Self::end_shortening`].
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn set_fence(&self, fence: Duration, stale: Duration) -> Result<Option<Shortened>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(None),
+            Backend::Postgres(db) => db.set_fence(fence, stale).await,
+        }
+    }
+
+    /// Nothing counts any more that was read under the longer fence.
+    ///
+    /// # Errors
+    /// The store could not write: then changes may go on waiting longer than they need.
+    pub async fn end_shortening(&self, shortened: Shortened) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(db) => db.end_shortening(shortened).await,
         }
     }
 

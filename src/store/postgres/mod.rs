@@ -33,7 +33,7 @@ use self::address::Address;
 use self::lines::Lines;
 use self::link::{Committed, Link, NotCommitted, PLACE};
 use self::trouble::Trouble;
-use super::replica::{Incarnation, Registration, Renewal, ReplicaId, ReplicaState, Replicas, Revision};
+use super::replica::{Incarnation, Registration, Renewal, ReplicaId, ReplicaState, Replicas, Revision, Shortened};
 use super::sql::{Db, Error, Row, Stop, Value, Words, values};
 use super::threads::Lane;
 use super::{Access, Changed, Chunk, Config, Loaded, Place, Policy, Rejected, StoreError, Tail};
@@ -95,7 +95,7 @@ impl Manner {
             name: Arc::clone(&address.name),
             path: PathBuf::from(&*address.name),
             load_timeout: config.load_timeout.0,
-            fence: config.fence.0,
+            fence: config.fence(),
             reading: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {settings}"),
             changing: String::new(),
             tending: String::new(),
@@ -315,6 +315,21 @@ impl Postgres {
     pub(super) async fn leave(&self, id: &ReplicaId, incarnation: Incarnation) -> Result<(), StoreError> {
         self.note(replica::LEAVE, values![id.as_str(), incarnation.0]).await?;
         self.note(replica::BURY, &[]).await.map(drop)
+    }
+
+    pub(super) async fn set_fence(&self, fence: Duration, stale: Duration) -> Result<Option<Shortened>, StoreError> {
+        let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        let set = |rows: &[Row<'_>]| {
+            let Some(row) = rows.first() else { return Ok(None) };
+            let before = row.optional_int(0)?.and_then(|before| u64::try_from(before).ok());
+            let change = row.int(1)?;
+            Ok(before.map(|before| Shortened { before: Duration::from_millis(before), change }))
+        };
+        self.follow(replica::SET_FENCE, values![millis(fence), millis(stale)], set).await
+    }
+
+    pub(super) async fn end_shortening(&self, shortened: Shortened) -> Result<(), StoreError> {
+        self.note(replica::SHORTENED, values![shortened.change]).await.map(drop)
     }
 
     pub(super) async fn note_complete(&self, position: u64) -> Result<(), StoreError> {

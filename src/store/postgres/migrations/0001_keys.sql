@@ -83,14 +83,17 @@ CREATE TABLE adopted_prefix (
 );
 
 -- The log's last position, and how long what a replica has read may count: `fence` milliseconds from when it asked. While it
--- is being shortened, `fence_before` is what it was; whoever waits, waits for the longer of the two. `cluster` tells one store
--- from another.
+-- is being shortened, `fence_before` is what it was; whoever waits, waits for the longer of the two. `fence_changes` counts, so
+-- that only who shortened it last ends that. Beyond the fence a replica may serve for `stale` milliseconds, where it was told
+-- to. `cluster` tells one store from another.
 CREATE TABLE head (
   one          bigint PRIMARY KEY CHECK (one = 1),
   seq          bigint NOT NULL,
   bulk         bigint NOT NULL DEFAULT 0,
   fence        bigint NOT NULL DEFAULT 10000,
   fence_before bigint,
+  fence_changes bigint NOT NULL DEFAULT 0,
+  stale        bigint NOT NULL DEFAULT 0,
   cluster      text NOT NULL DEFAULT gen_random_uuid()::text
 ) WITH (fillfactor = 10);
 INSERT INTO head (one, seq) VALUES (1, 0);
