@@ -16,6 +16,7 @@ pub mod replica;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
+mod threads;
 
 use std::path::Path;
 use std::sync::Arc;

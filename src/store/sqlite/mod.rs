@@ -25,7 +25,6 @@ mod row;
 mod schema;
 #[cfg(test)]
 mod tests;
-mod threads;
 pub(super) mod usage;
 pub(super) mod words;
 
@@ -38,16 +37,16 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi};
 
 use self::files::Files;
-use self::threads::Threads;
 use super::audit::Details;
 use super::error::Cause;
 use super::lock::Lock;
+use super::threads::Threads;
 use super::{Access, Along, Changed, Config, Rejected, StoreError};
 
 /// An open database. The lock goes last: while a thread may still write, nobody else may open.
 #[derive(Clone, Debug)]
 pub(super) struct Sqlite {
-    threads: Arc<Threads>,
+    threads: Arc<Threads<Connection>>,
     files: Arc<Files>,
     _lock: Arc<Lock>,
 }
@@ -76,7 +75,7 @@ impl Sqlite {
         Ok(Self { threads: Arc::new(threads), files: Arc::new(files), _lock: Arc::new(lock) })
     }
 
-    fn connect(path: &Path, config: &Config, mark: [u8; 8], made: bool) -> Result<(Threads, Files), StoreError> {
+    fn connect(path: &Path, config: &Config, mark: [u8; 8], made: bool) -> Result<(Threads<Connection>, Files), StoreError> {
         if !made {
             files::check_closed(path)?;
         }
