@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::log::Tail;
+use super::sql::log;
 use super::sqlite::load;
 use super::{Backend, Store, StoreError};
 use crate::clock::Timestamp;
@@ -202,8 +203,8 @@ impl Store {
     /// The store could not tell.
     pub async fn replicas(&self) -> Result<Replicas, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => Ok(Replicas {
-                head: self.in_time(db.read(load::head)).await?,
+            Backend::Sqlite(_) => Ok(Replicas {
+                head: self.in_time(self.backend.read(log::head)).await?,
                 fence: Duration::ZERO,
                 instance: Instance("sqlite".into()),
                 replicas: Vec::new(),
@@ -233,9 +234,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn revision(&self, position: u64) -> Result<Option<Revision>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => self.in_time(db.read(move |db| load::revision(db, position))).await,
-        }
+        self.in_time(self.backend.read(move |db| load::revision(db, position))).await
     }
 
     /// Notes that changes up to a position are complete.

@@ -1,0 +1,3 @@
+//! The store in a PostgreSQL database, for many processes.
+
+pub(super) mod link;
