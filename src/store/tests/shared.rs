@@ -64,7 +64,7 @@ async fn two_who_change_one_key_at_once_do_it_one_after_the_other() {
     let rotations = (0..20).map(|each| {
         let store = stores[each % 2].clone();
         let new = secret(&format!("the secret of rotation {each}"));
-        tokio::spawn(async move { store.rotate("key_1".parse().unwrap(), new, Rotation::default(), NOW).await })
+        tokio::spawn(async move { store.rotate("key_1".parse().unwrap(), new, Rotation::IMMEDIATE, NOW).await })
     });
     let rotations: Vec<_> = rotations.collect();
     for rotation in rotations {
@@ -91,7 +91,7 @@ async fn a_change_by_hand_is_told_and_one_that_is_not_committed_holds_nobody_up(
     store.set_key_state(key, KeyState::Revoked, None, NOW).await.unwrap();
     assert_eq!(head(&store).await, before + 1, "only what is committed has a position");
     hand.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(told(&store, before + 1).await, [subject("the secret of key 1")]);
+    assert_eq!(told(&store, before + 1).await, [of(&digest("the secret of key 1"))]);
     assert_eq!(standing(&store, "the secret of key 1").await.unwrap().state, KeyState::Revoked);
 }
 
@@ -125,8 +125,10 @@ async fn a_commit_that_is_not_answered_is_asked_about() {
            FOR EACH ROW EXECUTE FUNCTION public.dawdle()",
     );
     store.create_account("101".parse().unwrap(), None, NOW).await.unwrap();
-    database.psql("CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON keyward.account DEFERRABLE INITIALLY DEFERRED
-                     FOR EACH ROW EXECUTE FUNCTION public.dawdle()");
+    database.psql(
+        "CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON keyward.account DEFERRABLE INITIALLY DEFERRED
+                     FOR EACH ROW EXECUTE FUNCTION public.dawdle()",
+    );
     // keyward has its own triggers run at once, so this one waits before the commit; the answer is what gets lost.
     let (hand, connection) = tokio_postgres::connect(&database.url(), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -235,7 +237,7 @@ async fn a_connection_that_died_is_replaced_before_anybody_notices() {
     assert!(database.terminate_backends("keyward") > 0);
     store.load(digest("nobody's secret at all")).await.unwrap();
     store.create_account("103".parse().unwrap(), None, NOW).await.unwrap();
-    assert_eq!(store.accounts(Default::default()).await.unwrap().len(), 3);
+    assert_eq!(database.psql("SELECT count(*) FROM keyward.account"), "3");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,7 +300,10 @@ async fn another_pepper_a_strangers_schema_and_a_missing_store_are_told_apart() 
     database.psql("DROP SCHEMA keyward CASCADE");
     let store = open([0; 8], Access::Create).unwrap();
     open([1; 8], Access::Existing).unwrap();
-    let store = { drop(store); open([2; 8], Access::Existing).unwrap() };
+    let store = {
+        drop(store);
+        open([2; 8], Access::Existing).unwrap()
+    };
     furnish(&store).await;
     store.mint(service("key_1", "a secret under a pepper"), NOW).await.unwrap();
     assert!(matches!(open([3; 8], Access::Existing), Err(StoreError::Pepper { .. })));
@@ -329,10 +334,8 @@ async fn uses_of_all_replicas_merge() {
     furnish(&one).await;
     let key = one.mint(service("key_1", "a secret that two have seen"), NOW).await.unwrap().record;
     let later = NOW.plus(Duration::from_secs(9));
-    let (first, second) = tokio::join!(
-        one.record_uses(vec![(key.serial, later)]),
-        other.record_uses(vec![(key.serial, NOW)])
-    );
+    let (first, second) =
+        tokio::join!(one.record_uses(vec![(key.serial, later)]), other.record_uses(vec![(key.serial, NOW)]));
     first.unwrap();
     second.unwrap();
     let key = one.key("key_1".parse().unwrap()).await.unwrap().unwrap();
@@ -357,6 +360,11 @@ async fn a_pooler_of_transactions_may_stand_between() {
     for made in made.collect::<Vec<_>>() {
         made.await.unwrap();
     }
+}
+
+/// A digest as the log tells of it.
+fn of(digest: &Digest) -> Subject {
+    Subject::Secret(digest.as_bytes()[..16].try_into().unwrap())
 }
 
 async fn until(mut condition: impl FnMut() -> bool) {

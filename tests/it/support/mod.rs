@@ -3,6 +3,7 @@
 //! Everything listens on a free port of 127.0.0.1 and ends with the test that made it.
 
 pub(crate) mod disk;
+pub(crate) mod draw;
 pub(crate) mod http;
 pub(crate) mod keyward;
 pub(crate) mod load;

@@ -66,7 +66,8 @@ impl Server {
         let folder = server.folder().display().to_string();
         server.set(&[CONFIG, &format!("unix_socket_directories = '{folder}'\n")].concat());
         if !options.fsync {
-            server.set("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n");
+            // What is committed survives a crash of the server all the same, so `synchronous_commit` stays.
+            server.set("fsync = off\nfull_page_writes = off\n");
         }
         if options.tls {
             server.certify();
