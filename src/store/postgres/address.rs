@@ -89,7 +89,7 @@ fn name(config: &tokio_postgres::Config) -> String {
         None => String::new(),
     };
     let port = config.get_ports().first().copied().unwrap_or(5432);
-    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    let database = config.get_dbname().or_else(|| config.get_user()).unwrap_or_default();
     format!("postgres://{host}:{port}/{database}")
 }
 

@@ -23,7 +23,7 @@ const MIGRATIONS: &[Migration] = &[Migration { sql: include_str!("migrations/000
 pub(super) fn prepare(link: &Link, manner: &Manner, mark: [u8; 8], access: Access) -> Result<(), StoreError> {
     let failed = |trouble: Trouble| trouble.of(&manner.path);
     let path = || manner.path.clone();
-    let found = link.roll(&manner.reading, |link| state(link)).map_err(failed)?;
+    let found = link.roll(&manner.reading, state).map_err(failed)?;
     let ours = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     match found {
         State::Others => return Err(StoreError::NotOurs { path: path() }),
