@@ -15,7 +15,7 @@ pub enum StoreError {
     /// The setting names no backend we have.
     #[error(
         "store.url {url:?} is not understood: write sqlite:///absolute/path, sqlite://relative/path or \
-         postgres://user@host:5432/database"
+         postgres://host:5432/database"
     )]
     Url {
         /// As it was set.
