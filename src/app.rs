@@ -345,9 +345,9 @@ fn start_clients(
 
 /// Carries out what comes over the command socket, until `ended`.
 async fn carry_out(commands: socket::Listener, keyring: Arc<Keyring>, ended: CancellationToken) {
-    let operate = move |by, command| {
+    let operate = move |by, command, patience| {
         let keyring = Arc::clone(&keyring);
-        async move { keyring.operate(&by, command).await }
+        async move { keyring.operate_within(&by, command, patience).await }
     };
     commands.serve(operate, async move { ended.cancelled().await }).await;
 }

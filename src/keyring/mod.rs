@@ -14,7 +14,9 @@ mod audit;
 mod cache;
 mod callers;
 pub mod command;
+mod complete;
 pub mod config;
+pub mod effect;
 mod fence;
 mod first_use;
 mod flight;
@@ -47,6 +49,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::adopted::Adopted;
 use self::cache::{Cache, Shelf};
 use self::callers::Callers;
+use self::complete::Completion;
 use self::fence::Fence;
 use self::first_use::FirstUses;
 use self::flight::Flights;
@@ -101,6 +104,7 @@ struct Shared {
     own: Own,
     /// Among those that serve from a store, where several may.
     membership: Option<Membership>,
+    completion: Completion,
     watch: ArcSwap<Watch>,
     /// Look-ups in the store at one time.
     loads: Semaphore,
@@ -235,6 +239,7 @@ impl Keyring {
             own,
             membership: (workers > 0 && store.is_shared()).then(Membership::new),
             store,
+            completion: Completion::new(),
             watch: ArcSwap::default(),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
@@ -244,6 +249,9 @@ impl Keyring {
             control: control.clone(),
         });
         shared.catch_up().await?;
+        if shared.is_shared() {
+            shared.completion.heed(shared.replicas().await?, shared.clock.boot());
+        }
         let end = CancellationToken::new();
         let room = if config.warm { config.live } else { 0 };
         let tasks = vec![

@@ -45,7 +45,7 @@ impl fmt::Display for ReplicaId {
 }
 
 /// One registration of a replica: random, so that what an earlier one acknowledged counts for no later one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Incarnation(pub i64);
 
 /// What others take a replica for.
