@@ -47,6 +47,10 @@ impl Received {
                 short(*took)
             ),
             Progress::Complete { .. } => format!("in force on {told} of {all} replicas after {}", short(*took)),
+            Progress::Lost => {
+                "lost: the database that answers now does not have it; look at what is there, and do it again"
+                    .to_owned()
+            }
             Progress::Pending { within } => {
                 let told = if all == 0 { String::new() } else { format!(" (on {told} of {all} replicas)") };
                 format!(
@@ -64,6 +68,7 @@ impl Received {
         let mut value = json!({ "rev": revision, "complete": self.receipt.is_complete() });
         match progress {
             Progress::Complete { at } => value["completed_at"] = json!(at),
+            Progress::Lost => value["lost"] = json!(true),
             Progress::Pending { within } => value["complete_within_ms"] = json!(within.as_nanos().div_ceil(1_000_000)),
         }
         value["replicas"] =

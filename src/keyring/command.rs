@@ -235,4 +235,11 @@ impl Problem {
     pub fn not_in_force() -> Self {
         Self::Unavailable("the change is committed, and not known to be in force everywhere".to_owned())
     }
+
+    /// A change was committed, and the database that answers now does not have it.
+    #[must_use]
+    pub fn lost() -> Self {
+        let why = "the database that answers now lost the change: look at what is there, and do it again";
+        Self::Unavailable(why.to_owned())
+    }
 }

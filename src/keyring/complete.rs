@@ -5,7 +5,8 @@
 //!                '---------- F + m on our own clock ----------------------^
 //! ```
 //!
-//! One task looks, for however many wait, and only while something is open. Positions complete in their order: a replica that
+//! What a look is worth, when that makes a change complete, and whom nobody waits for any more is decided in
+//! [`fence`](super::fence), without I/O. One task looks, for however many wait, and only while something is open. Positions complete in their order: a replica that
 //! has applied one has applied all before it, and what was committed sooner has waited for longer. So a receipt speaks for every
 //! position below its own. Whoever gives up waiting takes nothing away: the position stays open, and whoever asks for it later
 //! finds how far it has come since it was committed.
@@ -13,6 +14,7 @@
 //! A store that one process has to itself needs none of this: its changes are complete once they are applied here.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,10 +23,14 @@ use tokio::time::{sleep, timeout};
 
 use super::Shared;
 use super::command::Problem;
-use super::receipt::{Heard, How, Progress, Receipt};
+use super::fence::grace::Grace;
+use super::fence::lapse;
+use super::fence::purge::{Doubt, Purge};
+use super::fence::wait::{Complete, Judgement, Wait};
+use super::receipt::{Heard, Progress, Receipt};
 use crate::clock::{BootTime, Timestamp};
 use crate::store::StoreError;
-use crate::store::replica::Replicas;
+use crate::store::replica::{ReplicaState, Replicas};
 use crate::telemetry::chain;
 
 /// What is waited for, and what is known to be complete.
@@ -33,17 +39,31 @@ pub(super) struct Completion {
     known: Mutex<Known>,
     /// Goes up with every look at the replicas.
     looks: watch::Sender<u64>,
+    counts: Counts,
     /// What a test says that the store says of replicas.
     #[cfg(test)]
     pub(super) stand_in: Mutex<Option<Replicas>>,
+}
+
+/// Positions that were waited for, by what came of them.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Everybody had said so.
+    pub(super) acknowledged: AtomicU64,
+    /// Time was up; somebody was silent, or acknowledgements did not count yet.
+    pub(super) timed: AtomicU64,
+    /// The database did not have it any more.
+    pub(super) lost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     /// By position, those that are not complete yet.
     open: BTreeMap<u64, Open>,
-    /// By position, the last that are.
+    /// By position, the last that are, or that were lost.
     receipts: BTreeMap<u64, Receipt>,
+    grace: Grace,
+    purge: Purge,
     /// The longest that anything a replica has read counts, when that was last heard.
     fence: Duration,
     /// Whether the task that looks runs.
@@ -51,13 +71,11 @@ struct Known {
 }
 
 /// A position that is waited for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Open {
     /// Later than its commit.
     since: BootTime,
-    /// What the store said the fence is, asked after its commit: no grant that lacks it was made under a longer one.
-    fence: Option<Duration>,
-    replicas: Vec<Heard>,
+    wait: Wait,
 }
 
 /// Receipts that are remembered.
@@ -66,8 +84,8 @@ const RECEIPTS: usize = 256;
 const SOON: Duration = Duration::from_millis(2);
 const LATER: Duration = Duration::from_millis(10);
 const UNHURRIED: Duration = Duration::from_millis(100);
-/// What a wait is longer than the fence: how coarse clocks and scheduling are.
-const MARGIN: Duration = Duration::from_millis(20);
+/// What only gives waits so long for others at the most.
+const MOMENT: Duration = Duration::from_millis(500);
 /// A wait may be asked to last so long, whatever the fence is.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -76,24 +94,31 @@ impl Completion {
         Self {
             known: Mutex::default(),
             looks: watch::Sender::new(0),
+            counts: Counts::default(),
             #[cfg(test)]
             stand_in: Mutex::default(),
         }
     }
 
-    /// Takes note of how long a silent replica is waited for.
-    pub(super) fn heed(&self, fence: Duration) {
-        self.known().fence = fence;
+    /// Takes in a first look, from which on acknowledgements count once rows can no longer be missing.
+    pub(super) fn heed(&self, said: Replicas, now: BootTime) {
+        let mut known = self.known();
+        known.fence = known.grace.see(said, now).fence();
     }
 
     /// How long a change that is committed now is open at the most, where the store can be asked.
     pub(super) fn bound(&self) -> Duration {
-        self.known().fence.saturating_add(MARGIN)
+        lapse(self.known().fence)
     }
 
     /// The longest that anybody may ask to wait.
     pub(super) fn longest_wait(&self) -> Duration {
         LONGEST_WAIT.max(self.bound())
+    }
+
+    /// What came of what was waited for.
+    pub(super) const fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Has a position waited for from `now`, unless it is complete or waited for already. Whether nobody looks yet.
@@ -102,7 +127,7 @@ impl Completion {
         if known.receipt(position).is_some() {
             return false;
         }
-        known.open.entry(position).or_insert(Open { since: now, fence: None, replicas: Vec::new() });
+        known.open.entry(position).or_insert_with(|| Open { since: now, wait: Wait::new(position, now) });
         !std::mem::replace(&mut known.looking, true)
     }
 
@@ -113,14 +138,22 @@ impl Completion {
 
     /// How far a position has come that may not be complete.
     fn so_far(&self, position: u64, now: BootTime) -> Receipt {
-        let known = self.known();
+        let mut known = self.known();
         if let Some(receipt) = known.receipt(position) {
             return receipt;
         }
-        let open = known.open.get(&position);
-        let (fence, waited) = open.map_or((None, Duration::ZERO), |open| (open.fence, now.since(open.since)));
-        let within = fence.unwrap_or(known.fence).saturating_add(MARGIN).saturating_sub(waited);
-        let replicas = open.map_or_else(Vec::new, |open| open.replicas.clone());
+        let bound = lapse(known.fence);
+        let (within, replicas) = match known.open.get_mut(&position) {
+            None => (bound, Vec::new()),
+            Some(open) => {
+                let left = match open.wait.judge_by_time(now) {
+                    Judgement::Pending(left) => left,
+                    // The task that looks tells it in a moment.
+                    Judgement::Complete(_) | Judgement::Lost => Some(Duration::ZERO),
+                };
+                (left.unwrap_or_else(|| bound.saturating_sub(now.since(open.since))), open.wait.heard())
+            }
+        };
         Receipt { revision: position, progress: Progress::Pending { within }, replicas }
     }
 
@@ -133,46 +166,61 @@ impl Completion {
         }
     }
 
-    /// Takes in what the store said of the replicas, asked for at `asked`; nothing where it could not tell. The last position
-    /// that is complete now and was not before.
-    fn take_in(&self, said: Option<&Replicas>, asked: BootTime, now: BootTime, at: Timestamp) -> Option<u64> {
+    /// Takes in what the store said of the replicas, asked for at `asked`; nothing where it could not tell. `at` is now by the
+    /// clock of receipts.
+    fn take_in(&self, said: Option<Replicas>, asked: BootTime, now: BootTime, at: Timestamp) -> Look {
         let mut known = self.known();
-        if let Some(said) = said {
-            known.fence = said.fence;
+        let known = &mut *known;
+        let sight = said.map(|said| known.grace.see(said, now));
+        if let Some(sight) = &sight {
+            known.fence = sight.fence();
         }
-        let mut last = None;
+        let mut complete = None;
+        let mut lost = Vec::new();
         for (position, open) in &mut known.open {
-            if let Some(said) = said.filter(|_| asked >= open.since) {
-                open.fence = Some(open.fence.unwrap_or_default().max(said.fence));
-                open.replicas = said
-                    .replicas
-                    .iter()
-                    .map(|one| {
-                        let how = if one.applied >= Some(*position) { How::Acknowledged } else { How::Waiting };
-                        Heard { id: one.id.clone(), node: one.node.clone(), how }
-                    })
-                    .collect();
-            }
-            if is_complete(open, now) {
-                last = Some(*position);
+            // What was asked before a commit was answered says nothing of it.
+            let judgement = match sight.as_ref().filter(|_| asked >= open.since) {
+                Some(sight) => open.wait.judge(sight),
+                None => open.wait.judge_by_time(now),
+            };
+            match judgement {
+                Judgement::Complete(how) => complete = Some((*position, how)),
+                Judgement::Lost => lost.push(*position),
+                Judgement::Pending(_) => {}
             }
         }
-        let complete = last.map(|last| {
-            let later = known.open.split_off(&(last + 1));
-            std::mem::replace(&mut known.open, later)
-        });
-        for (position, open) in complete.into_iter().flatten() {
-            known.remember(receipt(position, open, at));
+        if !lost.is_empty() {
+            // Those positions are given out a second time: what was told of any is told of none.
+            known.receipts.clear();
         }
-        drop(known);
+        for position in lost {
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+            if let Some(open) = known.open.remove(&position) {
+                known.remember(Receipt { revision: position, progress: Progress::Lost, replicas: open.wait.heard() });
+            }
+        }
+        for (position, open) in complete.map(|(last, _)| known.up_to(last)).into_iter().flatten() {
+            let count = match complete {
+                Some((_, Complete::ByAcknowledgement)) => &self.counts.acknowledged,
+                _ => &self.counts.timed,
+            };
+            count.fetch_add(1, Ordering::Relaxed);
+            known.purge.timed_out(&open.wait);
+            known.remember(Receipt {
+                revision: position,
+                progress: Progress::Complete { at },
+                replicas: open.wait.heard(),
+            });
+        }
+        let doubts = sight.map_or_else(Vec::new, |sight| known.purge.next(&sight));
         self.looks.send_modify(|looks| *looks += 1);
-        last
+        Look { complete: complete.map(|(last, _)| last), doubts }
     }
 
-    /// Whether nothing is open; then the task that looks may end.
+    /// Whether nothing is open and nobody in doubt; then the task that looks may end.
     fn rests(&self) -> bool {
         let mut known = self.known();
-        known.looking = !known.open.is_empty();
+        known.looking = !known.open.is_empty() || !known.purge.is_idle();
         !known.looking
     }
 
@@ -181,9 +229,26 @@ impl Completion {
     }
 }
 
+/// What came of a look.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Look {
+    /// The last position that is complete now and was not before.
+    complete: Option<u64>,
+    /// Whom to doubt.
+    doubts: Vec<Doubt>,
+}
+
 impl Known {
+    /// What was open up to a position, no longer open. One that was asked for late is complete with what came after it.
+    fn up_to(&mut self, last: u64) -> BTreeMap<u64, Open> {
+        let later = self.open.split_off(&(last + 1));
+        std::mem::replace(&mut self.open, later)
+    }
+
     fn receipt(&self, position: u64) -> Option<Receipt> {
-        let (_, receipt) = self.receipts.range(position..).next()?;
+        // What is complete speaks for all before it; what was lost for itself alone.
+        let speaks = |(at, receipt): &(&u64, &Receipt)| **at == position || receipt.is_complete();
+        let (_, receipt) = self.receipts.range(position..).find(speaks)?;
         Some(Receipt { revision: position, ..receipt.clone() })
     }
 
@@ -195,20 +260,6 @@ impl Known {
         }
         receipt
     }
-}
-
-/// Whether nobody can serve from what was before: by time alone, as long as nothing else is proven.
-fn is_complete(open: &Open, now: BootTime) -> bool {
-    open.fence.is_some_and(|fence| now.since(open.since) >= fence.saturating_add(MARGIN))
-}
-
-/// The receipt of what is complete: whoever has said nothing until now has nothing left that counts.
-fn receipt(revision: u64, open: Open, at: Timestamp) -> Receipt {
-    let mut replicas = open.replicas;
-    for replica in replicas.iter_mut().filter(|replica| replica.how == How::Waiting) {
-        replica.how = How::Lapsed;
-    }
-    Receipt { revision, progress: Progress::Complete { at }, replicas }
 }
 
 impl Shared {
@@ -261,6 +312,14 @@ impl Shared {
         waited.unwrap_or_else(|_| self.completion.so_far(position, self.clock.boot()))
     }
 
+    /// Gives what was made a moment to be known everywhere, so that nobody is refused who goes on with it elsewhere. Where one is
+    /// silent, that is not for long.
+    pub(super) async fn until_known(self: &Arc<Self>, position: u64, patience: Duration) {
+        if self.is_shared() {
+            self.until_complete(position, patience.min(MOMENT)).await;
+        }
+    }
+
     /// The position that is asked for, the last one where none is; applied here.
     pub(super) async fn reached(&self, position: Option<u64>) -> Result<u64, Problem> {
         let head = self.replicas().await?.head;
@@ -298,7 +357,7 @@ impl Shared {
 impl super::Keyring {
     /// Has it believe that these serve from its store.
     pub(crate) fn serve_among(&self, all: Replicas) {
-        self.shared.completion.heed(all.fence);
+        self.shared.completion.heed(all.clone(), self.shared.clock.boot());
         *self.shared.completion.stand_in.lock().unwrap() = Some(all);
     }
 }
@@ -309,14 +368,22 @@ async fn look(shared: Arc<Shared>) {
     while !shared.completion.rests() {
         let asked = shared.clock.boot();
         let said = shared.replicas().await;
-        if let Err(error) = &said {
-            tracing::debug!(error = chain(error), "the replicas could not be looked at");
-        }
         let (now, at) = (shared.clock.boot(), shared.clock.now());
-        if let Some(last) = shared.completion.take_in(said.as_ref().ok(), asked, now, at)
+        let said = said.inspect_err(|error| tracing::debug!(error = chain(error), "the replicas cannot be looked at"));
+        let Look { complete, doubts } = shared.completion.take_in(said.ok(), asked, now, at);
+        if let Some(last) = complete
             && let Err(error) = shared.store.note_complete(last).await
         {
             tracing::debug!(error = chain(&error), "that a change is complete could not be noted");
+        }
+        for Doubt { id, incarnation, from } in doubts {
+            match shared.store.doubt(&id, incarnation, from).await {
+                Ok(true) if from == ReplicaState::Suspect => {
+                    tracing::warn!(replica = %id, "a replica was silent for long, and is taken for dead: nobody waits for it");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(error = chain(&error), "a replica could not be doubted"),
+            }
         }
         sleep(if shared.completion.looks.receiver_count() == 0 { UNHURRIED } else { pause }).await;
         pause = (pause * 2).min(LATER);

@@ -60,7 +60,9 @@ impl Keyring {
         let note = audit::note(by, now, &command);
         let effect = command.effect();
         let mut revision = None;
-        let carried = self.carry_out(command, Along { note: note.clone(), kept }, now, &mut revision).await;
+        let along = Along { note: note.clone(), kept };
+        // Apart: its future is as large as the largest of all that a command may do.
+        let carried = Box::pin(self.carry_out(command, along, now, &mut revision)).await;
         if let (Some(note), Err(problem)) = (note, &carried) {
             self.shared.note_refused(note, problem).await;
         }
@@ -76,7 +78,12 @@ impl Keyring {
         let receipt = match (&outcome, revision.filter(|_| awaited)) {
             (Outcome::Revision(position), _) => Some(self.shared.looked_up(*position, patience).await),
             (_, Some(position)) => Some(self.shared.until_complete(position, patience).await),
-            (_, None) => None,
+            (_, None) => {
+                if let Some(position) = revision {
+                    self.shared.until_known(position, patience).await;
+                }
+                None
+            }
         };
         Done { outcome, revision, receipt }
     }
@@ -261,7 +268,9 @@ impl Shared {
         self.counts.changed(&changed);
         let Changed { record, head } = changed?;
         *revision = Some(head);
-        if let Err(error) = self.follow_once().await {
+        self.tell_others().await;
+        // Apart, so that the future of a command that changes something is not as large as all that follows it.
+        if let Err(error) = Box::pin(self.follow_once()).await {
             tracing::warn!(error = chain(&error), "the log could not be followed after a change");
         }
         if self.fence.applied() < head {

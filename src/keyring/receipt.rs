@@ -47,6 +47,7 @@ impl Done {
     /// It is not: the store did not tell in time.
     pub fn in_force(self) -> Result<Outcome, Problem> {
         match &self.receipt {
+            Some(receipt) if receipt.progress == Progress::Lost => Err(Problem::lost()),
             Some(receipt) if !receipt.is_complete() => Err(Problem::not_in_force()),
             Some(_) | None => Ok(self.outcome),
         }
@@ -86,6 +87,8 @@ pub enum Progress {
         /// The longest that it takes from now on.
         within: Duration,
     },
+    /// The database that answers now does not have it: a failover, or a restore, lost it.
+    Lost,
 }
 
 /// A replica that had to learn of a change.

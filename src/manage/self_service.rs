@@ -274,9 +274,8 @@ impl SelfService {
             Err(problem) => return Err(problem.into()),
         };
         let Some(Made { key, secret: Some(new), revision: Some(revision), .. }) = made else { return Ok(None) };
-        let key = match keyring.operate(&By::KEYWARD, Command::ShowKey(key)).await? {
-            Outcome::Key(key) => key,
-            _ => return Err(unexpected()),
+        let Outcome::Key(key) = keyring.operate(&By::KEYWARD, Command::ShowKey(key)).await? else {
+            return Err(unexpected());
         };
         drop(room);
         let receipt = keyring.came_to(revision, patience.unwrap_or(Duration::MAX)).await;

@@ -4,6 +4,7 @@ use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::key::KeyState;
 use crate::keyring::command::{Command, Outcome};
+use crate::keyring::receipt::How;
 use crate::keyring::tests::{Ring, ring_at};
 use crate::store::replica::{Incarnation, Instance, Replica, ReplicaId, ReplicaState};
 
@@ -22,7 +23,7 @@ fn said(applied: &[Option<u64>]) -> Replicas {
         heard: AT,
     };
     let replicas = applied.iter().enumerate().map(replica).collect();
-    Replicas { head: 0, fence: FENCE, instance: Instance("a".into()), replicas }
+    Replicas { head: 1 << 40, fence: FENCE, instance: Instance("a".into()), replicas }
 }
 
 const AT: Timestamp = Timestamp::from_millis(1_000_000);
@@ -41,17 +42,45 @@ fn a_change_is_complete_when_nothing_read_before_it_can_count() {
     assert!(completion.open(5, after(Duration::ZERO)), "nobody looks yet");
     assert!(!completion.open(5, after(FENCE)), "it is waited for from when it was first asked for");
     let look = |asked: Duration, now: Duration| {
-        completion.take_in(Some(&said(&[Some(5), Some(4), None])), after(asked), after(now), AT)
+        completion.take_in(Some(said(&[Some(5), Some(4), None])), after(asked), after(now), AT).complete
     };
     assert_eq!(look(Duration::ZERO, BOUND - Duration::from_nanos(1)), None);
     let pending = completion.so_far(5, after(Duration::from_secs(4)));
     assert_eq!(pending.progress, Progress::Pending { within: BOUND - Duration::from_secs(4) });
     assert_eq!(hows(&pending), [How::Acknowledged, How::Waiting, How::Waiting]);
-    assert_eq!(look(BOUND, BOUND), Some(5));
+    let Look { complete, doubts } =
+        completion.take_in(Some(said(&[Some(5), Some(4), None])), after(BOUND), after(BOUND), AT);
+    assert_eq!(complete, Some(5));
+    let silent: Vec<_> = [1, 2].into_iter().map(|at| ReplicaId::of([at; 8])).collect();
+    assert_eq!(doubts.into_iter().map(|doubt| doubt.id).collect::<Vec<_>>(), silent);
     let receipt = completion.receipt(5).unwrap();
     assert_eq!(receipt.progress, Progress::Complete { at: AT });
     assert_eq!(hows(&receipt), [How::Acknowledged, How::Lapsed, How::Lapsed]);
+    assert!(!completion.rests(), "while somebody is doubted");
+    completion.take_in(Some(said(&[Some(5)])), after(BOUND), after(BOUND), AT);
     assert!(completion.rests());
+}
+
+#[test]
+fn a_change_is_complete_once_everybody_has_it_where_no_row_can_be_missing() {
+    let completion = Completion::new();
+    completion.heed(said(&[]), after(Duration::ZERO));
+    completion.open(5, after(BOUND));
+    let look = |applied, now| completion.take_in(Some(said(&[Some(5), applied])), after(now), after(now), AT).complete;
+    assert_eq!(look(Some(4), BOUND + Duration::from_millis(2)), None);
+    assert_eq!(look(Some(6), BOUND + Duration::from_millis(4)), Some(5));
+    assert_eq!(hows(&completion.receipt(5).unwrap()), [How::Acknowledged; 2]);
+}
+
+#[test]
+fn a_change_that_the_database_does_not_have_was_lost() {
+    let completion = Completion::new();
+    completion.learn(4, AT, Vec::new());
+    completion.open(5, after(Duration::ZERO));
+    let older = Replicas { head: 3, instance: Instance("b".into()), ..said(&[]) };
+    assert_eq!(completion.take_in(Some(older), after(Duration::ZERO), after(Duration::ZERO), AT), Look::default());
+    assert_eq!(completion.receipt(5).unwrap().progress, Progress::Lost);
+    assert_eq!(completion.receipt(4), None, "what was told of the position before is void");
 }
 
 #[test]
@@ -60,9 +89,12 @@ fn a_fence_that_was_heard_before_the_commit_counts_for_nothing() {
     let commit = Duration::from_secs(1);
     completion.open(5, after(commit));
     let late = commit + BOUND * 2;
-    assert_eq!(completion.take_in(Some(&said(&[])), after(commit - Duration::from_nanos(1)), after(late), AT), None);
-    assert_eq!(completion.take_in(None, after(late), after(late), AT), None, "the store does not tell");
-    assert_eq!(completion.take_in(Some(&said(&[])), after(commit), after(late), AT), Some(5));
+    assert_eq!(
+        completion.take_in(Some(said(&[])), after(commit - Duration::from_nanos(1)), after(late), AT).complete,
+        None
+    );
+    assert_eq!(completion.take_in(None, after(late), after(late), AT).complete, None, "the store does not tell");
+    assert_eq!(completion.take_in(Some(said(&[])), after(commit), after(late), AT).complete, Some(5));
 }
 
 #[test]
@@ -70,10 +102,10 @@ fn the_longest_fence_that_was_heard_since_is_waited_for() {
     let completion = Completion::new();
     completion.open(5, after(Duration::ZERO));
     let raised = Replicas { fence: FENCE * 2, ..said(&[]) };
-    assert_eq!(completion.take_in(Some(&raised), after(Duration::ZERO), after(Duration::ZERO), AT), None);
-    assert_eq!(completion.take_in(Some(&said(&[])), after(BOUND), after(BOUND), AT), None);
+    assert_eq!(completion.take_in(Some(raised), after(Duration::ZERO), after(Duration::ZERO), AT).complete, None);
+    assert_eq!(completion.take_in(Some(said(&[])), after(BOUND), after(BOUND), AT).complete, None);
     let late = FENCE + BOUND;
-    assert_eq!(completion.take_in(Some(&said(&[])), after(late), after(late), AT), Some(5));
+    assert_eq!(completion.take_in(Some(said(&[])), after(late), after(late), AT).complete, Some(5));
 }
 
 #[test]
@@ -83,7 +115,7 @@ fn a_position_speaks_for_all_before_it() {
     completion.open(7, after(Duration::from_secs(1)));
     // It was asked for late, and is complete with what was committed after it.
     completion.open(3, after(FENCE));
-    assert_eq!(completion.take_in(Some(&said(&[])), after(FENCE), after(BOUND), AT), Some(5));
+    assert_eq!(completion.take_in(Some(said(&[])), after(FENCE), after(BOUND), AT).complete, Some(5));
     for position in [1, 3, 4, 5] {
         let receipt = completion.receipt(position).unwrap();
         assert!(receipt.is_complete() && receipt.revision == position);
@@ -185,6 +217,9 @@ async fn one_task_looks_for_all_who_wait_and_ends_with_them() {
     for one in waiting {
         assert!(one.await.unwrap().unwrap().receipt.unwrap().is_complete());
     }
+    // The silent one is doubted until it is gone.
+    assert!(completion.known().looking);
+    ring.keyring.serve_among(said(&[Some(1 << 60)]));
     ring.until(async || !completion.known().looking).await;
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Body<'a> {
     complete_within_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     completed_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    lost: bool,
     replicas: Vec<One<'a>>,
 }
 
@@ -59,6 +61,7 @@ impl<'a> Body<'a> {
         let (complete_within_ms, completed_at) = match receipt.progress {
             Progress::Complete { at } => (None, Some(at)),
             Progress::Pending { within } => (Some(whole_millis(within)), None),
+            Progress::Lost => (None, None),
         };
         let replicas = receipt.replicas.iter();
         Self {
@@ -66,6 +69,7 @@ impl<'a> Body<'a> {
             complete: receipt.is_complete(),
             complete_within_ms,
             completed_at,
+            lost: receipt.progress == Progress::Lost,
             replicas: replicas
                 .map(|one| One {
                     id: &one.id,
@@ -108,7 +112,11 @@ fn told(change: Option<&Told>, to: Reader, status: StatusCode, body: &impl Seria
 }
 
 fn status_of(receipt: Option<&Receipt>, complete: StatusCode) -> StatusCode {
-    if receipt.is_none_or(Receipt::is_complete) { complete } else { StatusCode::ACCEPTED }
+    match receipt.map(|receipt| receipt.progress) {
+        None | Some(Progress::Complete { .. }) => complete,
+        Some(Progress::Pending { .. }) => StatusCode::ACCEPTED,
+        Some(Progress::Lost) => StatusCode::SERVICE_UNAVAILABLE,
+    }
 }
 
 fn with_revision(mut response: Response<Full<Bytes>>, revision: Option<u64>) -> Response<Full<Bytes>> {
