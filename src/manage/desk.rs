@@ -23,7 +23,7 @@ use crate::keyring::command::{
     SecretUse, Slice,
 };
 use crate::keyring::once::{Made, Once, Running, Turn};
-use crate::keyring::receipt::{Done, Receipt};
+use crate::keyring::receipt::{Done, Progress, Receipt};
 use crate::keyring::{Denied, Keyring};
 use crate::secret::Secret;
 
@@ -159,6 +159,9 @@ impl Desk<'_> {
     }
 
     fn tell(&self, revision: u64, receipt: Option<Receipt>) -> Result<(), NotDone> {
+        if receipt.as_ref().is_some_and(|receipt| receipt.progress == Progress::Lost) {
+            return Err(NotDone::lost());
+        }
         if self.patience.get().is_none() && receipt.as_ref().is_some_and(|receipt| !receipt.is_complete()) {
             return Err(NotDone::not_in_force());
         }
