@@ -23,6 +23,8 @@ pub(super) struct Asked {
     pub(super) http2: bool,
     /// What its connection is asked to go on as.
     pub(super) upgrade: Option<Asking>,
+    /// The position of the log that it is to be judged by, or a later one.
+    pub(super) at_least: Option<u64>,
 }
 
 impl Asked {
@@ -46,12 +48,12 @@ impl Asked {
             canon::framing(&head.headers, head.version)?;
         }
         let upgrade = if upgrade { Asking::of(&head, framed) } else { None };
-        clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
+        let at_least = clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
         head.uri = target.into();
         head.version = Version::HTTP_11;
         head.extensions.clear();
         // Boxed: it is handed on from step to step.
-        let asked = Box::new(Self { head, host, client, http2, upgrade });
+        let asked = Box::new(Self { head, host, client, http2, at_least, upgrade });
         if peer.tls.as_ref().is_some_and(|tls| !tls.serves(canon::without_port(asked.host()))) {
             return Err(Stop::Misdirected);
         }
@@ -83,8 +85,8 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn of(asked: &Asked) -> Self {
-        // One that asks for an upgrade is not sent again.
-        let Asked { head, host, client, http2, upgrade: _ } = asked;
+        // It was judged; and one that asks for an upgrade is not sent again.
+        let Asked { head, host, client, http2, at_least: _, upgrade: _ } = asked;
         let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut text = Vec::with_capacity(USUAL);
         let mut add = |part: &[u8]| {
@@ -115,7 +117,8 @@ impl Kept {
             let (name, value) = (next(), next());
             if name.is_empty() {
                 let (head, ()) = request.into_parts();
-                return Ok(Box::new(Asked { head, host, client: self.client, http2: self.http2, upgrade: None }));
+                let (client, http2) = (self.client, self.http2);
+                return Ok(Box::new(Asked { head, host, client, http2, at_least: None, upgrade: None }));
             }
             request.headers_mut().append(HeaderName::from_bytes(name)?, HeaderValue::from_bytes(value)?);
         }
@@ -172,7 +175,7 @@ mod tests {
             secure: true,
             request_id: None,
         };
-        Asked { head, host: host.parse().unwrap(), client, http2: true, upgrade: None }
+        Asked { head, host: host.parse().unwrap(), client, http2: true, at_least: None, upgrade: None }
     }
 
     proptest! {
