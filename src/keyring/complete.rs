@@ -418,7 +418,10 @@ async fn look(shared: Arc<Shared>) {
                 Err(error) => tracing::debug!(error = chain(&error), "a replica could not be doubted"),
             }
         }
-        sleep(if shared.completion.looks.receiver_count() == 0 { UNHURRIED } else { pause }).await;
+        // The more there are, the longer a look takes; it must not become the store's main work.
+        let rest = shared.clock.boot().since(asked) * 4;
+        let hurry = if shared.completion.looks.receiver_count() == 0 { UNHURRIED } else { pause };
+        sleep(hurry.max(rest.min(UNHURRIED))).await;
         pause = (pause * 2).min(LATER);
     }
 }

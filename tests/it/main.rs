@@ -40,3 +40,4 @@ mod threat_model;
 mod tokens_page;
 mod trouble;
 mod under_load;
+mod upgrades;
