@@ -25,6 +25,7 @@ mod load_test;
 mod memory;
 mod postgres;
 mod readme;
+mod receipts;
 mod reload;
 mod replicas;
 mod rotations;
