@@ -109,6 +109,11 @@ impl Db<'_> {
     pub(in crate::store) fn exists(&self, sql: &str, values: &[Value<'_>]) -> Result<bool, Error> {
         Ok(self.first(sql, values, |_| Ok(()))?.is_some())
     }
+
+    /// Whether it is PostgreSQL.
+    pub(in crate::store) const fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
 }
 
 /// The statement with its values as PostgreSQL numbers them: `$1` for `?1`. What stands in quotes stays as it is.
