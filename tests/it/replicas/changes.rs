@@ -195,7 +195,7 @@ impl fmt::Display for Desk {
 }
 
 fn is_lapsed(replica: &Value) -> bool {
-    replica["how"] == "lapsed"
+    replica["state"] == "lapsed"
 }
 
 /// Keys that one operator looks after.

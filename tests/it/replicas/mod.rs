@@ -4,6 +4,7 @@ mod changes;
 mod faults;
 mod judge;
 mod line;
+mod many;
 mod run;
 mod scene;
 

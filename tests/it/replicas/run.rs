@@ -79,13 +79,14 @@ impl Run {
 
     /// Has these faults befall them, one after the other, each after some changes went well.
     pub(super) fn befall(&mut self, faults: Vec<Fault<'_>>) {
-        let begun = now();
+        let (begun, mut lasting) = (now(), Vec::new());
         for fault in shuffled(faults, &mut self.draw) {
             self.expect_changes(self.desk.complete() + BETWEEN);
             println!("replicas: at {:.1} s {}", begun.elapsed().as_secs_f64(), fault.name);
             let (scene, replicas, draw) = (&*self.scene, &mut self.replicas[..], &mut self.draw);
-            fault.befall(&mut Stage { scene, replicas, draw });
+            fault.befall(&mut Stage { scene, replicas, draw, lasting: &mut lasting });
         }
+        lasting.into_iter().for_each(|fault| fault.join().unwrap());
     }
 
     /// Waits for so many complete changes in all.
