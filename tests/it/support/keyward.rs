@@ -142,10 +142,14 @@ pub(crate) struct Minted {
 impl Keyward {
     /// Waits until it listens.
     pub(crate) fn expect_listening(&self) {
-        eventually("keyward listens on both faces", || {
-            self.stderr.all().iter().any(|line| line.contains("face=\"admin\"")) || self.has_ended()
-        });
-        assert!(!self.has_ended(), "keyward ended at start:\n{}", self.stderr.all().join("\n"));
+        assert!(self.comes_to_listen(), "keyward ended at start:\n{}", self.stderr.all().join("\n"));
+    }
+
+    /// Whether it comes to listen on both faces, and does not end at start.
+    pub(crate) fn comes_to_listen(&self) -> bool {
+        let listens = || self.stderr.all().iter().any(|line| line.contains("face=\"admin\""));
+        eventually("keyward listens on both faces", || listens() || self.has_ended());
+        !self.has_ended()
     }
 
     /// Where clients connect without TLS.

@@ -1,7 +1,7 @@
 //! One keyward of several, which a test pauses, kills and starts again, and whose past lives on in its logs.
 
-use super::Keyward;
 use super::keyward::{Setup, keyward};
+use super::{Keyward, eventually};
 
 /// A replica. Each life has free ports of its own, and the folder of the life before.
 pub(crate) struct Replica {
@@ -49,13 +49,25 @@ impl Replica {
     /// SIGKILL, paused or not.
     pub(crate) fn kill(&mut self) {
         self.running.kill();
-        self.past.extend(self.running.stderr.all());
-        self.past.push("-- killed --".into());
+        self.remember();
     }
 
-    /// Starts it after [`Self::kill`], and waits until it listens.
+    /// Starts it after [`Self::kill`], and waits until it listens. As an orchestrator would, it does so again where it ends at
+    /// start, because its store cannot be reached just then.
     pub(crate) fn restart(&mut self) {
-        self.running = (self.setup)(keyward().over(&self.running)).start();
+        eventually("the replica is back", || {
+            self.running = (self.setup)(keyward().over(&self.running)).spawn();
+            let listens = self.running.comes_to_listen();
+            if !listens {
+                self.remember();
+            }
+            listens
+        });
+    }
+
+    fn remember(&mut self) {
+        self.past.extend(self.running.stderr.all());
+        self.past.push("-- ended --".into());
     }
 }
 
