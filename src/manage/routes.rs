@@ -104,6 +104,9 @@ pub(super) const ROUTES: &[Route] = {
                 (Method::DELETE, Native(Call::Directory(Directory::RemoveMember))),
             ],
         ),
+        operators("/v1/revisions/{rev}", &[(Method::GET, Native(Call::ShowRevision))]),
+        operators("/v1/barrier", &[(Method::POST, Native(Call::Barrier))]),
+        operators("/v1/replicas", &[(Method::GET, Native(Call::ShowReplicas))]),
         operators("/v1/audit", &[(Method::GET, Native(Call::ListAudit))]),
         operators(
             "/v1/users",

@@ -1,7 +1,7 @@
 //! The command line's way into a running server: a Unix socket next to the store.
 //!
 //! ```text
-//!  keyward key revoke … --{"v":1,"command":…}\n--> server --operate--> keyring
+//!  keyward key revoke … --{"v":2,"command":…}\n--> server --operate--> keyring
 //!                       <--"working" …--'                                |
 //!                       <--{"ok":…} | {"problem":…} | {"refused":…}------'
 //! ```
@@ -33,6 +33,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::keyring::command::{By, Command, Outcome, Problem};
+use crate::keyring::receipt::Done;
 
 /// Where the socket of the store in file `database` is.
 #[must_use]
@@ -73,11 +74,12 @@ impl Listener {
 
     /// Answers clients until `shutdown`, then lets commands in hand finish for a few seconds.
     ///
-    /// Whatever a command changed holds when `operate` answers; the client hears it no sooner.
+    /// Whatever a command changed holds here when `operate` answers, and as widely as its receipt says; the client hears it no
+    /// sooner.
     pub async fn serve<F, A>(self, operate: F, shutdown: impl Future<Output = ()>)
     where
-        F: Fn(By, Command) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<Outcome, Problem>> + Send,
+        F: Fn(By, Command, Duration) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Done, Problem>> + Send,
     {
         let own = rustix::process::geteuid().as_raw();
         let places = Arc::new(Semaphore::new(CLIENTS));
@@ -147,12 +149,20 @@ impl Client {
         }
     }
 
-    /// Has the server carry `command` out.
+    /// Has the server carry `command` out. What it takes away is taken away everywhere when this answers.
     ///
     /// # Errors
     /// See [`AskError`].
     pub async fn ask(&mut self, command: Command) -> Result<Outcome, AskError> {
-        let mut line = serde_json::to_vec(&Request { v: VERSION, command }).map_err(AskError::Unreadable)?;
+        self.ask_within(command, Duration::MAX).await?.in_force().map_err(AskError::Problem)
+    }
+
+    /// The same, but waits for others no longer than patience lasts, and tells how far it came.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask_within(&mut self, command: Command, patience: Duration) -> Result<Done, AskError> {
+        let mut line = serde_json::to_vec(&Request { v: VERSION, command, patience }).map_err(AskError::Unreadable)?;
         line.push(b'\n');
         if line.len() > LONGEST {
             return Err(AskError::TooLong { bytes: line.len() });
@@ -173,7 +183,7 @@ impl Client {
                 Err(lost) => return Err(sent.map_or_else(AskError::NotSent, |()| AskError::Lost(lost))),
             };
             match serde_json::from_slice(&answer).map_err(AskError::Unreadable)? {
-                Answer::Ok(outcome) => return Ok(outcome),
+                Answer::Ok(done) => return Ok(*done),
                 Answer::Problem(problem) => return Err(AskError::Problem(problem)),
                 Answer::Refused(reason) => return Err(AskError::Refused(reason)),
                 Answer::Working => {}
@@ -266,6 +276,8 @@ pub enum AskError {
 struct Request {
     v: u32,
     command: Command,
+    /// How long to wait until it is true everywhere.
+    patience: Duration,
 }
 
 /// Read before the rest, which another version may shape differently.
@@ -277,7 +289,7 @@ struct RequestVersion {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
-    Ok(Outcome),
+    Ok(Box<Done>),
     Problem(Problem),
     Refused(String),
     /// Not the answer yet.
@@ -287,8 +299,8 @@ enum Answer {
 /// `peer` is who is there, where they may ask.
 async fn converse<F, A>(stream: UnixStream, peer: Option<By>, operate: F) -> io::Result<()>
 where
-    F: Fn(By, Command) -> A,
-    A: Future<Output = Result<Outcome, Problem>>,
+    F: Fn(By, Command, Duration) -> A,
+    A: Future<Output = Result<Done, Problem>>,
 {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
@@ -304,7 +316,9 @@ where
         let answer = match (&peer, whole) {
             (None, _) => Answer::Refused("only root and the user it runs as may give it commands".to_owned()),
             (Some(_), false) => Answer::Refused(format!("the command is longer than {LONGEST} bytes")),
-            (Some(peer), true) => attend(stream.get_mut(), &line, |command| operate(peer.clone(), command)).await,
+            (Some(peer), true) => {
+                attend(stream.get_mut(), &line, |command, patience| operate(peer.clone(), command, patience)).await
+            }
         };
         say(stream.get_mut(), &answer).await?;
         if peer.is_none() || !whole {
@@ -322,8 +336,8 @@ async fn say(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
 /// Carries a command out, and tells who waits for it that it is being worked on. A client that left changes nothing.
 async fn attend<F, A>(stream: &mut UnixStream, line: &[u8], operate: F) -> Answer
 where
-    F: Fn(Command) -> A,
-    A: Future<Output = Result<Outcome, Problem>>,
+    F: Fn(Command, Duration) -> A,
+    A: Future<Output = Result<Done, Problem>>,
 {
     let mut work = std::pin::pin!(carry_out(line, operate));
     loop {
@@ -338,20 +352,20 @@ where
 
 async fn carry_out<F, A>(line: &[u8], operate: F) -> Answer
 where
-    F: Fn(Command) -> A,
-    A: Future<Output = Result<Outcome, Problem>>,
+    F: Fn(Command, Duration) -> A,
+    A: Future<Output = Result<Done, Problem>>,
 {
     match serde_json::from_slice(line) {
         Ok(RequestVersion { v: VERSION }) => {}
         Ok(RequestVersion { v }) => return Answer::Refused(format!("it speaks version {VERSION}, not {v}")),
         Err(error) => return Answer::Refused(format!("not a command: {error}")),
     }
-    let command = match serde_json::from_slice::<Request>(line) {
-        Ok(request) => request.command,
+    let Request { command, patience, .. } = match serde_json::from_slice(line) {
+        Ok(request) => request,
         Err(error) => return Answer::Refused(format!("not a command: {error}")),
     };
-    match operate(command).await {
-        Ok(outcome) => Answer::Ok(outcome),
+    match operate(command, patience).await {
+        Ok(done) => Answer::Ok(Box::new(done)),
         Err(problem) => Answer::Problem(problem),
     }
 }
@@ -387,7 +401,7 @@ impl Address {
     }
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Longest path in a socket's address, without the zero byte at its end.
 const SUN_PATH: usize = 107;
 /// Longest command: an import of 100,000 keys has about 40 MiB.

@@ -173,9 +173,9 @@ fn serve(store: &Path, up: &std::sync::mpsc::Sender<()>, stopped: tokio::sync::o
         let listener = socket::Listener::bind(&socket::path_beside(store)).unwrap();
         up.send(()).unwrap();
         let operator = std::sync::Arc::clone(&keyring);
-        let operate = move |by, command| {
+        let operate = move |by, command, patience| {
             let keyring = std::sync::Arc::clone(&operator);
-            async move { keyring.operate(&by, command).await }
+            async move { keyring.operate_within(&by, command, patience).await }
         };
         listener.serve(operate, async { drop(stopped.await) }).await;
         keyring.shutdown().await;
@@ -219,7 +219,9 @@ fn what_went_wrong_is_told_by_exit_code_and_sentence() {
         ("key mint --expires-in soon", 2, "not a duration"),
         ("serve --config nowhere.toml", 78, "nowhere.toml: cannot be read"),
         ("key list --config wrong.toml", 78, "2 problems"),
-        ("key list --store postgres://paul:hunter2@db", 78, "[redacted]"),
+        ("key list --store mysql://paul:hunter2@db", 78, "[redacted]"),
+        ("key list --store postgres://paul:hunter2@127.0.0.1:1/x", 1, "127.0.0.1:1/x cannot be reached"),
+        ("key list --store postgres://paul:hunter2@db/x?sslmode=prefer", 78, "say require or disable"),
         ("key list", 1, "no store at"),
         ("account create a/b", 2, "ids and permissions are"),
         ("import bad.csv", 1, "line 2: secret is not"),
