@@ -14,6 +14,7 @@
 //! A store that one process has to itself needs none of this: its changes are complete once they are applied here.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use super::command::Problem;
 use super::fence::grace::Grace;
 use super::fence::lapse;
 use super::fence::purge::{Doubt, Purge};
-use super::fence::wait::{Judgement, Wait};
+use super::fence::wait::{Complete, Judgement, Wait};
 use super::receipt::{Heard, Progress, Receipt};
 use crate::clock::{BootTime, Timestamp};
 use crate::store::StoreError;
@@ -38,9 +39,21 @@ pub(super) struct Completion {
     known: Mutex<Known>,
     /// Goes up with every look at the replicas.
     looks: watch::Sender<u64>,
+    counts: Counts,
     /// What a test says that the store says of replicas.
     #[cfg(test)]
     pub(super) stand_in: Mutex<Option<Replicas>>,
+}
+
+/// Positions that were waited for, by what came of them.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Everybody had said so.
+    pub(super) acknowledged: AtomicU64,
+    /// Time was up; somebody was silent, or acknowledgements did not count yet.
+    pub(super) timed: AtomicU64,
+    /// The database did not have it any more.
+    pub(super) lost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +94,7 @@ impl Completion {
         Self {
             known: Mutex::default(),
             looks: watch::Sender::new(0),
+            counts: Counts::default(),
             #[cfg(test)]
             stand_in: Mutex::default(),
         }
@@ -100,6 +114,11 @@ impl Completion {
     /// The longest that anybody may ask to wait.
     pub(super) fn longest_wait(&self) -> Duration {
         LONGEST_WAIT.max(self.bound())
+    }
+
+    /// What came of what was waited for.
+    pub(super) const fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Has a position waited for from `now`, unless it is complete or waited for already. Whether nobody looks yet.
@@ -165,7 +184,7 @@ impl Completion {
                 None => open.wait.judge_by_time(now),
             };
             match judgement {
-                Judgement::Complete(_) => complete = Some(*position),
+                Judgement::Complete(how) => complete = Some((*position, how)),
                 Judgement::Lost => lost.push(*position),
                 Judgement::Pending(_) => {}
             }
@@ -175,11 +194,17 @@ impl Completion {
             known.receipts.clear();
         }
         for position in lost {
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
             if let Some(open) = known.open.remove(&position) {
                 known.remember(Receipt { revision: position, progress: Progress::Lost, replicas: open.wait.heard() });
             }
         }
-        for (position, open) in complete.map(|last| known.up_to(last)).into_iter().flatten() {
+        for (position, open) in complete.map(|(last, _)| known.up_to(last)).into_iter().flatten() {
+            let count = match complete {
+                Some((_, Complete::ByAcknowledgement)) => &self.counts.acknowledged,
+                _ => &self.counts.timed,
+            };
+            count.fetch_add(1, Ordering::Relaxed);
             known.purge.timed_out(&open.wait);
             known.remember(Receipt {
                 revision: position,
@@ -189,7 +214,7 @@ impl Completion {
         }
         let doubts = sight.map_or_else(Vec::new, |sight| known.purge.next(&sight));
         self.looks.send_modify(|looks| *looks += 1);
-        Look { complete, doubts }
+        Look { complete: complete.map(|(last, _)| last), doubts }
     }
 
     /// Whether nothing is open and nobody in doubt; then the task that looks may end.

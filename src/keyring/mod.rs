@@ -39,6 +39,7 @@ mod warm;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -157,6 +158,16 @@ pub struct Stats {
     pub known: u64,
     /// Whether these are all there are, so that any other is refused without a look-up.
     pub known_whole: bool,
+    /// For how long yet what is remembered may count; none where that has no end.
+    pub lease: Option<Duration>,
+    /// The log is applied up to here.
+    pub position: u64,
+    /// Changes that were in force everywhere once every replica had said so.
+    pub acknowledged: u64,
+    /// Changes that were once time was up.
+    pub timed: u64,
+    /// Changes that a database lost which took another's place.
+    pub lost: u64,
 }
 
 #[derive(Debug, Default)]
@@ -300,6 +311,11 @@ impl Keyring {
             unknown_entries: cache.entries(Shelf::Unknown),
             known,
             known_whole,
+            lease: self.shared.fence.left(self.shared.clock.boot()),
+            position: self.shared.fence.applied(),
+            acknowledged: count(&self.shared.completion.counts().acknowledged),
+            timed: count(&self.shared.completion.counts().timed),
+            lost: count(&self.shared.completion.counts().lost),
         }
     }
 
