@@ -1,4 +1,5 @@
-//! Who carries a command out: the running server, over its socket, or this process, with the store under its lock.
+//! Who carries a command out: the keyward that `--admin` names, over HTTP; where it names none, the server that runs on the
+//! store, over its socket, or this process, with the store under its lock.
 //!
 //! The lock decides, never a guess: where it is free no server runs, and this process holds it until it is done. Where it is
 //! held, its holder is a server, which answers on the socket, or another command, which is done in a moment.
@@ -8,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::runtime::Handle;
 
+use super::admin;
+use super::settings::Site;
 use crate::clock::Clock;
 use crate::config::{Settings, pepper};
 use crate::key::Digester;
@@ -18,6 +21,8 @@ use crate::store::{self, Store, StoreError};
 
 /// A way to have commands carried out.
 pub(super) enum Access {
+    /// By a server elsewhere.
+    Admin(Box<admin::Client>),
     /// By the server that runs on the store.
     Socket(Client),
     /// By this process.
@@ -26,7 +31,10 @@ pub(super) enum Access {
 
 impl Access {
     /// Finds out which way is open. `missing` says whether a store that is not there is made.
-    pub(super) async fn open(settings: &Settings, missing: store::Access) -> anyhow::Result<Self> {
+    pub(super) async fn open(settings: &Site, missing: store::Access) -> anyhow::Result<Self> {
+        if let Some(server) = &settings.admin {
+            return Ok(Self::Admin(Box::new(admin::Client::connect(server).await?)));
+        }
         let socket = socket::path_beside(&settings.store.path()?);
         for _ in 0..ATTEMPTS {
             if let Some(keyring) = own(settings, missing).await? {
@@ -50,6 +58,7 @@ impl Access {
     /// Has `command` carried out. What it changes holds when this returns.
     pub(super) async fn run(&mut self, command: Command) -> anyhow::Result<Outcome> {
         match self {
+            Self::Admin(client) => client.ask(command).await,
             Self::Socket(client) => Ok(client.ask(command).await?),
             Self::Own(keyring) => {
                 let by = By::command_line(rustix::process::geteuid().as_raw());
@@ -67,7 +76,7 @@ impl Access {
 }
 
 /// Has one command carried out.
-pub(super) async fn carry_out(settings: &Settings, command: Command) -> anyhow::Result<Outcome> {
+pub(super) async fn carry_out(settings: &Site, command: Command) -> anyhow::Result<Outcome> {
     // What has nothing to look for in an empty store would only leave one behind under a mistyped name.
     let missing = match &command {
         Command::CreateAccount(..) | Command::CreateUser(..) | Command::Import(_) => store::Access::Create,
@@ -80,7 +89,10 @@ pub(super) async fn carry_out(settings: &Settings, command: Command) -> anyhow::
 }
 
 /// Has a command carried out that only a running server can: what it asks for is in the server's memory.
-pub(super) async fn ask_server(settings: &Settings, command: Command) -> anyhow::Result<Outcome> {
+pub(super) async fn ask_server(settings: &Site, command: Command) -> anyhow::Result<Outcome> {
+    if let Some(server) = &settings.admin {
+        return admin::Client::connect(server).await?.ask(command).await;
+    }
     let store = settings.store.path()?;
     let socket = socket::path_beside(&store);
     let client = Client::connect(&socket).await;

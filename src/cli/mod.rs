@@ -2,7 +2,8 @@
 //! carried out, and shows the outcome.
 //!
 //! ```text
-//!  arguments -> settings -> access --(beside a running server)--> socket
+//!  arguments -> settings -> access --(--admin)------------------> a server elsewhere, over HTTP
+//!                               +----(beside a running server)--> socket
 //!                               '----(no server runs)-----------> the store, under its lock
 //! ```
 //!
@@ -11,8 +12,10 @@
 
 mod access;
 mod account;
+mod admin;
 mod audit;
 mod demo;
+mod dial;
 mod export;
 mod health;
 mod import;

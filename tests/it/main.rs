@@ -13,6 +13,7 @@ mod demo;
 mod described;
 mod desync;
 mod dialects;
+mod elsewhere;
 
 mod floods;
 mod floors;
