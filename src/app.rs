@@ -55,7 +55,7 @@ pub struct App {
     drain: Drain,
     running: Running,
     access: AccessLog,
-    socket: JoinHandle<()>,
+    socket: Option<JoinHandle<()>>,
     /// Ends the socket's listener.
     socket_end: DropGuard,
     bound: Vec<Bound>,
@@ -116,10 +116,15 @@ impl App {
         let admin_wanted = Wanted { address, protocol, proxied: false, setting };
         let admin_listeners = Listeners::bind(&[admin_wanted], 1, stall)?;
         let admin_bound = admin_listeners.bound()[0];
-        let keyring = open_keyring(settings, workers, &clock).await?;
+        // When a key expires is for one clock to say, where several processes serve from one store.
+        let keys_clock = if settings.store.is_postgres() { clock.clone().told() } else { clock.clone() };
+        let keyring = open_keyring(settings, workers, &keys_clock).await?;
+        keyring.set_fence(settings.store.fence(), settings.store.stale());
         keyring.name_routes(settings.named_routes());
         keyring.heed(watched(settings));
-        let commands = socket::Listener::bind(&socket::path_beside(keyring.store().path()))
+        let commands = settings.store.place().map(|place| socket::Listener::bind(&socket::path_beside(&place)));
+        let commands = commands
+            .transpose()
             .map_err(|error| AppError::System("the command socket beside the store cannot be made", error))?;
 
         let metrics = Metrics::new(Names { reasons: gateway::REASONS.to_vec() });
@@ -147,7 +152,7 @@ impl App {
         echo.serve(&mut plan)?;
         let leaks = Arc::<LeakTally>::default();
         leaks.tell(&metrics);
-        let hand = Hand::new(Arc::clone(&keyring), clock.clone(), Handle::current(), leaks);
+        let hand = Hand::new(Arc::clone(&keyring), keys_clock, Handle::current(), leaks);
         let pace = hand.clone();
         let help = "Changes that holders asked for beyond their number in a minute";
         metrics.counter("keyward_self_service_limited", help, move || pace.limited());
@@ -162,7 +167,8 @@ impl App {
         let serving = setup("keyward-worker", tls.clone(), &metrics);
         let clients = start_clients(&serving, listeners, parts, &access)?;
         let ended = CancellationToken::new();
-        let socket = Handle::current().spawn(carry_out(commands, Arc::clone(&keyring), ended.clone()));
+        let socket =
+            commands.map(|commands| Handle::current().spawn(carry_out(commands, Arc::clone(&keyring), ended.clone())));
         let admin_terms = Newest::new(manage::terms(&terms(settings)));
         let admin_setup = Setup { terms: admin_terms.clone(), ..setup("keyward-admin", admin_tls.clone(), &unread) };
         let admin_manner = Newest::new(manner(settings));
@@ -248,7 +254,9 @@ impl App {
         self.access.finish();
         drop(self.socket_end);
         // Commands in hand finish by themselves, within seconds.
-        let _ = self.socket.await;
+        if let Some(socket) = self.socket {
+            let _ = socket.await;
+        }
         self.keyring.shutdown().await;
         drop(self.keyring);
         echo.end().await;

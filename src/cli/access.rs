@@ -35,6 +35,9 @@ impl Access {
         if let Some(server) = &settings.admin {
             return Ok(Self::Admin(Box::new(admin::Client::connect(server).await?)));
         }
+        if settings.store.is_postgres() {
+            return Self::shared(settings, missing).await;
+        }
         let socket = socket::path_beside(&settings.store.path()?);
         for _ in 0..ATTEMPTS {
             if let Some(keyring) = own(settings, missing).await? {
@@ -53,6 +56,19 @@ impl Access {
             store.display(),
             socket.display()
         )
+    }
+
+    /// The replica of this machine, where its folder is named and it runs; else this process, beside whoever serves.
+    async fn shared(settings: &Settings, missing: store::Access) -> anyhow::Result<Self> {
+        if let Some(place) = settings.store.place() {
+            let socket = socket::path_beside(&place);
+            let client = Client::connect(&socket).await;
+            if let Some(client) = client.with_context(|| format!("cannot ask the server at {}", socket.display()))? {
+                return Ok(Self::Socket(client));
+            }
+        }
+        let keyring = own(settings, missing).await?.context("the store is locked")?;
+        Ok(Self::Own(Box::new(keyring)))
     }
 
     /// Has `command` carried out. What it changes holds when this returns.
@@ -93,7 +109,11 @@ pub(super) async fn ask_server(settings: &Site, command: Command) -> anyhow::Res
     if let Some(server) = &settings.admin {
         return admin::Client::connect(server).await?.ask(command).await;
     }
-    let store = settings.store.path()?;
+    let Some(store) = settings.store.place() else {
+        bail!(
+            "what was asked for is in a server's memory alone: name one with --admin, or its folder with store.folder"
+        );
+    };
     let socket = socket::path_beside(&store);
     let client = Client::connect(&socket).await;
     let client = client.with_context(|| format!("cannot ask the server at {}", socket.display()))?;
@@ -112,7 +132,7 @@ async fn own(settings: &Settings, missing: store::Access) -> anyhow::Result<Opti
     };
     // Nobody presents a secret to this one, so it reads nothing ahead.
     let config = keyring::Config { warm: false, known: 0, ..settings.keyring.clone() };
-    let keyring = Keyring::open(&config, 1, store, digester, Clock::System, Handle::current()).await?;
+    let keyring = Keyring::open(&config, 0, store, digester, Clock::System, Handle::current()).await?;
     keyring.name_routes(settings.named_routes());
     Ok(Some(keyring))
 }

@@ -219,7 +219,26 @@ impl Table<'_> {
     }
 
     fn store(&mut self, old: &store::config::Config, new: &mut store::config::Config) {
-        let store::config::Config { url, readers, busy_timeout, load_timeout } = old;
+        let store::config::Config {
+            url,
+            listen_url,
+            password_file,
+            ca_file,
+            folder,
+            fence,
+            outage,
+            readers,
+            lookups,
+            busy_timeout,
+            load_timeout,
+        } = old;
+        self.at_restart("listen_url", listen_url, &mut new.listen_url);
+        self.at_restart("password_file", password_file, &mut new.password_file);
+        self.at_restart("ca_file", ca_file, &mut new.ca_file);
+        self.at_restart("folder", folder, &mut new.folder);
+        self.at_restart("fence", fence, &mut new.fence);
+        self.at_restart("outage", outage, &mut new.outage);
+        self.at_restart("lookups", lookups, &mut new.lookups);
         self.at_restart("url", url, &mut new.url);
         self.at_restart("readers", readers, &mut new.readers);
         self.at_restart("busy_timeout", busy_timeout, &mut new.busy_timeout);

@@ -19,7 +19,7 @@ use crate::key::{Digest, Standing};
 /// one pointer less on the way to it.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// The log's position in its snapshot.
+    /// The log's position in its snapshot, in the history in which it was asked for.
     pub(super) as_of: u64,
     /// When the store was asked.
     pub(super) sent: BootTime,

@@ -8,20 +8,37 @@
 //! The order of reading is load-bearing, so [`Fence::judge`] is the only way to ask. Whoever applies the log raises stripes,
 //! then `applied`, then the deadline. Reading the deadline after the stripes would let an old stripe pass under a new lease.
 //! A model checker runs these very functions, and shows that it would find that (`cargo xtask loom`, `fence/model.rs`).
+//!
+//! ```text
+//!  member: what a replica asks the store, and what an answer lets it believe     -> Fence::apply, then Fence::extend
+//!  grace:  what a look at the replicas is worth  -> wait: when a change is complete  -> purge: whom nobody waits for
+//! ```
+//!
+//! All of it is pure: `keyring::follow` and whoever made a change ask the store, and time comes in with the answers.
 
+#[allow(dead_code, reason = "whoever waits on a shared store uses it")]
+pub(super) mod grace;
+pub(super) mod member;
 #[cfg(all(test, feature = "model"))]
 mod model;
+#[allow(dead_code, reason = "whoever waits on a shared store uses it")]
+pub(super) mod purge;
+mod span;
+#[allow(dead_code, reason = "whoever waits on a shared store uses it")]
+pub(super) mod wait;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
 #[cfg(not(all(test, feature = "model")))]
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
 #[cfg(all(test, feature = "model"))]
 use loom::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
+pub(super) use self::span::lapse;
 use super::cache::{Entry, Shelf};
 use crate::clock::BootTime;
 use crate::key::{Digest, Standing};
@@ -32,7 +49,7 @@ use crate::store::log::{News, Subject, Tail};
 pub(super) struct Fence {
     /// Whatever was read before this position is void.
     floor: AtomicU64,
-    /// The log is applied up to here.
+    /// The log is applied up to here, a [`Point`].
     applied: AtomicU64,
     /// Remembered look-ups count only before this moment of boot time.
     deadline: AtomicU64,
@@ -65,6 +82,34 @@ impl Owners {
         all.iter().take_while(|owner| **owner != NOBODY).map(|owner| usize::from(*owner))
     }
 }
+
+/// A position of the log in one of the histories that this process has seen.
+///
+/// A database that took the place of another may have lost the end of its log, and gives those positions out a second time
+/// ([`Fence::turn`]). Whatever belongs to a later history therefore stands above all of an earlier one. Who asks the store
+/// takes the point before the question leaves: an answer that arrives after a turn then counts as of before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Point(u64);
+
+impl Point {
+    /// The position in the log.
+    pub(super) const fn position(self) -> u64 {
+        self.0 & POSITIONS
+    }
+
+    /// Where `position` stands if it was read in this point's history.
+    pub(super) fn at(self, position: u64) -> u64 {
+        (self.0 & !POSITIONS) | position.min(POSITIONS)
+    }
+
+    /// Where `position` stands in the next history. There are enough of them: each takes an election among databases.
+    fn turned(self, position: u64) -> u64 {
+        Self(self.0.saturating_add(POSITIONS + 1)).at(position)
+    }
+}
+
+/// The bits of a [`Point`] that are the position, three hundred million million; the others number the history.
+const POSITIONS: u64 = (1 << 48) - 1;
 
 /// A remembered look-up, and what it is worth now.
 #[derive(Debug)]
@@ -133,6 +178,17 @@ impl Fence {
         Some(Judged { entry, shelf, counts })
     }
 
+    /// For how long yet what is remembered may count; none where that has no end.
+    pub(super) fn left(&self, now: BootTime) -> Option<Duration> {
+        let deadline = self.deadline();
+        (deadline.as_nanos() < u64::MAX).then(|| deadline.since(now))
+    }
+
+    /// Whether what is remembered may count.
+    pub(super) fn holds(&self, now: BootTime) -> bool {
+        now < self.deadline()
+    }
+
     /// The moment before which a remembered look-up may count.
     fn deadline(&self) -> BootTime {
         BootTime::from_nanos(self.deadline.load(Ordering::Acquire))
@@ -147,28 +203,44 @@ impl Fence {
 
     /// The position up to which the log is applied.
     pub(super) fn applied(&self) -> u64 {
-        self.applied.load(Ordering::Acquire)
+        self.point().position()
     }
 
-    /// Takes in what changed after `applied`. May run twice at once, and twice for the same entries.
-    pub(super) fn apply(&self, tail: &Tail) {
+    /// The same, and in which history. Whoever asks for a tail or for a key takes it before the question leaves.
+    pub(super) fn point(&self) -> Point {
+        Point(self.applied.load(Ordering::Acquire))
+    }
+
+    /// Takes in what changed after `asked`. May run twice at once, and twice for the same entries.
+    pub(super) fn apply(&self, asked: Point, tail: &Tail) {
         match &tail.news {
             News::Entries(entries) => {
                 for entry in entries {
-                    self.stripe(&entry.subject).fetch_max(entry.seq, Ordering::Release);
+                    self.stripe(&entry.subject).fetch_max(asked.at(entry.seq), Ordering::Release);
                 }
             }
-            News::Gone => self.flush(tail.head),
-            // Positions will be given out a second time: until this process ends, nothing remembered can be told from
-            // what the older copy says, so every request reads for itself.
-            News::WentBack => self.flush(u64::MAX),
+            News::Gone => self.void(asked.at(tail.head)),
+            // Positions will be given out a second time, and nobody saw the store being exchanged: until this process ends,
+            // nothing remembered can be told from what the older copy says, so every request reads for itself.
+            News::WentBack => self.void(u64::MAX),
         }
-        self.applied.fetch_max(tail.head, Ordering::AcqRel);
+        self.applied.fetch_max(asked.at(tail.head), Ordering::AcqRel);
+    }
+
+    /// Begins another history of the log, which stands at `head`: whatever was read in the one that `asked` belongs to is
+    /// void, and so is what is still to come of questions asked in it.
+    pub(super) fn turn(&self, asked: Point, head: u64) {
+        self.void(asked.turned(head));
+        self.applied.fetch_max(asked.turned(head), Ordering::AcqRel);
     }
 
     /// Voids whatever was read before `position`.
     pub(super) fn flush(&self, position: u64) {
-        self.floor.fetch_max(position, Ordering::Release);
+        self.void(self.point().at(position));
+    }
+
+    fn void(&self, before: u64) {
+        self.floor.fetch_max(before, Ordering::Release);
     }
 
     /// Lets remembered look-ups count until `deadline`. Only after everything up to the answer of a tail that was sent
@@ -250,7 +322,7 @@ mod tests {
     #[test]
     fn a_change_voids_what_was_read_before_it_and_nothing_read_since() {
         let fence = Fence::new();
-        fence.apply(&entries(5, vec![Subject::Secret(head(&digest(1)))]));
+        fence.apply(fence.point(), &entries(5, vec![Subject::Secret(head(&digest(1)))]));
         let changed = |first| fence.changed(&digest(first), &Owners::NONE);
         assert_eq!((changed(1), changed(2), fence.applied()), (5, 0, 5));
     }
@@ -260,7 +332,7 @@ mod tests {
         for subject in [Subject::User("paul".into()), Subject::Account("101".into()), Subject::Account("102".into())] {
             let fence = Fence::new();
             let owners = fence.owners(Some(&user_key()));
-            fence.apply(&entries(9, vec![subject]));
+            fence.apply(fence.point(), &entries(9, vec![subject]));
             assert_eq!(fence.changed(&digest(1), &owners), 9);
         }
     }
@@ -273,7 +345,7 @@ mod tests {
         let key = Standing { memberships: accounts.iter().map(place).collect(), ..user_key() };
         let owners = fence.owners(Some(&key));
         for (seq, account) in (1..).zip(&accounts) {
-            fence.apply(&entries(seq, vec![Subject::Account(account.as_str().into())]));
+            fence.apply(fence.point(), &entries(seq, vec![Subject::Account(account.as_str().into())]));
             assert_eq!(fence.changed(&digest(1), &owners), seq);
         }
         assert_eq!(size_of::<Owners>(), 16, "a million of them are kept");
@@ -282,11 +354,33 @@ mod tests {
     #[test]
     fn a_log_that_is_gone_or_went_back_voids_everything() {
         let fence = Fence::new();
-        fence.apply(&Tail { head: 40, news: News::Gone });
+        fence.apply(fence.point(), &Tail { head: 40, news: News::Gone });
         assert_eq!(fence.changed(&digest(1), &Owners::NONE), 40);
-        fence.apply(&Tail { head: 3, news: News::WentBack });
+        fence.apply(fence.point(), &Tail { head: 3, news: News::WentBack });
         assert_eq!(fence.changed(&digest(1), &Owners::NONE), u64::MAX);
         assert_eq!(fence.applied(), 40, "a position once reached is not given up");
+    }
+
+    #[test]
+    fn another_history_stands_above_the_one_before_it_wherever_its_log_begins() {
+        let fence = Fence::new();
+        let before = fence.point();
+        fence.apply(before, &entries(1, vec![Subject::Secret(head(&digest(1))); 40]));
+        let late = fence.point();
+        fence.turn(late, 3);
+        fence.turn(late, 3);
+        assert_eq!((fence.applied(), fence.point() > late), (3, true), "a turn that two have seen is one turn");
+        let changed = |first| fence.changed(&digest(first), &Owners::NONE);
+        assert!(changed(1) > late.at(u64::MAX), "what was asked before the turn is void, whenever it is answered");
+        assert!(changed(2) <= fence.point().at(3), "and what is asked after it counts");
+        fence.apply(fence.point(), &entries(4, vec![Subject::Secret(head(&digest(2)))]));
+        assert_eq!(changed(2), fence.point().at(4));
+        fence.apply(late, &entries(41, vec![Subject::Secret(head(&digest(2)))]));
+        assert_eq!(
+            (changed(2), fence.applied()),
+            (fence.point().at(4), 4),
+            "a tail asked for before it changes nothing"
+        );
     }
 
     #[test]
@@ -305,8 +399,8 @@ mod tests {
             let whole: Vec<_> = firsts.iter().map(|first| Subject::Secret(head(&digest(*first)))).collect();
             let cut = cut.min(whole.len() - 1);
             let fence = Fence::new();
-            fence.apply(&entries(1 + cut as u64, whole[cut..].to_vec()));
-            fence.apply(&entries(1, whole.clone()));
+            fence.apply(fence.point(), &entries(1 + cut as u64, whole[cut..].to_vec()));
+            fence.apply(fence.point(), &entries(1, whole.clone()));
             for first in 0..6 {
                 let last = firsts.iter().rposition(|each| *each == first).map_or(0, |at| at as u64 + 1);
                 prop_assert_eq!(fence.changed(&digest(first), &Owners::NONE), last);

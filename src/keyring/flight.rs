@@ -55,9 +55,9 @@ impl Shared {
             let _turn = self.loads.acquire().await.map_err(|_| StoreError::Closed)?;
             self.counts.loads.fetch_add(1, Ordering::Relaxed);
             // Before the question leaves: a change complete by now is in the answer.
-            let sent = self.clock.boot();
+            let (asked, sent) = (self.fence.point(), self.clock.boot());
             let loaded = self.store.load(digest).await?;
-            Ok(self.entry(loaded.as_of, sent, loaded.standing))
+            Ok(self.entry(asked.at(loaded.as_of), sent, loaded.standing))
         };
         let answer = tokio::time::timeout(self.store.load_timeout(), lookup).await;
         let error = match answer.unwrap_or(Err(StoreError::TimedOut)) {

@@ -20,12 +20,14 @@ mod first_use;
 mod flight;
 mod follow;
 mod known;
+mod membership;
 mod migration;
 pub mod once;
 mod operate;
 mod quiet;
 pub mod receipt;
 mod rehearsal;
+mod replicas;
 mod reuse;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -49,9 +51,11 @@ use self::fence::Fence;
 use self::first_use::FirstUses;
 use self::flight::Flights;
 use self::known::Known;
+use self::membership::Membership;
 use self::migration::Named;
 use self::once::Runs;
 use self::rehearsal::Table;
+use self::replicas::Own;
 use self::reuse::Reuses;
 use self::usage::Uses;
 use crate::clock::Clock;
@@ -94,6 +98,9 @@ struct Shared {
     rehearsal: Table,
     reuses: Reuses,
     runs: Runs,
+    own: Own,
+    /// Among those that serve from a store, where several may.
+    membership: Option<Membership>,
     watch: ArcSwap<Watch>,
     /// Look-ups in the store at one time.
     loads: Semaphore,
@@ -187,7 +194,8 @@ impl Counts {
 }
 
 impl Keyring {
-    /// Opens the keyring over a store. `workers` is how many threads verify; `control` runs look-ups and upkeep.
+    /// Opens the keyring over a store. `workers` is how many threads verify; where none does, no change ever waits for this process.
+    /// `control` runs look-ups and upkeep.
     ///
     /// # Errors
     /// The store could not be read.
@@ -208,8 +216,8 @@ impl Keyring {
             );
         }
         let now = clock.now();
+        let own = Own::new(&clock).map_err(|_| StoreError::NoEntropy)?;
         let shared = Arc::new(Shared {
-            store,
             digester,
             clock,
             fence: Fence::new(),
@@ -224,6 +232,9 @@ impl Keyring {
             rehearsal: Table::new(config.rehearsal),
             reuses: Reuses::default(),
             runs: Runs::default(),
+            own,
+            membership: (workers > 0 && store.is_shared()).then(Membership::new),
+            store,
             watch: ArcSwap::default(),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
@@ -292,6 +303,7 @@ impl Keyring {
             // Where it was cancelled, the control runtime ended before us.
             let _ = task.await;
         }
+        self.shared.leave().await;
         if let Err(error) = self.shared.flush_uses().await {
             tracing::warn!(
                 error = chain(&error),

@@ -193,6 +193,7 @@ impl Shared {
     pub(super) async fn settle<T>(&self, changed: Result<Changed<T>, Rejected>) -> Result<T, Problem> {
         self.counts.changed(&changed);
         let Changed { record, head } = changed?;
+        self.tell_others().await;
         if let Err(error) = self.follow_once().await {
             tracing::warn!(error = chain(&error), "the log could not be followed after a change");
         }

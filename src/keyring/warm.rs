@@ -89,7 +89,7 @@ impl Shared {
                 && count < room
             {
                 // Before the question leaves.
-                let sent = self.clock.boot();
+                let (asked, sent) = (self.fence.point(), self.clock.boot());
                 let read = self.store.living(from, words, KEYS.min(room - count)).await;
                 let Chunk { as_of, keys, next } = match read {
                     Ok((chunk, met)) => {
@@ -103,7 +103,7 @@ impl Shared {
                     }
                 };
                 for (digest, standing) in keys {
-                    let entry = self.entry(as_of, sent, Some(standing));
+                    let entry = self.entry(asked.at(as_of), sent, Some(standing));
                     if self.shelf(&entry) == Shelf::Live {
                         self.cache.warm(digest, entry);
                         count += 1;

@@ -118,7 +118,7 @@ fn explore(
     checker.preemption_bound = Some(switches);
     checker.check(move || {
         let fence = Arc::new(Fence::new());
-        fence.apply(&Tail { head: BEFORE, news: News::Entries(Vec::new()) });
+        fence.apply(fence.point(), &Tail { head: BEFORE, news: News::Entries(Vec::new()) });
         let slot = Arc::new(Slot::over(&fence));
         let tail = Tail { head: REVOKED, news: News::Entries(vec![Change { seq: REVOKED, subject: subject.clone() }]) };
         scene(fence, slot, tail, told.clone());
@@ -202,7 +202,7 @@ fn judge(fence: &Fence, slot: &Slot) -> Option<Judged> {
 }
 
 fn take_in(fence: &Fence, tail: &Tail) {
-    fence.apply(tail);
+    fence.apply(fence.point(), tail);
     fence.extend(RENEWED);
 }
 
@@ -370,19 +370,19 @@ fn unordered(fence: &Fence, slot: &Slot) -> Option<Judged> {
 /// The new lease holds before what came with it is applied.
 fn early(fence: &Fence, tail: &Tail) {
     fence.extend(RENEWED);
-    fence.apply(tail);
+    fence.apply(fence.point(), tail);
 }
 
 /// [`Fence::extend`] that takes nothing else along.
 fn loose(fence: &Fence, tail: &Tail) {
-    fence.apply(tail);
+    fence.apply(fence.point(), tail);
     fence.deadline.fetch_max(RENEWED.as_nanos(), Ordering::Relaxed);
 }
 
 /// [`Fence::apply`] that counts as done before it is.
 fn boastful(fence: &Fence, tail: &Tail) {
     fence.applied.fetch_max(tail.head, Ordering::AcqRel);
-    fence.apply(tail);
+    fence.apply(fence.point(), tail);
 }
 
 fn config() -> crate::keyring::Config {

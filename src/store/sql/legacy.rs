@@ -1,49 +1,46 @@
 //! Leaving the keys of users: what was seen of them, and what takes their place.
 
-use rusqlite::{Connection, Row};
-
 use super::change::{mint, must_have_key};
 use super::edit::change_key;
-use super::{Stop, callers, list, row};
+use super::{Db, Error, Row, Stop, callers, list, record, values};
 use crate::clock::Timestamp;
 use crate::key::{AccountId, Key, KeyId, KeyState, Kind, Permission, Permissions, bounded};
 use crate::store::{Clash, Draft, KeyChange, LegacyUse, Old, Policy, Rejected, Replaced, Replacement};
 
 /// Keys of users that can still be used, now or later, with serials above `after`; at most `many`, oldest first.
 pub(in crate::store) fn uses(
-    db: &Connection,
+    db: &Db<'_>,
     after: i64,
     many: u32,
     most: usize,
     now: Timestamp,
-) -> rusqlite::Result<Vec<LegacyUse>> {
-    let mut find = db.prepare_cached(&format!(
+) -> Result<Vec<LegacyUse>, Error> {
+    let sql = format!(
         "{} WHERE k.kind = 'user' AND k.serial > ?1 AND k.state <> 'revoked'
               AND (k.expires_at IS NULL OR k.expires_at > ?2) ORDER BY k.serial LIMIT ?3",
-        row::KEY
-    ))?;
-    let keys: Vec<Key> = find.query_map((after, now.as_millis(), many), row::key)?.collect::<Result<_, _>>()?;
+        record::KEY
+    );
+    let keys = db.rows(&sql, values![after, now, many], record::key)?;
     keys.into_iter().map(|key| seen(db, key, most, now)).collect()
 }
 
 /// One key, whatever its kind.
 pub(in crate::store) fn use_of(
-    db: &Connection,
+    db: &Db<'_>,
     id: &KeyId,
     most: usize,
     now: Timestamp,
-) -> rusqlite::Result<Option<LegacyUse>> {
+) -> Result<Option<LegacyUse>, Error> {
     list::key(db, id)?.map(|key| seen(db, key, most, now)).transpose()
 }
 
-fn seen(db: &Connection, key: Key, most: usize, now: Timestamp) -> rusqlite::Result<LegacyUse> {
+fn seen(db: &Db<'_>, key: Key, most: usize, now: Timestamp) -> Result<LegacyUse, Error> {
     let secrets = callers::of_serial(db, key.serial, most, now)?;
-    let reached = db
-        .prepare_cached(
-            "SELECT count, first_seen, last_seen, account FROM reached WHERE key = ?1 ORDER BY last_seen DESC, account",
-        )?
-        .query_map([key.serial], |row| Ok((row::parsed(row, 3)?, callers::tally(row)?)))?
-        .collect::<Result<_, _>>()?;
+    let reached = db.rows(
+        "SELECT count, first_seen, last_seen, account FROM reached WHERE key = ?1 ORDER BY last_seen DESC, account",
+        values![key.serial],
+        |row| Ok((row.parsed(3)?, callers::tally(row)?)),
+    )?;
     let places = places(db, &key)?;
     Ok(LegacyUse { key, secrets, reached, memberships: places.into_iter().map(|(account, _)| account).collect() })
 }
@@ -51,7 +48,7 @@ fn seen(db: &Connection, key: Key, most: usize, now: Timestamp) -> rusqlite::Res
 /// Mints what takes the place of a user's key, and ends that one as is asked for. `asked` is what the routes that it was seen
 /// on ask for; none where that is not known.
 pub(in crate::store) fn replace(
-    db: &Connection,
+    db: &Db<'_>,
     policy: &Policy,
     replacement: Replacement,
     asked: Option<&[Permission]>,
@@ -103,8 +100,10 @@ pub(in crate::store) fn replace(
     match old {
         Old::Stays => {}
         Old::Expires(end) => {
-            db.prepare_cached("UPDATE key SET expires_at = min(coalesce(expires_at, ?2), ?2) WHERE serial = ?1")?
-                .execute((key.serial, end.as_millis()))?;
+            db.execute(
+                "UPDATE key SET expires_at = CASE WHEN expires_at < ?2 THEN expires_at ELSE ?2 END WHERE serial = ?1",
+                values![key.serial, end],
+            )?;
         }
         Old::Revoked => drop(change_key(db, policy, &id, KeyChange::state(KeyState::Revoked), None, now)?),
     }
@@ -123,10 +122,8 @@ fn least(kind: Kind, old: &Key, may: &Permissions, asked: Option<&[Permission]>)
 }
 
 /// Where the user of a key belongs, and what they may do there.
-fn places(db: &Connection, key: &Key) -> rusqlite::Result<Vec<(AccountId, Permissions)>> {
-    let place = |row: &Row<'_>| Ok((row::parsed(row, 0)?, row::permissions(row, 1)?));
+fn places(db: &Db<'_>, key: &Key) -> Result<Vec<(AccountId, Permissions)>, Error> {
+    let place = |row: &Row<'_>| Ok((row.parsed(0)?, row.permissions(1)?));
     let user = key.user.as_ref().map(|user| user.as_str());
-    db.prepare_cached("SELECT account, permissions FROM membership WHERE user = ?1 ORDER BY account")?
-        .query_map([user], place)?
-        .collect()
+    db.rows("SELECT account, permissions FROM membership WHERE \"user\" = ?1 ORDER BY account", values![user], place)
 }

@@ -6,10 +6,8 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, OptionalExtension};
-
 use super::change::{add_account, add_user, insert_key};
-use super::{Stop, row};
+use super::{Db, Error, Stop, values};
 use crate::clock::Timestamp;
 use crate::key::{AccountId, Kind, Line, UserId};
 use crate::store::{Clash, Draft, Fate, Imported, Rejected, Trial};
@@ -18,24 +16,34 @@ use crate::store::{Clash, Draft, Fate, Imported, Rejected, Trial};
 const BULK: usize = 500;
 
 /// Adopts keys. Whoever is named in a problem is named by row, counted from 1, never by secret.
-pub(in crate::store) fn import(db: &Connection, drafts: &[Draft], now: Timestamp) -> Result<Imported, Stop> {
+pub(in crate::store) fn import(db: &Db<'_>, drafts: &[Draft], now: Timestamp) -> Result<Imported, Stop> {
     let bulk = drafts.len() >= BULK;
     if bulk {
-        // One entry per row would be gone through by nobody. A large page cache, because digests come in no order.
-        db.execute_batch("UPDATE head SET bulk = 1; PRAGMA cache_size = -262144")?;
+        // One entry per row would be gone through by nobody.
+        db.execute("UPDATE head SET bulk = 1", values![])?;
+        keep_pages(db, 256)?;
     }
     let outcome = adopt(db, drafts, now);
     if bulk {
-        db.execute_batch("PRAGMA cache_size = -4096")?;
+        keep_pages(db, 4)?;
     }
     let imported = outcome?;
     if bulk {
-        db.execute_batch("UPDATE head SET bulk = 0; INSERT INTO log (kind, subject, narrowing) VALUES (4, x'', 0)")?;
+        db.execute("UPDATE head SET bulk = 0", values![])?;
+        db.execute("INSERT INTO log (kind, subject, narrowing) VALUES (4, ?1, 0)", values![&[]])?;
     }
     Ok(imported)
 }
 
-fn adopt(db: &Connection, drafts: &[Draft], now: Timestamp) -> Result<Imported, Stop> {
+/// A large page cache in MiB, because digests come in no order; a server sees to its own.
+fn keep_pages(db: &Db<'_>, mebibytes: i64) -> Result<(), Error> {
+    match db {
+        Db::Sqlite(db) => Ok(db.pragma_update(None, "cache_size", -1024 * mebibytes)?),
+        Db::Postgres(_) => Ok(()),
+    }
+}
+
+fn adopt(db: &Db<'_>, drafts: &[Draft], now: Timestamp) -> Result<Imported, Stop> {
     let mut adoption = Adoption::begin(db, now);
     for (at, draft) in drafts.iter().enumerate() {
         match adoption.take(draft)? {
@@ -49,7 +57,7 @@ fn adopt(db: &Connection, drafts: &[Draft], now: Timestamp) -> Result<Imported, 
 }
 
 /// What would become of each row; the caller takes back what was changed to find out.
-pub(in crate::store) fn attempt(db: &Connection, drafts: &[Draft], now: Timestamp) -> Result<Trial, Stop> {
+pub(in crate::store) fn attempt(db: &Db<'_>, drafts: &[Draft], now: Timestamp) -> Result<Trial, Stop> {
     let mut adoption = Adoption::begin(db, now);
     let fates = drafts.iter().map(|draft| adoption.take(draft)).collect::<Result<_, _>>()?;
     let Imported { accounts, users, .. } = adoption.imported;
@@ -63,7 +71,7 @@ struct Adoption<'a> {
 }
 
 impl<'a> Adoption<'a> {
-    fn begin(db: &'a Connection, now: Timestamp) -> Self {
+    fn begin(db: &'a Db<'a>, now: Timestamp) -> Self {
         Self { places: Places { db, now, seen: HashSet::new() }, imported: Imported::default() }
     }
 
@@ -93,25 +101,23 @@ fn owner(draft: &Draft) -> Owner {
 }
 
 /// Whose key already has the draft's secret.
-fn current_owner(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<Owner>> {
-    db.prepare_cached(
-        "SELECT k.kind, k.account, k.user FROM secret s JOIN key k ON k.serial = s.key WHERE s.digest = ?1",
-    )?
-    .query_row([draft.secret.digest.as_bytes()], |row| {
-        Ok((row::parsed(row, 0)?, row::optional(row, 1)?, row::optional(row, 2)?))
-    })
-    .optional()
+fn current_owner(db: &Db<'_>, draft: &Draft) -> Result<Option<Owner>, Error> {
+    db.first(
+        "SELECT k.kind, k.account, k.\"user\" FROM secret s JOIN key k ON k.serial = s.key WHERE s.digest = ?1",
+        values![&draft.secret.digest],
+        |row| Ok((row.parsed(0)?, row.optional(1)?, row.optional(2)?)),
+    )
 }
 
 /// Accounts, users and memberships an import needs; each is looked at once.
 struct Places<'a> {
-    db: &'a Connection,
+    db: &'a Db<'a>,
     now: Timestamp,
     seen: HashSet<(Option<AccountId>, Option<UserId>)>,
 }
 
 impl Places<'_> {
-    fn settle(&mut self, draft: &Draft, imported: &mut Imported) -> rusqlite::Result<()> {
+    fn settle(&mut self, draft: &Draft, imported: &mut Imported) -> Result<(), Error> {
         if !self.seen.insert((draft.account.clone(), draft.user.clone())) {
             return Ok(());
         }
@@ -122,11 +128,10 @@ impl Places<'_> {
             imported.users += usize::from(add_user(self.db, user, self.now)?);
         }
         if let (Some(account), Some(user)) = (&draft.account, &draft.user) {
-            self.db
-                .prepare_cached(
-                    "INSERT INTO membership (user, account, licence) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                )?
-                .execute((user.as_str(), account.as_str(), draft.licence.as_ref().map(Line::as_str)))?;
+            self.db.execute(
+                "INSERT INTO membership (\"user\", account, licence) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                values![user.as_str(), account.as_str(), draft.licence.as_ref().map(Line::as_str)],
+            )?;
         }
         Ok(())
     }

@@ -1,25 +1,21 @@
 //! Whether a holder may have a key, and until when: see [`Policy`]. Each check runs inside the transaction of the change that
 //! needs it.
 
-use rusqlite::{Connection, params};
-
-use super::Stop;
+use super::{Db, Stop, values};
 use crate::clock::Timestamp;
 use crate::key::{AccountId, Edit, Key, Kind, Status, UserId};
 use crate::store::{Clash, Draft, Policy, Rejected};
 
 /// A new key's holder has a licence, where one is asked for: in the account of a personal key, anywhere for a user key.
-pub(super) fn must_be_licensed(db: &Connection, policy: &Policy, draft: &Draft) -> Result<(), Stop> {
+pub(super) fn must_be_licensed(db: &Db<'_>, policy: &Policy, draft: &Draft) -> Result<(), Stop> {
     let (true, Some(user)) = (Policy::binds(draft.kind), &draft.user) else { return Ok(()) };
     let account = draft.account.as_ref().filter(|_| draft.kind == Kind::Personal);
-    let mut find =
-        db.prepare_cached("SELECT licence FROM membership WHERE user = ?1 AND (?2 IS NULL OR account = ?2)")?;
-    let mut rows = find.query((user.as_str(), account.map(AccountId::as_str)))?;
-    let mut licensed = policy.licences.is_empty();
-    while let Some(row) = rows.next()?.filter(|_| !licensed) {
-        licensed = policy.licensed(row.get::<_, Option<String>>(0)?.as_deref());
-    }
-    if licensed {
+    let licences = db.rows(
+        "SELECT licence FROM membership WHERE \"user\" = ?1 AND (?2 IS NULL OR account = ?2)",
+        values![user.as_str(), account.map(AccountId::as_str)],
+        |row| Ok(policy.licensed(row.optional_text(0)?)),
+    )?;
+    if policy.licences.is_empty() || licences.contains(&true) {
         return Ok(());
     }
     let place = account.map_or_else(|| "any account".to_owned(), |account| format!("account {:?}", account.as_str()));
@@ -35,7 +31,7 @@ pub(super) fn must_be_licensed(db: &Connection, policy: &Policy, draft: &Draft) 
 
 /// A holder has room for another living key. One that has expired or is revoked takes none.
 pub(super) fn must_have_room(
-    db: &Connection,
+    db: &Db<'_>,
     policy: &Policy,
     kind: Kind,
     (account, user): (Option<&AccountId>, Option<&UserId>),
@@ -44,16 +40,14 @@ pub(super) fn must_have_room(
     let most = policy.per_holder;
     let (true, Some(user)) = (most > 0 && Policy::binds(kind), user) else { return Ok(()) };
     let account = account.filter(|_| kind == Kind::Personal);
-    let held: u32 = db
-        .prepare_cached(
-            "SELECT count(*) FROM key
-              WHERE user = ?1 AND kind = ?2 AND account IS ?3
-                AND state <> 'revoked' AND (expires_at IS NULL OR expires_at > ?4)",
-        )?
-        .query_row(params![user.as_str(), kind.as_str(), account.map(AccountId::as_str), now.as_millis()], |row| {
-            row.get(0)
-        })?;
-    if held < most {
+    let held = db.one(
+        "SELECT count(*) FROM key
+          WHERE \"user\" = ?1 AND kind = ?2 AND account IS NOT DISTINCT FROM ?3
+            AND state <> 'revoked' AND (expires_at IS NULL OR expires_at > ?4)",
+        values![user.as_str(), kind.as_str(), account.map(AccountId::as_str), now],
+        |row| row.int(0),
+    )?;
+    if held < i64::from(most) {
         return Ok(());
     }
     let place = account.map_or_else(String::new, |account| format!(" in account {:?}", account.as_str()));
@@ -66,7 +60,7 @@ pub(super) fn must_have_room(
 
 /// Until when a key is accepted once `said` is done to it. One that had expired comes to life again only where there is room.
 pub(super) fn expiry(
-    db: &Connection,
+    db: &Db<'_>,
     policy: &Policy,
     key: &Key,
     said: Edit<Timestamp>,

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use foldhash::quality::RandomState;
-use rusqlite::Row;
 
-use super::row;
+use super::{Error, Row};
 use crate::key::{AccountId, Permissions};
 
 /// Accounts and sets of permissions met so far.
@@ -24,14 +23,14 @@ impl Words {
         Self { most: 10_000, ..Self::default() }
     }
 
-    pub(super) fn account(&mut self, row: &Row<'_>, at: usize) -> rusqlite::Result<Option<AccountId>> {
-        let Some(text) = row.get_ref(at)?.as_str_or_null()? else { return Ok(None) };
-        recall(&mut self.accounts, self.most, text, || row::parsed(row, at)).map(Some)
+    pub(in crate::store) fn account(&mut self, row: &Row<'_>, at: usize) -> Result<Option<AccountId>, Error> {
+        let Some(text) = row.optional_text(at)? else { return Ok(None) };
+        recall(&mut self.accounts, self.most, text, || row.parsed(at)).map(Some)
     }
 
-    pub(super) fn permissions(&mut self, row: &Row<'_>, at: usize) -> rusqlite::Result<Permissions> {
-        let text = row.get_ref(at)?.as_str()?;
-        recall(&mut self.permissions, self.most, text, || row::permissions(row, at))
+    pub(in crate::store) fn permissions(&mut self, row: &Row<'_>, at: usize) -> Result<Permissions, Error> {
+        let text = row.text(at)?;
+        recall(&mut self.permissions, self.most, text, || row.permissions(at))
     }
 }
 
@@ -41,8 +40,8 @@ fn recall<T: Clone>(
     met: &mut Met<T>,
     most: usize,
     text: &str,
-    read: impl FnOnce() -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
+    read: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
     if let Some(known) = met.get(text) {
         return Ok(known.clone());
     }

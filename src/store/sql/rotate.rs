@@ -1,10 +1,10 @@
-//! A key's secrets, one after the other: see [`rotation`](crate::key::rotation). Each verb runs inside one transaction of the
-//! writing thread, so of two that meet one finds what the other left.
+//! A key's secrets, one after the other: see [`rotation`](crate::key::rotation). Each verb runs inside one transaction, and those
+//! of changes come one after the other, so of two that meet one finds what the other left.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::time::Duration;
 
 use super::change::{insert_secret, must_be_new, must_have_key};
-use super::{Stop, callers, holder, row};
+use super::{Db, Error, Stop, callers, holder, values};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
 use crate::key::{Digest, Key, KeyId, KeyState, SecretState};
@@ -12,7 +12,7 @@ use crate::store::{Clash, Completed, Policy, Rejected, SecretDraft};
 
 /// Gives a key another secret.
 pub(in crate::store) fn rotate(
-    db: &Connection,
+    db: &Db<'_>,
     policy: &Policy,
     id: &KeyId,
     secret: &SecretDraft,
@@ -49,48 +49,42 @@ pub(in crate::store) fn rotate(
         Mode::Immediate => {}
         Mode::Grace(_) => await_use(db, &secret.digest)?,
         Mode::FirstUse { within, grace } => {
-            db.prepare_cached(
+            db.execute(
                 "UPDATE secret SET state = 'pending', until = ?2, grace = ?3, used = 0 WHERE digest = ?1",
-            )?
-            .execute(params![
-                secret.digest.as_bytes(),
-                now.plus(within).as_millis(),
-                i64::try_from(grace.as_millis()).unwrap_or(i64::MAX),
-            ])?;
+                values![&secret.digest, now.plus(within), millis(grace)],
+            )?;
         }
     }
     if let Some(span) = until_quiet {
         // What will be left to the secret before a pending one begins with its first use.
-        let since = matches!(mode, Mode::Grace(_)).then(|| now.as_millis());
-        db.prepare_cached("INSERT INTO quiet (key, span, since) VALUES (?1, ?2, ?3)")?.execute((
-            key.serial,
-            i64::try_from(span.as_millis()).unwrap_or(i64::MAX),
-            since,
-        ))?;
+        let since = matches!(mode, Mode::Grace(_)).then_some(now);
+        db.execute(
+            "INSERT INTO quiet (key, span, since) VALUES (?1, ?2, ?3)",
+            values![key.serial, millis(span), since],
+        )?;
     }
-    db.prepare_cached("UPDATE key SET rotated_at = ?2, generation = generation + 1 WHERE serial = ?1")?
-        .execute((key.serial, now.as_millis()))?;
+    db.execute(
+        "UPDATE key SET rotated_at = ?2, generation = generation + 1 WHERE serial = ?1",
+        values![key.serial, now],
+    )?;
     if let Some(name) = name {
-        db.prepare_cached("UPDATE key SET name = ?2 WHERE serial = ?1")?.execute((key.serial, name))?;
+        db.execute("UPDATE key SET name = ?2 WHERE serial = ?1", values![key.serial, name])?;
     }
     if expires_at != key.expires_at {
-        db.prepare_cached("UPDATE key SET expires_at = ?2 WHERE serial = ?1")?
-            .execute((key.serial, expires_at.map(Timestamp::as_millis)))?;
+        db.execute("UPDATE key SET expires_at = ?2 WHERE serial = ?1", values![key.serial, expires_at])?;
     }
     must_have_key(db, id)
 }
 
 /// A secret that a rotation made was accepted for the first time. What is over already stays so.
-pub(in crate::store) fn first_used(db: &Connection, digest: &Digest, now: Timestamp) -> Result<(), Stop> {
-    let mut find = db.prepare_cached(
+pub(in crate::store) fn first_used(db: &Db<'_>, digest: &Digest, now: Timestamp) -> Result<(), Stop> {
+    let found = db.first(
         "SELECT s.state, s.until, s.grace, k.id FROM secret s JOIN key k ON k.serial = s.key
           WHERE s.digest = ?1 AND s.used = 0",
+        values![digest],
+        |row| Ok((row.parsed(0)?, row.optional_moment(1)?, row.optional_int(2)?, row.parsed::<KeyId>(3)?)),
     )?;
-    let found = find.query_row([digest.as_bytes()], |row| {
-        Ok((row::parsed(row, 0)?, row::optional_moment(row, 1)?, row.get::<_, Option<i64>>(2)?, row::parsed(row, 3)?))
-    });
-    let Some((state, until, grace, id)) = found.optional()? else { return Ok(()) };
-    let id: KeyId = id;
+    let Some((state, until, grace, id)) = found else { return Ok(()) };
     match state {
         SecretState::Current => {}
         SecretState::Pending if until.is_some_and(|end| now < end) => {
@@ -98,31 +92,32 @@ pub(in crate::store) fn first_used(db: &Connection, digest: &Digest, now: Timest
             match grace.filter(|grace| *grace > 0) {
                 Some(grace) => {
                     supersede_current(db, &key, Timestamp::from_millis(now.as_millis().saturating_add(grace)))?;
-                    db.prepare_cached("UPDATE quiet SET since = ?2 WHERE key = ?1")?
-                        .execute((key.serial, now.as_millis()))?;
+                    db.execute("UPDATE quiet SET since = ?2 WHERE key = ?1", values![key.serial, now])?;
                 }
                 None => retire_current(db, key.serial)?,
             }
         }
         SecretState::Pending | SecretState::Grace | SecretState::Retired => return Ok(()),
     }
-    db.prepare_cached("UPDATE secret SET state = 'current', until = NULL, grace = NULL, used = 1 WHERE digest = ?1")?
-        .execute([digest.as_bytes()])?;
+    db.execute(
+        "UPDATE secret SET state = 'current', until = NULL, grace = NULL, used = 1 WHERE digest = ?1",
+        values![digest],
+    )?;
     Ok(())
 }
 
 /// Ends a running rotation now: the new secret is the only one.
-pub(in crate::store) fn complete(db: &Connection, id: &KeyId, most: usize, now: Timestamp) -> Result<Completed, Stop> {
+pub(in crate::store) fn complete(db: &Db<'_>, id: &KeyId, most: usize, now: Timestamp) -> Result<Completed, Stop> {
     let key = living(db, id)?;
     // Before they go with their secret.
     let (left, more) = callers::left(db, &key, most, now)?;
     match key.rotation_at(now).map(|rotation| rotation.state) {
         Some(SecretState::Pending) => {
             retire_current(db, key.serial)?;
-            db.prepare_cached(
+            db.execute(
                 "UPDATE secret SET state = 'current', until = NULL, grace = NULL WHERE key = ?1 AND state = 'pending'",
-            )?
-            .execute([key.serial])?;
+                values![key.serial],
+            )?;
         }
         Some(_) => retire_second(db, key.serial)?,
         None => return Err(none_runs(&key)),
@@ -132,20 +127,21 @@ pub(in crate::store) fn complete(db: &Connection, id: &KeyId, most: usize, now: 
 }
 
 /// Takes a running rotation back, while nobody has used the new secret: the old one is the only one again.
-pub(in crate::store) fn cancel(db: &Connection, id: &KeyId, now: Timestamp) -> Result<Key, Stop> {
+pub(in crate::store) fn cancel(db: &Db<'_>, id: &KeyId, now: Timestamp) -> Result<Key, Stop> {
     let key = living(db, id)?;
     match key.rotation_at(now).map(|rotation| rotation.state) {
         Some(SecretState::Pending) => retire_second(db, key.serial)?,
         Some(_) => {
-            let mut find =
-                db.prepare_cached("SELECT 1 FROM secret WHERE key = ?1 AND state = 'current' AND used = 0")?;
-            if !find.exists([key.serial])? {
+            let unused = "SELECT 1 FROM secret WHERE key = ?1 AND state = 'current' AND used = 0";
+            if !db.exists(unused, values![key.serial])? {
                 let why = format!("the new secret of key {:?} was used already; complete the rotation", id.as_str());
                 return Err(Rejected::Conflict(Clash::State, why).into());
             }
             retire_current(db, key.serial)?;
-            db.prepare_cached("UPDATE secret SET state = 'current', until = NULL WHERE key = ?1 AND state = 'grace'")?
-                .execute([key.serial])?;
+            db.execute(
+                "UPDATE secret SET state = 'current', until = NULL WHERE key = ?1 AND state = 'grace'",
+                values![key.serial],
+            )?;
         }
         None => return Err(none_runs(&key)),
     }
@@ -155,11 +151,7 @@ pub(in crate::store) fn cancel(db: &Connection, id: &KeyId, now: Timestamp) -> R
 
 /// Retires every superseded secret that was quiet for as long as was asked for, up to `through`; of what was before `known`
 /// something may be missing, and counts as a use. Whose secrets these were.
-pub(in crate::store) fn retire_quiet(
-    db: &Connection,
-    known: Timestamp,
-    through: Timestamp,
-) -> rusqlite::Result<Vec<KeyId>> {
+pub(in crate::store) fn retire_quiet(db: &Db<'_>, known: Timestamp, through: Timestamp) -> Result<Vec<KeyId>, Error> {
     let quiet = quiet(db, known, through)?;
     for (key, _) in &quiet {
         retire_second(db, *key)?;
@@ -168,24 +160,22 @@ pub(in crate::store) fn retire_quiet(
 }
 
 /// Keys with such a secret.
-pub(in crate::store) fn quiet(
-    db: &Connection,
-    known: Timestamp,
-    through: Timestamp,
-) -> rusqlite::Result<Vec<(i64, KeyId)>> {
-    db.prepare_cached(
+pub(in crate::store) fn quiet(db: &Db<'_>, known: Timestamp, through: Timestamp) -> Result<Vec<(i64, KeyId)>, Error> {
+    // Since then nobody may have used it: neither since it is in grace, nor since all uses are known.
+    db.rows(
         "SELECT q.key, k.id FROM quiet q JOIN key k ON k.serial = q.key JOIN secret s ON s.key = q.key AND s.state = 'grace'
-          WHERE s.until > ?2 AND q.span + max(q.since, ?1,
-                (SELECT coalesce(max(last_seen), 0) FROM caller c WHERE c.key = s.key AND c.secret = s.number),
-                (SELECT coalesce(max(last_seen), 0) FROM other_callers c WHERE c.key = s.key AND c.secret = s.number))
-             <= ?2",
-    )?
-    .query_map((known.as_millis(), through.as_millis()), |row| Ok((row.get(0)?, row::parsed(row, 1)?)))?
-    .collect()
+          WHERE s.until > ?2 AND q.since <= ?2 - q.span AND ?1 <= ?2 - q.span
+            AND NOT EXISTS (SELECT 1 FROM caller c
+                             WHERE c.key = s.key AND c.secret = s.number AND c.last_seen > ?2 - q.span)
+            AND NOT EXISTS (SELECT 1 FROM other_callers c
+                             WHERE c.key = s.key AND c.secret = s.number AND c.last_seen > ?2 - q.span)",
+        values![known, through],
+        |row| Ok((row.int(0)?, row.parsed(1)?)),
+    )
 }
 
 /// A key whose secrets may change: any but a revoked one.
-fn living(db: &Connection, id: &KeyId) -> Result<Key, Stop> {
+fn living(db: &Db<'_>, id: &KeyId) -> Result<Key, Stop> {
     let key = must_have_key(db, id)?;
     if key.state == KeyState::Revoked {
         return Err(Rejected::Conflict(Clash::State, format!("key {:?} is revoked; make another", id.as_str())).into());
@@ -193,37 +183,43 @@ fn living(db: &Connection, id: &KeyId) -> Result<Key, Stop> {
     Ok(key)
 }
 
-fn retire_current(db: &Connection, key: i64) -> rusqlite::Result<()> {
-    db.prepare_cached("UPDATE secret SET state = 'retired' WHERE key = ?1 AND state = 'current'")?.execute([key])?;
+fn retire_current(db: &Db<'_>, key: i64) -> Result<(), Error> {
+    db.execute("UPDATE secret SET state = 'retired' WHERE key = ?1 AND state = 'current'", values![key])?;
     Ok(())
 }
 
 /// Retires the secret that is pending or in grace, also one whose time is over.
-fn retire_second(db: &Connection, key: i64) -> rusqlite::Result<()> {
-    db.prepare_cached(
+fn retire_second(db: &Db<'_>, key: i64) -> Result<(), Error> {
+    db.execute(
         "UPDATE secret SET state = 'retired', until = NULL WHERE key = ?1 AND state IN ('pending', 'grace')",
-    )?
-    .execute([key])?;
+        values![key],
+    )?;
     forget_quiet(db, key)
 }
 
 /// No rotation of the key runs any more.
-fn forget_quiet(db: &Connection, key: i64) -> rusqlite::Result<()> {
-    db.prepare_cached("DELETE FROM quiet WHERE key = ?1")?.execute([key])?;
+fn forget_quiet(db: &Db<'_>, key: i64) -> Result<(), Error> {
+    db.execute("DELETE FROM quiet WHERE key = ?1", values![key])?;
     Ok(())
 }
 
 /// The current secret is good until `end`, but not longer than its key.
-fn supersede_current(db: &Connection, key: &Key, end: Timestamp) -> rusqlite::Result<()> {
+fn supersede_current(db: &Db<'_>, key: &Key, end: Timestamp) -> Result<(), Error> {
     let end = key.expires_at.map_or(end, |expiry| expiry.min(end));
-    db.prepare_cached("UPDATE secret SET state = 'grace', until = ?2 WHERE key = ?1 AND state = 'current'")?
-        .execute((key.serial, end.as_millis()))?;
+    db.execute(
+        "UPDATE secret SET state = 'grace', until = ?2 WHERE key = ?1 AND state = 'current'",
+        values![key.serial, end],
+    )?;
     Ok(())
 }
 
-fn await_use(db: &Connection, digest: &Digest) -> rusqlite::Result<()> {
-    db.prepare_cached("UPDATE secret SET used = 0 WHERE digest = ?1")?.execute([digest.as_bytes()])?;
+fn await_use(db: &Db<'_>, digest: &Digest) -> Result<(), Error> {
+    db.execute("UPDATE secret SET used = 0 WHERE digest = ?1", values![digest])?;
     Ok(())
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn runs(key: &Key, until: Timestamp) -> Stop {

@@ -1,0 +1,120 @@
+//! What a look at the replicas is worth.
+//!
+//! Rows and acknowledgements can only make an answer come sooner, so none that counts may be missing. A failover or a restore
+//! may have lost some: for as long as anything can count that was read before it, a process that first saw a database just now
+//! takes no acknowledgement for an answer (REVOCATION, "instance grace"). It then waits for time, which needs no rows.
+//!
+//! ```text
+//!  Store::replicas -> Grace::see(answer, now) -> Sight -> Wait::judge, Purge::next
+//! ```
+//!
+//! A [`Sight`] comes from nowhere else, so nobody who waits can forget the grace.
+
+use std::time::Duration;
+
+use super::span::lapse;
+use crate::clock::BootTime;
+use crate::store::replica::{Instance, Replica, Replicas};
+
+/// The database that a process looks at, and since when. One for the whole process.
+#[derive(Debug, Default)]
+pub(in crate::keyring) struct Grace {
+    seen: Option<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    instance: Instance,
+    /// When its first answer had come: later than whatever made it the one that answers.
+    since: BootTime,
+    /// The longest fence by which anything may count that was read before it; since it is settled, its last one.
+    fence: Duration,
+    settled: bool,
+}
+
+/// What a look brought, and what it is worth.
+#[derive(Debug)]
+pub(in crate::keyring) struct Sight {
+    replicas: Replicas,
+    now: BootTime,
+    fence: Duration,
+    settled: bool,
+}
+
+impl Sight {
+    /// The live and the suspect ones.
+    pub(in crate::keyring) fn replicas(&self) -> &[Replica] {
+        &self.replicas.replicas
+    }
+
+    /// Whether no row can be missing of a replica that may serve from what it read: only then may one conclude from those there
+    /// are that nobody else has to be waited for.
+    pub(super) const fn settled(&self) -> bool {
+        self.settled
+    }
+
+    /// The log's last position in it.
+    pub(super) const fn head(&self) -> u64 {
+        self.replicas.head
+    }
+
+    /// When it had come.
+    pub(super) const fn now(&self) -> BootTime {
+        self.now
+    }
+
+    /// The longest fence by which anything may count that was read before it.
+    pub(super) const fn fence(&self) -> Duration {
+        self.fence
+    }
+}
+
+impl Grace {
+    /// Judges what a look brought; `now` is read after it came.
+    pub(in crate::keyring) fn see(&mut self, replicas: Replicas, now: BootTime) -> Sight {
+        let before = self.seen.take();
+        // Until it is settled, what was read by an earlier and longer fence may count.
+        let open = before.as_ref().filter(|seen| !seen.settled || seen.instance != replicas.instance);
+        let fence = open.map_or(replicas.fence, |seen| seen.fence.max(replicas.fence));
+        let known = before.filter(|seen| seen.instance == replicas.instance);
+        let (since, settled) = known.map_or((now, false), |seen| (seen.since, seen.settled));
+        let settled = settled || now.since(since) >= lapse(fence);
+        self.seen = Some(Seen { instance: replicas.instance.clone(), since, fence, settled });
+        Sight { replicas, now, fence, settled }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FENCE: Duration = Duration::from_secs(2);
+
+    fn seen(grace: &mut Grace, instance: &str, fence: Duration, millis: u64) -> bool {
+        let instance = Instance(instance.into());
+        let replicas = Replicas { head: 0, fence, instance, replicas: Vec::new() };
+        grace.see(replicas, BootTime::from_nanos(millis * 1_000_000)).settled()
+    }
+
+    #[test]
+    fn a_database_seen_just_now_is_settled_after_a_fence_and_a_little_more() {
+        let mut grace = Grace::default();
+        let at = [5000, 6000, 7019, 7020, 60_000].map(|millis| seen(&mut grace, "one", FENCE, millis));
+        assert_eq!(at, [false, false, false, true, true]);
+        let at = [61_000, 63_019, 63_020].map(|millis| seen(&mut grace, "two", FENCE, millis));
+        assert_eq!(at, [false, false, true], "another one begins anew");
+        let at = [64_000, 65_000].map(|millis| seen(&mut grace, "one", FENCE, millis));
+        assert_eq!(at, [false, false], "and so does the first, should it come back");
+    }
+
+    #[test]
+    fn the_longest_fence_before_it_is_settled_counts() {
+        let mut grace = Grace::default();
+        assert!(!seen(&mut grace, "one", FENCE * 5, 0));
+        assert!(!seen(&mut grace, "two", FENCE, 1000), "what was read from the first counts by its fence");
+        assert!(!seen(&mut grace, "two", FENCE, 5000));
+        assert!(!seen(&mut grace, "two", FENCE, 11_019));
+        assert!(seen(&mut grace, "two", FENCE, 11_020));
+        assert!(seen(&mut grace, "two", FENCE * 50, 11_030), "one that grows once it is settled takes nothing back");
+    }
+}

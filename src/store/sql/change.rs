@@ -1,0 +1,187 @@
+//! Changes. Each runs inside one transaction that the backend opened and commits, so what is checked here still holds when it is
+//! written; and the triggers of the schema log whatever is written.
+
+use super::{Db, Error, Stop, edit, holder, list, record, values};
+use crate::clock::Timestamp;
+use crate::key::token::Prefix;
+use crate::key::{Account, AccountId, Digest, Key, KeyId, Kind, Line, Membership, User, UserId};
+use crate::store::{AccountChange, Draft, MemberChange, Policy, Rejected, SecretDraft, UserChange};
+
+/// Makes an account.
+pub(in crate::store) fn create_account(
+    db: &Db<'_>,
+    id: AccountId,
+    name: Option<Line>,
+    now: Timestamp,
+) -> Result<Account, Stop> {
+    if !add_account(db, &id, now)? {
+        return Err(Rejected::Exists { what: "account", id: id.to_string() }.into());
+    }
+    edit::change_account(db, &id, AccountChange { name: name.into(), state: None })
+}
+
+/// Makes a user.
+pub(in crate::store) fn create_user(db: &Db<'_>, id: UserId, said: UserChange, now: Timestamp) -> Result<User, Stop> {
+    if !add_user(db, &id, now)? {
+        return Err(Rejected::Exists { what: "user", id: id.to_string() }.into());
+    }
+    edit::change_user(db, &id, said)
+}
+
+/// Makes a user a member, or changes what they may do. Whoever then has no licence that keys ask for loses their personal keys
+/// there, as if they were no member any more.
+pub(in crate::store) fn put_member(db: &Db<'_>, policy: &Policy, member: MemberChange) -> Result<Membership, Stop> {
+    let MemberChange { account, user, permissions, licence } = member;
+    must_have_account(db, &account)?;
+    must_have_user(db, &user)?;
+    let before = member_of(db, &account, &user)?;
+    let licence = licence.applied(before.and_then(|before| before.licence));
+    db.execute(
+        "INSERT INTO membership (\"user\", account, permissions, licence) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (\"user\", account) DO UPDATE SET permissions = excluded.permissions, licence = excluded.licence",
+        values![user.as_str(), account.as_str(), permissions.to_string(), licence.as_ref().map(Line::as_str)],
+    )?;
+    if !policy.licensed(licence.as_ref().map(Line::as_str)) {
+        revoke_personal(db, &account, &user)?;
+    }
+    Ok(Membership { account, user, permissions, licence })
+}
+
+/// Ends a membership and revokes the user's personal keys there, so that a later membership does not revive them.
+pub(in crate::store) fn remove_member(db: &Db<'_>, account: AccountId, user: UserId) -> Result<Membership, Stop> {
+    let Some(member) = member_of(db, &account, &user)? else { return Err(no_member(&account, &user)) };
+    db.execute(
+        "DELETE FROM membership WHERE \"user\" = ?1 AND account = ?2",
+        values![user.as_str(), account.as_str()],
+    )?;
+    revoke_personal(db, &account, &user)?;
+    Ok(member)
+}
+
+fn revoke_personal(db: &Db<'_>, account: &AccountId, user: &UserId) -> Result<(), Error> {
+    db.execute(
+        "UPDATE key SET state = 'revoked'
+          WHERE \"user\" = ?1 AND account = ?2 AND kind = 'personal' AND state <> 'revoked'",
+        values![user.as_str(), account.as_str()],
+    )?;
+    Ok(())
+}
+
+/// Makes a key.
+pub(in crate::store) fn mint(db: &Db<'_>, policy: &Policy, draft: &Draft, now: Timestamp) -> Result<Key, Stop> {
+    if let Some(account) = &draft.account {
+        must_have_account(db, account)?;
+    }
+    if let Some(user) = &draft.user {
+        must_have_user(db, user)?;
+    }
+    if let (Kind::Personal | Kind::User, Some(account), Some(user)) = (draft.kind, &draft.account, &draft.user)
+        && member_of(db, account, user)?.is_none()
+    {
+        return Err(no_member(account, user));
+    }
+    holder::must_be_licensed(db, policy, draft)?;
+    must_be_new(db, &draft.secret.digest)?;
+    policy.check_expiry(draft.kind, draft.expires_at, now)?;
+    holder::must_have_room(db, policy, draft.kind, (draft.account.as_ref(), draft.user.as_ref()), now)?;
+    // A user key that names an account says where its user belongs; it is held to none.
+    let held_to = draft.account.as_ref().filter(|_| draft.kind != Kind::User);
+    insert_key(db, draft, held_to, now)?;
+    must_have_key(db, &draft.id)
+}
+
+/// Revokes every operator key and makes this one.
+pub(in crate::store) fn reset_operator(db: &Db<'_>, draft: &Draft, now: Timestamp) -> Result<Key, Stop> {
+    db.execute("UPDATE key SET state = 'revoked' WHERE kind = 'operator' AND state <> 'revoked'", values![])?;
+    // Nothing that holders are held to is asked of it.
+    mint(db, &Policy::default(), draft, now)
+}
+
+/// Whether the account was not there before.
+pub(super) fn add_account(db: &Db<'_>, id: &AccountId, now: Timestamp) -> Result<bool, Error> {
+    let sql = "INSERT INTO account (id, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    Ok(db.execute(sql, values![id.as_str(), now])? == 1)
+}
+
+/// Whether the user was not there before.
+pub(super) fn add_user(db: &Db<'_>, id: &UserId, now: Timestamp) -> Result<bool, Error> {
+    let sql = "INSERT INTO \"user\" (id, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    Ok(db.execute(sql, values![id.as_str(), now])? == 1)
+}
+
+/// Writes a key, held to `account`, and its secret.
+pub(super) fn insert_key(db: &Db<'_>, draft: &Draft, account: Option<&AccountId>, now: Timestamp) -> Result<(), Stop> {
+    let serial = db.first(
+        "INSERT INTO key (id, kind, account, \"user\", name, permissions, allowed_ips, not_before, expires_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING RETURNING serial",
+        values![
+            draft.id.as_str(),
+            draft.kind.as_str(),
+            account.map(AccountId::as_str),
+            draft.user.as_ref().map(UserId::as_str),
+            &draft.name,
+            draft.permissions.to_string(),
+            record::networks_text(&draft.allowed_ips),
+            draft.not_before,
+            draft.expires_at,
+            now,
+        ],
+        |row| row.int(0),
+    )?;
+    let Some(serial) = serial else {
+        return Err(Rejected::Exists { what: "key", id: draft.id.to_string() }.into());
+    };
+    Ok(insert_secret(db, serial, 1, &draft.secret, now)?)
+}
+
+/// Writes the `number`th secret of a key.
+pub(super) fn insert_secret(
+    db: &Db<'_>,
+    key: i64,
+    number: i64,
+    secret: &SecretDraft,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let prefix = secret.prefix.as_ref().map(Prefix::as_str);
+    db.execute(
+        "INSERT INTO secret (digest, key, number, prefix, kid, hint, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        values![&secret.digest, key, number, prefix, secret.kid.as_deref(), &secret.hint, now],
+    )?;
+    if let Some(prefix) = prefix.filter(|_| secret.foreign_checksum) {
+        db.execute("INSERT INTO adopted_prefix (prefix) VALUES (?1) ON CONFLICT DO NOTHING", values![prefix])?;
+    }
+    Ok(())
+}
+
+pub(super) fn must_be_new(db: &Db<'_>, digest: &Digest) -> Result<(), Stop> {
+    let sql = "SELECT k.id FROM secret s JOIN key k ON k.serial = s.key WHERE s.digest = ?1";
+    match db.first(sql, values![digest], |row| Ok(row.text(0)?.to_owned()))? {
+        Some(id) => Err(Rejected::Exists { what: "key", id }.into()),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn must_have_key(db: &Db<'_>, id: &KeyId) -> Result<Key, Stop> {
+    list::key(db, id)?.ok_or_else(|| missing("key", id))
+}
+
+pub(super) fn must_have_account(db: &Db<'_>, id: &AccountId) -> Result<Account, Stop> {
+    list::account(db, id)?.ok_or_else(|| missing("account", id))
+}
+
+pub(super) fn must_have_user(db: &Db<'_>, id: &UserId) -> Result<User, Stop> {
+    list::user(db, id)?.ok_or_else(|| missing("user", id))
+}
+
+fn member_of(db: &Db<'_>, account: &AccountId, user: &UserId) -> Result<Option<Membership>, Error> {
+    let sql = format!("{} WHERE \"user\" = ?1 AND account = ?2", record::MEMBER);
+    db.first(&sql, values![user.as_str(), account.as_str()], record::member)
+}
+
+fn missing(what: &'static str, id: &dyn ToString) -> Stop {
+    Rejected::Missing { what, id: id.to_string() }.into()
+}
+
+fn no_member(account: &AccountId, user: &UserId) -> Stop {
+    missing("member", &format!("{user} of {account}"))
+}
