@@ -86,6 +86,8 @@ impl FromStr for Url {
 #[derive(Clone)]
 pub(super) struct Dialer {
     tls: Arc<ClientConfig>,
+    /// What a certificate must be for, where that is not the host in the URL.
+    name: Option<ServerName<'static>>,
     /// Whether a server on another machine may be spoken to without TLS.
     in_clear: bool,
 }
@@ -98,7 +100,12 @@ impl Dialer {
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut tls = builder.with_root_certificates(roots(ca)?).with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: Arc::new(tls), in_clear })
+        Ok(Self { tls: Arc::new(tls), name: None, in_clear })
+    }
+
+    /// The same, which wants certificates for this name, whatever the URL says.
+    pub(super) fn expecting(self, name: ServerName<'static>) -> Self {
+        Self { name: Some(name), ..self }
     }
 
     /// A connection to the server at `url`, with its TLS and before its first request.
@@ -120,7 +127,8 @@ impl Dialer {
         if !url.is_https {
             return speaking(stream).await;
         }
-        let name = ServerName::try_from(url.host.clone()).context("no certificate can be for that host")?;
+        let of_url = || ServerName::try_from(url.host.clone()).context("no certificate can be for that host");
+        let name = self.name.clone().map_or_else(of_url, Ok)?;
         speaking(TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await.context("no TLS there")?).await
     }
 

@@ -25,6 +25,7 @@ mod member;
 mod migrate;
 mod operator;
 mod output;
+mod probe;
 mod rehearsal;
 mod serve;
 mod settings;
@@ -90,6 +91,8 @@ enum Verb {
     Audit(audit::Arguments),
     /// Show whom rules in report mode would have refused since the server started.
     Rehearsal(rehearsal::Arguments),
+    /// Measure from outside what keyward promises.
+    Probe(probe::Arguments),
     /// The keys that run keyward itself.
     Operator(operator::Arguments),
 }
@@ -110,6 +113,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Migrate(arguments) => block_on(migrate::run(arguments))?,
         Verb::Audit(arguments) => block_on(audit::run(arguments))?,
         Verb::Rehearsal(arguments) => block_on(rehearsal::run(arguments))?,
+        Verb::Probe(arguments) => return block_on(probe::run(arguments)),
         Verb::Operator(arguments) => block_on(operator::run(arguments))?,
     }
     Ok(ExitCode::SUCCESS)
@@ -197,6 +201,9 @@ mod tests {
             "audit --account 101 --who operator --by key_2 --action key.rotate --outcome refused --until 2030-01-01T00:00:00Z",
             "rehearsal --json",
             "rehearsal --forget",
+            "probe staleness --replica http://127.0.0.1:8080 --replica https://10.0.0.5 --path /jobs?page=1 --carrier header:X-Key --json",
+            "probe staleness --replica http://a --header Host:b --every 1m --metrics 127.0.0.1:9100 --admin https://keyward.internal",
+            "key list --admin https://keyward.internal --operator-key-file operator.key --admin-ca ca.pem --admin-in-clear",
             "operator reset",
         ] {
             let words = std::iter::once("keyward").chain(line.split(' '));

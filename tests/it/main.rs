@@ -25,6 +25,7 @@ mod limits_page;
 mod load_test;
 mod memory;
 mod postgres;
+mod probe;
 mod readme;
 mod reload;
 mod replicas;
