@@ -345,9 +345,9 @@ fn start_clients(
 
 /// Carries out what comes over the command socket, until `ended`.
 async fn carry_out(commands: socket::Listener, keyring: Arc<Keyring>, ended: CancellationToken) {
-    let operate = move |by, command| {
+    let operate = move |by, command, patience| {
         let keyring = Arc::clone(&keyring);
-        async move { keyring.operate(&by, command).await }
+        async move { keyring.operate_within(&by, command, patience).await }
     };
     commands.serve(operate, async move { ended.cancelled().await }).await;
 }
@@ -387,6 +387,17 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
     metrics.gauge("keyward_store_readable", "1 where the store could be read lately, else 0", move || {
         f64::from(u8::from(readable.ready()))
     });
+    let leased = Arc::clone(keyring);
+    let help = "For how long yet what is remembered may be served without an answer of the store, in seconds";
+    metrics.gauge("keyward_lease_seconds", help, move || {
+        leased.stats().lease.map_or(f64::INFINITY, |left| left.as_secs_f64())
+    });
+    let waited = Arc::clone(keyring);
+    let help = "Changes that were waited for until they were in force on every replica, by what made them so";
+    metrics.counters("keyward_changes_in_force", help, "by", move || {
+        let stats = waited.stats();
+        vec![("acknowledgement", stats.acknowledged), ("time", stats.timed), ("lost", stats.lost)]
+    });
     let counter = |name, help, read: fn(&crate::keyring::Stats) -> u64| {
         let keyring = Arc::clone(keyring);
         metrics.counter(name, help, move || read(&keyring.stats()));
@@ -405,6 +416,7 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
         let keyring = Arc::clone(keyring);
         metrics.gauge(name, help, move || read(&keyring.stats()) as f64);
     };
+    gauge("keyward_log_position", "The log of changes is applied up to here", |stats| stats.position);
     gauge("keyward_key_uses_waiting", "Keys whose last use is gathered and not written yet", |stats| {
         stats.uses_waiting
     });

@@ -10,11 +10,14 @@ use anyhow::{Context as _, bail};
 use tokio::runtime::Handle;
 
 use super::admin;
+use super::output::say;
+use super::receipt::{Patience, Received, short};
 use super::settings::Site;
 use crate::clock::Clock;
 use crate::config::{Settings, pepper};
 use crate::key::Digester;
 use crate::keyring::command::{By, Command, Outcome};
+use crate::keyring::effect::Effect;
 use crate::keyring::{self, Keyring};
 use crate::manage::socket::{self, Client};
 use crate::store::{self, Store, StoreError};
@@ -71,16 +74,39 @@ impl Access {
         Ok(Self::Own(Box::new(keyring)))
     }
 
-    /// Has `command` carried out. What it changes holds when this returns.
+    /// Has `command` carried out, of which nobody is told when it is true everywhere: it only shows something, or takes nothing
+    /// away.
     pub(super) async fn run(&mut self, command: Command) -> anyhow::Result<Outcome> {
-        match self {
-            Self::Admin(client) => client.ask(command).await,
-            Self::Socket(client) => Ok(client.ask(command).await?),
+        Ok(self.change(command, Duration::MAX).await?.0)
+    }
+
+    /// Has `command` carried out, and waits for no longer than patience lasts until what it takes away is gone everywhere.
+    pub(super) async fn change(
+        &mut self,
+        command: Command,
+        patience: Duration,
+    ) -> anyhow::Result<(Outcome, Option<Received>)> {
+        let began = Clock::System.boot();
+        let (mut done, served) = match self {
+            Self::Admin(client) => (client.ask_within(command, patience).await?, true),
+            Self::Socket(client) => (client.ask_within(command, patience).await?, true),
             Self::Own(keyring) => {
+                if keyring.store().is_shared() && command.effect() == Effect::Narrows {
+                    let bound = short(keyring.longest_open());
+                    say(&format!(
+                        "no running keyward was asked: committing directly; in force everywhere after at most {bound}"
+                    ));
+                }
                 let by = By::command_line(rustix::process::geteuid().as_raw());
-                Ok(keyring.operate(&by, command).await?)
+                (keyring.operate_within(&by, command, patience).await?, keyring.store().is_shared())
             }
+        };
+        if let Some(receipt) = done.receipt.as_mut().filter(|_| !served) {
+            // This process, which is about to end and served nobody.
+            receipt.replicas.clear();
         }
+        let took = Clock::System.boot().since(began);
+        Ok((done.outcome, done.receipt.map(|receipt| Received { receipt, took, served })))
     }
 
     /// Ends in order; the store's lock is free afterwards.
@@ -102,6 +128,18 @@ pub(super) async fn carry_out(settings: &Site, command: Command) -> anyhow::Resu
     let outcome = access.run(command).await;
     access.close().await;
     outcome
+}
+
+/// Has one command carried out that may take something away.
+pub(super) async fn change(
+    settings: &Site,
+    command: Command,
+    patience: Patience,
+) -> anyhow::Result<(Outcome, Option<Received>)> {
+    let mut access = Access::open(settings, store::Access::Existing).await?;
+    let done = access.change(command, patience.span()).await;
+    access.close().await;
+    done
 }
 
 /// Has a command carried out that only a running server can: what it asks for is in the server's memory.
@@ -157,6 +195,9 @@ pub(super) fn unexpected(outcome: &Outcome) -> anyhow::Error {
         Outcome::Audit(_) => "an audit log",
         Outcome::Rehearsal(_) => "a rehearsal",
         Outcome::Tried(_) => "what an import would do",
+        Outcome::Revision(_) => "a revision",
+        Outcome::Replicas(_) => "replicas",
+        Outcome::Evicted(_) => "an evicted replica",
     };
     anyhow::anyhow!("the running server answered with {what}, which was not asked for; is it of another version?")
 }

@@ -35,7 +35,7 @@ pub(super) fn store(settings: &Settings) -> Vec<Flaw> {
             "store.url",
             format!(
                 "{shown:?} is no store: write \"sqlite:///absolute/path.db\", \"sqlite://relative/path.db\" or \
-                 \"postgres://user@host:5432/database\""
+                 \"postgres://host:5432/database\""
             ),
         ));
     }

@@ -20,6 +20,8 @@ pub(super) struct Asked {
     pub(super) client: Client,
     /// Whether it came over HTTP/2.
     pub(super) http2: bool,
+    /// The position of the log that it is to be judged by, or a later one.
+    pub(super) at_least: Option<u64>,
 }
 
 impl Asked {
@@ -42,12 +44,12 @@ impl Asked {
         if framed {
             canon::framing(&head.headers, head.version)?;
         }
-        clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
+        let at_least = clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
         head.uri = target.into();
         head.version = Version::HTTP_11;
         head.extensions.clear();
         // Boxed: it is handed on from step to step.
-        let asked = Box::new(Self { head, host, client, http2 });
+        let asked = Box::new(Self { head, host, client, http2, at_least });
         if peer.tls.as_ref().is_some_and(|tls| !tls.serves(canon::without_port(asked.host()))) {
             return Err(Stop::Misdirected);
         }
@@ -79,7 +81,8 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn of(asked: &Asked) -> Self {
-        let Asked { head, host, client, http2 } = asked;
+        // It was judged.
+        let Asked { head, host, client, http2, at_least: _ } = asked;
         let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut text = Vec::with_capacity(USUAL);
         let mut add = |part: &[u8]| {
@@ -110,7 +113,7 @@ impl Kept {
             let (name, value) = (next(), next());
             if name.is_empty() {
                 let (head, ()) = request.into_parts();
-                return Ok(Box::new(Asked { head, host, client: self.client, http2: self.http2 }));
+                return Ok(Box::new(Asked { head, host, client: self.client, http2: self.http2, at_least: None }));
             }
             request.headers_mut().append(HeaderName::from_bytes(name)?, HeaderValue::from_bytes(value)?);
         }
@@ -155,7 +158,7 @@ mod tests {
             secure: true,
             request_id: None,
         };
-        Asked { head, host: host.parse().unwrap(), client, http2: true }
+        Asked { head, host: host.parse().unwrap(), client, http2: true, at_least: None }
     }
 
     proptest! {

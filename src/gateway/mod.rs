@@ -65,9 +65,10 @@ use self::live::{Current, Live, Own};
 use self::refuse::{Ours, Stop};
 use crate::clock::Clock;
 use crate::key::{Refusal, Verified};
-use crate::keyring::Keyring;
+use crate::keyring::{Denied, Keyring};
 use crate::net::newest::Newest;
 use crate::net::{Handler, Peer};
+use crate::secret::Secret;
 use crate::telemetry::access::LineBuffer;
 use crate::telemetry::metrics::Metrics;
 
@@ -167,7 +168,7 @@ impl Gateway {
         let carriers = route.map_or(&plan.carriers, |route| &route.carriers);
         let credential = credential::take(&mut asked.head.headers, carriers)?;
         credential::strip_minted(&mut asked.head.headers);
-        let verified = self.keyring.verify(&credential.secret).await.inspect_err(|denied| {
+        let verified = self.verified(&credential.secret, asked.at_least).await.inspect_err(|denied| {
             if denied.is_reuse() {
                 self.keyring.reused(&credential.secret, Some(asked.client.address));
             }
@@ -202,6 +203,16 @@ impl Gateway {
             }
         }
         Ok((permit, Some(credential.carrier)))
+    }
+}
+
+impl Gateway {
+    /// Whose secret this is; where the client was told of a position of the log, as of that.
+    async fn verified(&self, secret: &Secret, at_least: Option<u64>) -> Result<Verified, Denied> {
+        match at_least {
+            None => self.keyring.verify(secret).await,
+            Some(position) => Box::pin(self.keyring.verify_at_least(secret, position)).await,
+        }
     }
 }
 

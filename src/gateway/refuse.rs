@@ -157,6 +157,7 @@ pub const REASONS: &[&str] = &[
     "store_unavailable",
     "store_timeout",
     "store_overloaded",
+    "store_behind",
     "origin_unreachable",
     "origin_connect_timed_out",
     "origin_answer_timed_out",

@@ -16,15 +16,12 @@
 //!
 //! All of it is pure: `keyring::follow` and whoever made a change ask the store, and time comes in with the answers.
 
-#[allow(dead_code, reason = "whoever waits on a shared store uses it")]
 pub(super) mod grace;
 pub(super) mod member;
 #[cfg(all(test, feature = "model"))]
 mod model;
-#[allow(dead_code, reason = "whoever waits on a shared store uses it")]
 pub(super) mod purge;
 mod span;
-#[allow(dead_code, reason = "whoever waits on a shared store uses it")]
 pub(super) mod wait;
 
 use std::hash::BuildHasher;

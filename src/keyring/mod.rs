@@ -14,7 +14,9 @@ mod audit;
 mod cache;
 mod callers;
 pub mod command;
+mod complete;
 pub mod config;
+pub mod effect;
 mod fence;
 mod first_use;
 mod flight;
@@ -37,6 +39,7 @@ mod warm;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -47,6 +50,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::adopted::Adopted;
 use self::cache::{Cache, Shelf};
 use self::callers::Callers;
+use self::complete::Completion;
 use self::fence::Fence;
 use self::first_use::FirstUses;
 use self::flight::Flights;
@@ -101,6 +105,7 @@ struct Shared {
     own: Own,
     /// Among those that serve from a store, where several may.
     membership: Option<Membership>,
+    completion: Completion,
     watch: ArcSwap<Watch>,
     /// Look-ups in the store at one time.
     loads: Semaphore,
@@ -153,6 +158,16 @@ pub struct Stats {
     pub known: u64,
     /// Whether these are all there are, so that any other is refused without a look-up.
     pub known_whole: bool,
+    /// For how long yet what is remembered may count; none where that has no end.
+    pub lease: Option<Duration>,
+    /// The log is applied up to here.
+    pub position: u64,
+    /// Changes that were in force everywhere once every replica had said so.
+    pub acknowledged: u64,
+    /// Changes that were once time was up.
+    pub timed: u64,
+    /// Changes that a database lost which took another's place.
+    pub lost: u64,
 }
 
 #[derive(Debug, Default)]
@@ -235,6 +250,7 @@ impl Keyring {
             own,
             membership: (workers > 0 && store.is_shared()).then(Membership::new),
             store,
+            completion: Completion::new(),
             watch: ArcSwap::default(),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
@@ -244,6 +260,9 @@ impl Keyring {
             control: control.clone(),
         });
         shared.catch_up().await?;
+        if shared.is_shared() {
+            shared.completion.heed(shared.replicas().await?, shared.clock.boot());
+        }
         let end = CancellationToken::new();
         let room = if config.warm { config.live } else { 0 };
         let tasks = vec![
@@ -292,6 +311,11 @@ impl Keyring {
             unknown_entries: cache.entries(Shelf::Unknown),
             known,
             known_whole,
+            lease: self.shared.fence.left(self.shared.clock.boot()),
+            position: self.shared.fence.applied(),
+            acknowledged: count(&self.shared.completion.counts().acknowledged),
+            timed: count(&self.shared.completion.counts().timed),
+            lost: count(&self.shared.completion.counts().lost),
         }
     }
 

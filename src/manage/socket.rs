@@ -27,6 +27,7 @@ use tokio::time::timeout;
 
 use super::commands::{self, Answer, AskError, BEAT, LONGEST, SILENCE, carry_out};
 use crate::keyring::command::{By, Command, Outcome, Problem};
+use crate::keyring::receipt::Done;
 
 /// Where the socket of the store in file `database` is.
 #[must_use]
@@ -67,11 +68,12 @@ impl Listener {
 
     /// Answers clients until `shutdown`, then lets commands in hand finish for a few seconds.
     ///
-    /// Whatever a command changed holds when `operate` answers; the client hears it no sooner.
+    /// Whatever a command changed holds here when `operate` answers, and as widely as its receipt says; the client hears it no
+    /// sooner.
     pub async fn serve<F, A>(self, operate: F, shutdown: impl Future<Output = ()>)
     where
-        F: Fn(By, Command) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<Outcome, Problem>> + Send,
+        F: Fn(By, Command, Duration) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Done, Problem>> + Send,
     {
         let own = rustix::process::geteuid().as_raw();
         let places = Arc::new(Semaphore::new(CLIENTS));
@@ -141,12 +143,20 @@ impl Client {
         }
     }
 
-    /// Has the server carry `command` out.
+    /// Has the server carry `command` out. What it takes away is taken away everywhere when this answers.
     ///
     /// # Errors
     /// See [`AskError`].
     pub async fn ask(&mut self, command: Command) -> Result<Outcome, AskError> {
-        let line = commands::line(command)?;
+        self.ask_within(command, Duration::MAX).await?.in_force().map_err(AskError::Problem)
+    }
+
+    /// The same, but waits for others no longer than patience lasts, and tells how far it came.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask_within(&mut self, command: Command, patience: Duration) -> Result<Done, AskError> {
+        let line = commands::line(command, patience)?;
         // A server that refuses may answer and leave before it has read everything; its answer says more than the error.
         let sent = self.send(&line).await;
         if let Err(error) = &sent
@@ -168,8 +178,8 @@ impl Client {
                     });
                 }
             };
-            if let Some(outcome) = commands::heard(&answer, || self.server())? {
-                return Ok(outcome);
+            if let Some(done) = commands::heard(&answer, || self.server())? {
+                return Ok(done);
             }
         }
     }
@@ -210,8 +220,8 @@ impl Client {
 /// `peer` is who is there, where they may ask.
 async fn converse<F, A>(stream: UnixStream, peer: Option<By>, operate: F) -> io::Result<()>
 where
-    F: Fn(By, Command) -> A,
-    A: Future<Output = Result<Outcome, Problem>>,
+    F: Fn(By, Command, Duration) -> A,
+    A: Future<Output = Result<Done, Problem>>,
 {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
@@ -227,7 +237,9 @@ where
         let answer = match (&peer, whole) {
             (None, _) => Answer::Refused("only root and the user it runs as may give it commands".to_owned()),
             (Some(_), false) => Answer::Refused(format!("the command is longer than {LONGEST} bytes")),
-            (Some(peer), true) => attend(stream.get_mut(), &line, |command| operate(peer.clone(), command)).await,
+            (Some(peer), true) => {
+                attend(stream.get_mut(), &line, |command, patience| operate(peer.clone(), command, patience)).await
+            }
         };
         say(stream.get_mut(), &answer).await?;
         if peer.is_none() || !whole {
@@ -243,8 +255,8 @@ async fn say(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
 /// Carries a command out, and tells who waits for it that it is being worked on. A client that left changes nothing.
 async fn attend<F, A>(stream: &mut UnixStream, line: &[u8], operate: F) -> Answer
 where
-    F: Fn(Command) -> A,
-    A: Future<Output = Result<Outcome, Problem>>,
+    F: Fn(Command, Duration) -> A,
+    A: Future<Output = Result<Done, Problem>>,
 {
     let mut work = std::pin::pin!(carry_out(line, operate));
     loop {

@@ -117,6 +117,8 @@ words! {
         KeyReuse = "key.reuse",
         /// A secret was reported as found in the open.
         KeyLeak = "key.leak",
+        /// A replica was told dead, so that nobody waits for it.
+        ReplicaEvict = "replica.evict",
     }
 }
 
@@ -291,7 +293,7 @@ impl Store {
     ///
     /// # Errors
     /// The store could not tell.
-    pub async fn kept(&self, name: [u8; 32], now: Timestamp) -> Result<Option<Kept>, StoreError> {
+    pub async fn kept(&self, name: [u8; 32], now: Timestamp) -> Result<Option<(Kept, u64)>, StoreError> {
         self.backend.read(move |db| answer::kept(db, &name, now)).await
     }
 

@@ -15,7 +15,7 @@ pub enum StoreError {
     /// The setting names no backend we have.
     #[error(
         "store.url {url:?} is not understood: write sqlite:///absolute/path, sqlite://relative/path or \
-         postgres://user@host:5432/database"
+         postgres://host:5432/database"
     )]
     Url {
         /// As it was set.
@@ -46,6 +46,9 @@ pub enum StoreError {
         /// Its name.
         path: PathBuf,
     },
+    /// A process that serves from it cannot be named.
+    #[error("the system gives no random bytes, and this process needs a name among the replicas")]
+    NoEntropy,
     /// Its folder is missing.
     #[error("the store's folder {} does not exist: create it, owned by the user keyward runs as", .folder.display())]
     NoFolder {
@@ -177,9 +180,6 @@ pub enum StoreError {
     /// Too much is waiting already.
     #[error("the store has more to do than it can: try again")]
     Busy,
-    /// The system gives no random bytes, of which a replica's name is made.
-    #[error("the system gives no random bytes")]
-    NoEntropy,
     /// No answer within `store.load_timeout`.
     #[error("the store did not answer in time")]
     TimedOut,

@@ -218,9 +218,9 @@ fn serve(store: &Path, up: &std::sync::mpsc::Sender<()>, stopped: tokio::sync::o
         let listener = socket::Listener::bind(&socket::path_beside(store)).unwrap();
         up.send(()).unwrap();
         let operator = std::sync::Arc::clone(&keyring);
-        let operate = move |by, command| {
+        let operate = move |by, command, patience| {
             let keyring = std::sync::Arc::clone(&operator);
-            async move { keyring.operate(&by, command).await }
+            async move { keyring.operate_within(&by, command, patience).await }
         };
         listener.serve(operate, async { drop(stopped.await) }).await;
         keyring.shutdown().await;

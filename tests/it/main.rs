@@ -27,6 +27,7 @@ mod memory;
 mod postgres;
 mod probe;
 mod readme;
+mod receipts;
 mod reload;
 mod replicas;
 mod rotations;

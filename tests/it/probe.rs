@@ -96,7 +96,7 @@ fn a_keyward_that_keeps_its_promise_is_fresh_and_nothing_is_left_of_the_probe() 
     let (code, run) = told(&output);
     let replica = &run["replicas"][0];
     assert_eq!((code, &run["result"], &replica["verdict"]), (Some(0), &"fresh".into(), &"fresh".into()), "{run}");
-    assert!(run["receipt"]["complete"] == true && run["receipt"]["seconds"].as_f64().unwrap() > 0.0, "{run}");
+    assert!(run["receipt"]["complete"] == true && run["receipt_seconds"].as_f64().unwrap() > 0.0, "{run}");
     // Over each connection it was good more than once, and then no more.
     assert!(replica["accepted"].as_u64() >= Some(8) && replica["refused"].as_u64() >= Some(3), "{run}");
     assert!(replica["last_accepted_after_answer_seconds"].as_f64().unwrap() <= 0.0, "{run}");

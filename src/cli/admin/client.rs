@@ -7,6 +7,7 @@ mod tests;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 
 use super::Server;
 use crate::keyring::command::{Command, Outcome};
+use crate::keyring::receipt::Done;
 use crate::manage::commands::{self, AskError, Greeting, VERSION};
 
 /// A server that was asked how it is spoken to, and answered.
@@ -38,17 +40,22 @@ impl Client {
         Ok(Self { server: server.clone(), sender: Some(sender) })
     }
 
-    /// Has the server carry `command` out.
+    /// Has the server carry `command` out. What it takes away is taken away everywhere when this answers.
     pub(in crate::cli) async fn ask(&mut self, command: Command) -> anyhow::Result<Outcome> {
-        let line = Bytes::from(commands::line(command)?);
+        Ok(self.ask_within(command, Duration::MAX).await?.in_force()?)
+    }
+
+    /// The same, but waits for others no longer than patience lasts, and tells how far it came.
+    pub(in crate::cli) async fn ask_within(&mut self, command: Command, patience: Duration) -> anyhow::Result<Done> {
+        let line = Bytes::from(commands::line(command, patience)?);
         let mut sender = match self.sender.take() {
             Some(sender) if !sender.is_closed() => sender,
             // It was not needed for so long that the server hung up.
             _ => self.server.greeted().await.with_context(|| format!("cannot ask {}", self.server))?,
         };
-        let outcome = self.server.answer(&mut sender, line).await?;
+        let done = self.server.answer(&mut sender, line).await?;
         self.sender = Some(sender);
-        Ok(outcome)
+        Ok(done)
     }
 }
 
@@ -81,7 +88,7 @@ impl Server {
     }
 
     /// Sends a command, and waits for what comes of it as long as the server says that it works on it.
-    async fn answer(&self, sender: &mut SendRequest<Upload>, line: Bytes) -> Result<Outcome, AskError> {
+    async fn answer(&self, sender: &mut SendRequest<Upload>, line: Bytes) -> Result<Done, AskError> {
         let whole = line.len();
         let (taken, mut progress) = watch::channel(0);
         let upload = Upload { left: line, taken: Some(taken) };
@@ -115,12 +122,12 @@ impl Server {
             let text = self.short(response).await.unwrap_or_default();
             return Err(AskError::Refused { server: server(), why: told(status, &text) });
         }
-        self.outcome(response.into_body()).await
+        self.done(response.into_body()).await
     }
 
-    async fn outcome(&self, mut body: Incoming) -> Result<Outcome, AskError> {
+    async fn done(&self, mut body: Incoming) -> Result<Done, AskError> {
         let server = || self.to_string();
-        let (mut text, mut searched, mut outcome) = (Vec::new(), 0, None);
+        let (mut text, mut searched, mut done) = (Vec::new(), 0, None);
         loop {
             let frame = timeout(self.patience, body.frame()).await;
             let Ok(frame) = frame else { return Err(AskError::Silent { server: server(), patience: self.patience }) };
@@ -133,13 +140,13 @@ impl Server {
                 return Err(AskError::Lost { server: server(), error });
             }
             while let Some(more) = memchr::memchr(b'\n', &text[searched..]) {
-                outcome = commands::heard(&text[..searched + more], server)?;
+                done = commands::heard(&text[..searched + more], server)?;
                 text.drain(..=searched + more);
                 searched = 0;
             }
             searched = text.len();
         }
-        outcome.ok_or_else(|| AskError::Lost { server: server(), error: "it ended before it was whole".into() })
+        done.ok_or_else(|| AskError::Lost { server: server(), error: "it ended before it was whole".into() })
     }
 
     /// An answer that is no command's.

@@ -6,6 +6,7 @@ use super::expiry::Expiry;
 use super::{expect_key, mint};
 use crate::cli::access::Access;
 use crate::cli::output::{print_secret, say};
+use crate::cli::receipt::Patience;
 use crate::cli::settings::Site;
 use crate::clock::{Clock, Timestamp};
 use crate::key::rotation::{Mode, Rotation};
@@ -43,6 +44,8 @@ pub(in crate::cli) struct Arguments {
     /// What the new secret begins with; as the old one did where left out.
     #[arg(long)]
     prefix: Option<Prefix>,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 impl Arguments {
@@ -71,10 +74,12 @@ pub(super) async fn run(settings: &Site, arguments: Arguments, json: bool) -> an
     let rotation = arguments.rotation(before.generation, Clock::System.now());
     let prefix = arguments.prefix.or(before.prefix).unwrap_or_else(|| settings.keys.prefix.clone());
     let (secret, imprint) = mint::new_secret(&prefix)?;
-    let key = expect_key(access.run(Command::RotateKey(arguments.id, imprint, rotation)).await?)?;
+    let rotate = Command::RotateKey(arguments.id, imprint, rotation);
+    let (outcome, receipt) = access.change(rotate, arguments.patience.span()).await?;
+    let key = expect_key(outcome)?;
     access.close().await;
     let now = Clock::System.now();
-    print_secret(json, &key, &secret, now)?;
+    print_secret(json, &key, &secret, now, receipt.as_ref())?;
     if let Some(second) = key.rotation_at(now).filter(|_| !json) {
         let (hint, until) = (&second.hint, second.valid_until);
         say(&if second.state == SecretState::Pending {

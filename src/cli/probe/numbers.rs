@@ -143,25 +143,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::probe::tally::Tally;
-    use crate::cli::probe::told::{Revoked, Row};
-    use crate::clock::BootTime;
+    use crate::cli::probe::told::tests::run;
 
     #[test]
     fn a_replica_has_a_figure_where_its_last_run_has_one() {
-        let run = |verdict: Verdict| {
-            let revoked =
-                Revoked { sent: BootTime::from_nanos(0), answered: BootTime::from_nanos(4_000_000), is_complete: true };
-            let row = Row { url: "http://a".to_owned(), tally: Tally::default(), verdict, is_over: true };
-            Run { key: "key_1".parse().unwrap(), revoked, rows: vec![row] }
-        };
+        let run = |verdict: Verdict| run(&[verdict], true);
         let numbers = Numbers::new();
         let has = |line: &str| numbers.render(Form::Prometheus).lines().any(|told| told == line);
         assert!(has("keyward_probe_runs_total{result=\"stale\"} 0"), "{}", numbers.render(Form::Prometheus));
         numbers.note(&run(Verdict::Stale(Duration::from_millis(1500))));
-        assert!(has("keyward_probe_stale_seconds{replica=\"http://a\"} 1.5"), "{}", numbers.render(Form::Prometheus));
+        assert!(
+            has("keyward_probe_stale_seconds{replica=\"http://10.0.0.5:8080\"} 1.5"),
+            "{}",
+            numbers.render(Form::Prometheus)
+        );
         numbers.note(&run(Verdict::Fresh));
-        assert!(has("keyward_probe_stale_seconds{replica=\"http://a\"} 0.0"), "{}", numbers.render(Form::Prometheus));
+        assert!(
+            has("keyward_probe_stale_seconds{replica=\"http://10.0.0.5:8080\"} 0.0"),
+            "{}",
+            numbers.render(Form::Prometheus)
+        );
         numbers.note(&run(Verdict::Unknown("it did not answer".to_owned())));
         let told = numbers.render(Form::Prometheus);
         assert!(!told.contains("replica=") && has("keyward_probe_runs_total{result=\"unmeasured\"} 1"), "{told}");

@@ -211,9 +211,9 @@ async fn warm(watched: &mut [Watched], stop: &mut mpsc::Receiver<()>) -> anyhow:
 async fn revoke(access: &mut Access, key: &KeyId) -> anyhow::Result<Revoked> {
     let clock = Clock::System;
     let sent = clock.boot();
-    let outcome = access.run(Command::SetKeyState(key.clone(), KeyState::Revoked, None)).await;
-    outcome.context("the probe's key could not be revoked")?;
-    Ok(Revoked { sent, answered: clock.boot(), is_complete: true })
+    let revoked = access.change(Command::SetKeyState(key.clone(), KeyState::Revoked, None), Duration::MAX).await;
+    let (_, receipt) = revoked.context("the probe's key could not be revoked")?;
+    Ok(Revoked { sent, answered: clock.boot(), receipt })
 }
 
 async fn pause(stop: &mut mpsc::Receiver<()>) -> Result<(), Stopped> {

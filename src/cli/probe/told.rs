@@ -6,18 +6,26 @@ use serde_json::{Value, json};
 
 use super::tally::{Tally, Verdict};
 use crate::cli::output::{cell, print, print_json, say, table};
+use crate::cli::receipt::{self, Received};
 use crate::clock::BootTime;
 use crate::key::KeyId;
 
 /// When the key was revoked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Revoked {
     /// When the request for it was sent.
     pub(super) sent: BootTime,
     /// When its answer was here.
     pub(super) answered: BootTime,
-    /// Whether the answer said that it is in force everywhere.
-    pub(super) is_complete: bool,
+    /// What the answer said of where it is in force.
+    pub(super) receipt: Option<Received>,
+}
+
+impl Revoked {
+    /// Whether it is in force everywhere, as far as the answer goes.
+    fn is_complete(&self) -> bool {
+        self.receipt.as_ref().is_some_and(|received| received.receipt.is_complete())
+    }
 }
 
 /// What was found of one replica.
@@ -70,7 +78,7 @@ impl Run {
     /// A promise is broken where one replica breaks it, and kept where every one keeps it.
     pub(super) fn conclusion(&self) -> Conclusion {
         let any = |wanted: fn(&Verdict) -> bool| self.rows.iter().any(|row| wanted(&row.verdict));
-        if !self.revoked.is_complete {
+        if !self.revoked.is_complete() {
             Conclusion::Unmeasured
         } else if any(|verdict| matches!(verdict, Verdict::Stale(_))) {
             Conclusion::Stale
@@ -95,11 +103,8 @@ impl Run {
         print(&table(&columns, &self.rows.iter().map(|row| self.row(row)).collect::<Vec<_>>()))?;
         let took = millis(self.receipt_seconds());
         let key = &self.key;
-        say(&if self.revoked.is_complete {
-            format!("{key} was revoked; the answer came after {took}, and times are from it on.")
-        } else {
-            format!("{key} was revoked, and after {took} that was not yet in force everywhere: nothing was promised.")
-        });
+        say(&format!("{key} was revoked; the answer came after {took}, and times are from it on."));
+        receipt::say(self.revoked.receipt.as_ref());
         Ok(())
     }
 
@@ -149,7 +154,8 @@ impl Run {
         json!({
             "result": self.conclusion().as_str(),
             "key": self.key,
-            "receipt": {"complete": self.revoked.is_complete, "seconds": self.receipt_seconds()},
+            "receipt": self.revoked.receipt.as_ref().map(Received::json),
+            "receipt_seconds": self.receipt_seconds(),
             "replicas": rows.collect::<Vec<_>>(),
         })
     }
@@ -165,19 +171,26 @@ fn millis(seconds: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::cli::probe::said::Said;
+    use crate::clock::Timestamp;
+    use crate::keyring::receipt::{Progress, Receipt};
 
-    fn run(verdicts: &[Verdict], is_complete: bool) -> Run {
+    pub(in crate::cli::probe) fn run(verdicts: &[Verdict], is_complete: bool) -> Run {
         let mut tally = Tally::default();
         tally.note(BootTime::from_nanos(1_500_000), Said::Accepted);
         let url = "http://10.0.0.5:8080".to_owned();
         let row =
             |verdict: &Verdict| Row { url: url.clone(), tally: tally.clone(), verdict: verdict.clone(), is_over: true };
-        let revoked = Revoked { sent: BootTime::from_nanos(0), answered: BootTime::from_nanos(4_000_000), is_complete };
+        let within = Duration::from_secs(9);
+        let pending = Progress::Pending { within };
+        let progress = if is_complete { Progress::Complete { at: Timestamp::from_millis(0) } } else { pending };
+        let receipt = Receipt { revision: 7, progress, replicas: Vec::new() };
+        let receipt = Some(Received { receipt, took: within, served: true });
+        let revoked = Revoked { sent: BootTime::from_nanos(0), answered: BootTime::from_nanos(4_000_000), receipt };
         Run { key: "key_1".parse().unwrap(), revoked, rows: verdicts.iter().map(row).collect() }
     }
 
@@ -203,6 +216,6 @@ mod tests {
         let told = run.json();
         assert_eq!(told["replicas"][0]["last_accepted_after_answer_seconds"], json!(-0.0025));
         assert_eq!(told["replicas"][0]["last_accepted_after_request_seconds"], json!(0.0015));
-        assert_eq!((&told["result"], &told["receipt"]["seconds"]), (&json!("fresh"), &json!(0.004)));
+        assert_eq!((&told["result"], &told["receipt_seconds"]), (&json!("fresh"), &json!(0.004)));
     }
 }

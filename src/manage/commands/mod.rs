@@ -2,7 +2,7 @@
 //! HTTP: a command there, its outcome back, a line of JSON each.
 //!
 //! ```text
-//!  keyward key revoke … --{"v":1,"command":…}\n--> socket, or POST /v1/commands --operate--> keyring
+//!  keyward key revoke … --{"v":2,"command":…}\n--> socket, or POST /v1/commands --operate--> keyring
 //!                       <--"working" …--'                                                      |
 //!                       <--{"ok":…} | {"problem":…} | {"refused":…}----------------------------'
 //! ```
@@ -20,7 +20,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::reply::{Reply, greeting, reply};
-use crate::keyring::command::{Command, Outcome, Problem};
+use crate::keyring::command::{Command, Problem};
+use crate::keyring::receipt::Done;
 use crate::net::BoxError;
 
 /// A command as it is sent.
@@ -28,6 +29,8 @@ use crate::net::BoxError;
 pub(super) struct Request {
     v: u32,
     command: Command,
+    /// How long to wait until it is true everywhere.
+    patience: Duration,
 }
 
 /// Read before the rest, which another version may shape differently.
@@ -36,13 +39,13 @@ struct RequestVersion {
     v: u32,
 }
 
-/// `command` as it is sent, in one line.
+/// `command` as it is sent, in one line, and how long is waited until it is true everywhere.
 ///
 /// # Errors
 /// [`AskError::TooLong`]: more than a server takes.
-pub fn line(command: Command) -> Result<Vec<u8>, AskError> {
+pub fn line(command: Command, patience: Duration) -> Result<Vec<u8>, AskError> {
     let unreadable = |why| AskError::Unreadable { server: "this keyward".to_owned(), why };
-    let mut line = serde_json::to_vec(&Request { v: VERSION, command }).map_err(unreadable)?;
+    let mut line = serde_json::to_vec(&Request { v: VERSION, command, patience }).map_err(unreadable)?;
     line.push(b'\n');
     if line.len() > LONGEST { Err(AskError::TooLong { bytes: line.len() }) } else { Ok(line) }
 }
@@ -52,7 +55,7 @@ pub fn line(command: Command) -> Result<Vec<u8>, AskError> {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
     /// It was carried out.
-    Ok(Outcome),
+    Ok(Box<Done>),
     /// The keyring did not carry it out.
     Problem(Problem),
     /// It was not looked at.
@@ -75,9 +78,9 @@ impl Answer {
 ///
 /// # Errors
 /// The command was not carried out, or nobody can tell.
-pub fn heard(line: &[u8], server: impl Fn() -> String) -> Result<Option<Outcome>, AskError> {
+pub fn heard(line: &[u8], server: impl Fn() -> String) -> Result<Option<Done>, AskError> {
     match serde_json::from_slice(line).map_err(|why| AskError::Unreadable { server: server(), why })? {
-        Answer::Ok(outcome) => Ok(Some(outcome)),
+        Answer::Ok(done) => Ok(Some(*done)),
         Answer::Problem(problem) => Err(AskError::Problem(problem)),
         Answer::Refused(why) => Err(AskError::Refused { server: server(), why }),
         Answer::Working => Ok(None),
@@ -87,20 +90,20 @@ pub fn heard(line: &[u8], server: impl Fn() -> String) -> Result<Option<Outcome>
 /// Carries out the command in `line`.
 pub(super) async fn carry_out<F, A>(line: &[u8], operate: F) -> Answer
 where
-    F: Fn(Command) -> A,
-    A: Future<Output = Result<Outcome, Problem>>,
+    F: Fn(Command, Duration) -> A,
+    A: Future<Output = Result<Done, Problem>>,
 {
     match serde_json::from_slice(line) {
         Ok(RequestVersion { v: VERSION }) => {}
         Ok(RequestVersion { v }) => return Answer::Refused(format!("it speaks version {VERSION}, not {v}")),
         Err(error) => return Answer::Refused(format!("not a command: {error}")),
     }
-    let command = match serde_json::from_slice::<Request>(line) {
-        Ok(request) => request.command,
+    let Request { command, patience, .. } = match serde_json::from_slice(line) {
+        Ok(request) => request,
         Err(error) => return Answer::Refused(format!("not a command: {error}")),
     };
-    match operate(command).await {
-        Ok(outcome) => Answer::Ok(outcome),
+    match operate(command, patience).await {
+        Ok(done) => Answer::Ok(Box::new(done)),
         Err(problem) => Answer::Problem(problem),
     }
 }
@@ -189,7 +192,7 @@ pub enum AskError {
 }
 
 /// The version of what is said here. It changes with whatever either side could misread.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Longest command: an import of 100,000 keys has about 40 MiB.
 pub const LONGEST: usize = 64 << 20;
 /// How often a client that waits is told that its command is being worked on.

@@ -57,7 +57,8 @@ where
     // Also what is long to read and to write is done where nobody else waits for it.
     let work = hand.control.spawn(async move {
         let _place = place;
-        let answer = carry_out(&line, async |command| keyring.operate(&by, command).await).await;
+        let answer =
+            carry_out(&line, async |command, patience| keyring.operate_within(&by, command, patience).await).await;
         let outcome = match &answer {
             Answer::Ok(_) => "done",
             Answer::Problem(_) => "not done",

@@ -4,14 +4,18 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::key::{Account, AccountState};
 use crate::keyring::command::Clash;
+use crate::keyring::receipt::{Progress, Receipt};
 
 /// Makes whatever account this user asks for, and knows no other command.
-async fn operate(by: By, command: Command) -> Result<Outcome, Problem> {
+async fn operate(by: By, command: Command, patience: Duration) -> Result<Done, Problem> {
     assert_eq!(by, By::command_line(rustix::process::geteuid().as_raw()));
     match command {
         Command::CreateAccount(id, name) => {
             let created_at = Timestamp::from_millis(0);
-            Ok(Outcome::Account(Account { id, serial: 1, name, state: AccountState::Active, created_at }))
+            let outcome = Outcome::Account(Account { id, serial: 1, name, state: AccountState::Active, created_at });
+            let progress = Progress::Pending { within: patience };
+            let receipt = Some(Receipt { revision: 7, progress, replicas: Vec::new() });
+            Ok(Done { outcome, revision: Some(7), receipt: receipt.filter(|_| patience < Duration::MAX) })
         }
         _ => Err(Problem::Conflict(Clash::State, "not today".to_owned())),
     }
@@ -39,6 +43,9 @@ async fn round_trip(path: &Path) {
     let mut client = Client::connect(path).await.unwrap().unwrap();
     let answer = client.ask(create("101")).await.unwrap();
     assert!(matches!(answer, Outcome::Account(account) if account.id.as_str() == "101"));
+    let patience = Duration::from_millis(1500);
+    let receipt = client.ask_within(create("101"), patience).await.unwrap().receipt.unwrap();
+    assert_eq!((receipt.revision, receipt.progress), (7, Progress::Pending { within: patience }));
     let problem = client.ask(Command::ListUsers(crate::keyring::command::Slice::ALL)).await.unwrap_err();
     assert!(matches!(problem, AskError::Problem(Problem::Conflict(..))));
 
@@ -90,7 +97,7 @@ async fn another_user_is_refused_before_anything_is_read() {
 
 #[tokio::test]
 async fn other_versions_and_nonsense_are_refused_by_reason() {
-    for (line, reason) in [("{\"v\":2,\"do\":\"x\"}\n", "version 1, not 2"), ("hello\n", "not a command")] {
+    for (line, reason) in [("{\"v\":1,\"do\":\"x\"}\n", "version 2, not 1"), ("hello\n", "not a command")] {
         let (server, client) = UnixStream::pair().unwrap();
         let server =
             tokio::spawn(converse(server, Some(By::command_line(rustix::process::geteuid().as_raw())), operate));
@@ -123,9 +130,9 @@ async fn a_command_that_takes_long_is_waited_for_as_long_as_the_server_says_so()
     let server = tokio::spawn(converse(
         server,
         Some(By::command_line(rustix::process::geteuid().as_raw())),
-        |by, command| async {
+        |by, command, patience| async move {
             tokio::time::sleep(3 * BEAT).await;
-            operate(by, command).await
+            operate(by, command, patience).await
         },
     ));
     let mut client = Client::over(client, 2 * BEAT);

@@ -27,7 +27,7 @@ pub(in crate::store) fn along<T>(
             }
         }
         if let Some(kept) = kept {
-            answer::keep(db, &kept)?;
+            answer::keep(db, &kept, log::head(db)?)?;
         }
         Ok(made)
     }

@@ -39,6 +39,13 @@ impl Replica {
     /// SIGSTOP: it does nothing and knows of nothing until [`Self::resume`]. What comes to its listeners waits.
     pub(crate) fn pause(&self) {
         self.running.signal("STOP");
+        // One of its threads may be on another core yet.
+        let stopped = |state: String| state.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+        let tasks = format!("/proc/{}/task", self.running.pid());
+        eventually("every thread has stopped", || {
+            let mut tasks = std::fs::read_dir(&tasks).unwrap();
+            tasks.all(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).is_ok_and(stopped))
+        });
     }
 
     /// SIGCONT.

@@ -11,7 +11,7 @@ use crate::key::{Imprint, Kind};
 use crate::keyring::command::{NewKey, Slice};
 use crate::secret::Secret;
 
-const GOOD: &str = r#"{"v":1,"keyward":"0.1.0"}"#;
+const GOOD: &str = r#"{"v":2,"keyward":"0.1.0"}"#;
 
 /// A server that gives these answers to as many requests over one connection, then reads on and says nothing, or hangs up.
 async fn answering(answers: Vec<String>, hangs_up: bool) -> Server {
@@ -48,7 +48,7 @@ async fn what_is_wrong_with_the_server_is_known_before_a_command_leaves() {
         ("404 Not Found", "", "it takes no commands"),
         ("302 Found", "", "answers 302 Found; is it a keyward's admin listener?"),
         ("200 OK", "<html>", "does not answer as a keyward's admin listener does"),
-        ("200 OK", r#"{"v":2,"keyward":"0.3.0"}"#, "it is keyward 0.3.0 and takes version 2 of commands; this is"),
+        ("200 OK", r#"{"v":3,"keyward":"0.3.0"}"#, "it is keyward 0.3.0 and takes version 3 of commands; this is"),
     ] {
         let server = answering(vec![answer(status, body)], true).await;
         let error = format!("{:#}", Client::connect(&server).await.map(|_| ()).unwrap_err());
@@ -64,7 +64,7 @@ async fn what_is_wrong_with_the_server_is_known_before_a_command_leaves() {
 
 #[tokio::test]
 async fn a_command_is_waited_for_while_the_server_says_that_it_works_on_it() {
-    let lines = "\"working\"\n\"working\"\n{\"ok\":{\"users\":[]}}\n";
+    let lines = "\"working\"\n\"working\"\n{\"ok\":{\"outcome\":{\"users\":[]},\"revision\":null,\"receipt\":null}}\n";
     let refused = "{\"refused\":\"not today\"}\n";
     let server =
         answering(vec![answer("200 OK", GOOD), answer("200 OK", lines), answer("200 OK", refused)], false).await;
@@ -76,7 +76,8 @@ async fn a_command_is_waited_for_while_the_server_says_that_it_works_on_it() {
 
 #[tokio::test]
 async fn a_server_that_is_lost_or_silent_before_it_answers_leaves_the_outcome_open() {
-    let whole = answer("200 OK", "\"working\"\n{\"ok\":{\"users\":[]}}\n");
+    let whole =
+        answer("200 OK", "\"working\"\n{\"ok\":{\"outcome\":{\"users\":[]},\"revision\":null,\"receipt\":null}}\n");
     let cut = whole.split_inclusive('\n').take(4).collect::<String>();
     for (answers, hangs_up, told) in [
         (vec![answer("200 OK", GOOD), String::new()], true, "was lost before it answered"),

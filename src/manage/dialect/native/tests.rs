@@ -1,6 +1,7 @@
 //! The conversions, and calls over a real keyring.
 
 mod described;
+mod receipts;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
@@ -23,7 +24,10 @@ struct Desk {
 }
 
 async fn desk() -> Desk {
-    let face = face().await;
+    desk_over(face().await).await
+}
+
+async fn desk_over(face: Face) -> Desk {
     let secret = face.key(Kind::Operator, |_| ()).await;
     Desk { face, line: format!("Bearer {}", secret.expose_str().unwrap()) }
 }

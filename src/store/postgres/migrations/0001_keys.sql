@@ -258,10 +258,11 @@ CREATE INDEX audit_of_account ON audit (account) WHERE account IS NOT NULL;
 CREATE INDEX audit_of_user ON audit ("user") WHERE "user" IS NOT NULL;
 
 CREATE TABLE answer (
-  name    bytea PRIMARY KEY CHECK (length(name) = 32),
-  request bytea NOT NULL,
-  sealed  bytea NOT NULL,
-  until   bigint NOT NULL
+  name     bytea PRIMARY KEY CHECK (length(name) = 32),
+  request  bytea NOT NULL,
+  sealed   bytea NOT NULL,
+  until    bigint NOT NULL,
+  revision bigint NOT NULL
 );
 CREATE INDEX answer_by_end ON answer (until);
 

@@ -251,6 +251,15 @@ async fn every_answer_is_as_it_is_described() {
         (&replaced["keys"][0]["key"]["kind"], &replaced["old"]["status"]),
         (&json!("personal"), &json!("revoked"))
     );
+    check(Method::GET, "/v1/revisions/{rev}", &[("{rev}", "1")], none.clone(), 200).await;
+    check(Method::GET, "/v1/revisions/{rev}", &[("{rev}", "1000000")], none.clone(), 404).await;
+    check(Method::GET, "/v1/revisions/{rev}", &[("{rev}", "first")], none.clone(), 404).await;
+    check(Method::GET, "/v1/revisions/{rev}?wait=soon", &[("{rev}", "1")], none.clone(), 400).await;
+    check(Method::POST, "/v1/barrier", &[], none.clone(), 200).await;
+    check(Method::POST, "/v1/barrier?wait=0s", &[], json!({"rev": 1}), 200).await;
+    check(Method::POST, "/v1/barrier", &[], json!({"rev": -1}), 422).await;
+    check(Method::POST, "/v1/barrier", &[], json!({"rev": 1_000_000}), 404).await;
+    check(Method::GET, "/v1/replicas", &[], none.clone(), 200).await;
     check(Method::GET, "/v1/audit?limit=100", &[], none.clone(), 200).await;
     asked.push("POST /oauth2/introspect".to_owned());
     asked.sort();
