@@ -24,10 +24,10 @@ use self::running::{Built, BuiltIn, Running, generation, manner, terms, watched}
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::flaw::Flaw;
-use crate::gateway::{self, Gateway, InFlight};
+use crate::gateway::{self, Gateway, InFlight, Tunnels};
 use crate::key::{Digester, Imprint, Kind};
 use crate::keyring::Keyring;
-use crate::keyring::command::{By, Command, NewKey, Outcome, Problem};
+use crate::keyring::command::{NewKey, Problem};
 use crate::manage::health::Health;
 use crate::manage::{self, Admin, Hand, LeakTally, socket};
 use crate::measure::Span;
@@ -55,7 +55,7 @@ pub struct App {
     drain: Drain,
     running: Running,
     access: AccessLog,
-    socket: JoinHandle<()>,
+    socket: Option<JoinHandle<()>>,
     /// Ends the socket's listener.
     socket_end: DropGuard,
     bound: Vec<Bound>,
@@ -116,10 +116,15 @@ impl App {
         let admin_wanted = Wanted { address, protocol, proxied: false, setting };
         let admin_listeners = Listeners::bind(&[admin_wanted], 1, stall)?;
         let admin_bound = admin_listeners.bound()[0];
-        let keyring = open_keyring(settings, workers, &clock).await?;
+        // When a key expires is for one clock to say, where several processes serve from one store.
+        let keys_clock = if settings.store.is_postgres() { clock.clone().told() } else { clock.clone() };
+        let keyring = open_keyring(settings, workers, &keys_clock).await?;
+        keyring.set_fence(settings.store.fence(), settings.store.stale());
         keyring.name_routes(settings.named_routes());
         keyring.heed(watched(settings));
-        let commands = socket::Listener::bind(&socket::path_beside(keyring.store().path()))
+        let commands = settings.store.place().map(|place| socket::Listener::bind(&socket::path_beside(&place)));
+        let commands = commands
+            .transpose()
             .map_err(|error| AppError::System("the command socket beside the store cannot be made", error))?;
 
         let metrics = Metrics::new(Names { reasons: gateway::REASONS.to_vec() });
@@ -130,6 +135,8 @@ impl App {
         metrics.gauge("keyward_requests_in_flight", "Requests whose answers have not ended", move || {
             counted.count() as f64
         });
+        let tunnels = Arc::<Tunnels>::default();
+        tunnels.tell(&metrics);
         let access = AccessLog::start(Sink::Stdout, &metrics)
             .map_err(|error| AppError::System("the access log cannot start", error))?;
         // The numbers are about clients; the sockets of the other faces count in a book that nobody reads.
@@ -147,7 +154,7 @@ impl App {
         echo.serve(&mut plan)?;
         let leaks = Arc::<LeakTally>::default();
         leaks.tell(&metrics);
-        let hand = Hand::new(Arc::clone(&keyring), clock.clone(), Handle::current(), leaks);
+        let hand = Hand::new(Arc::clone(&keyring), keys_clock, Handle::current(), leaks);
         let pace = hand.clone();
         let help = "Changes that holders asked for beyond their number in a minute";
         metrics.counter("keyward_self_service_limited", help, move || pace.limited());
@@ -156,13 +163,15 @@ impl App {
             newest: newest.clone(),
             keyring: Arc::clone(&keyring),
             in_flight: Arc::clone(&in_flight),
+            tunnels,
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
         };
         let serving = setup("keyward-worker", tls.clone(), &metrics);
         let clients = start_clients(&serving, listeners, parts, &access)?;
         let ended = CancellationToken::new();
-        let socket = Handle::current().spawn(carry_out(commands, Arc::clone(&keyring), ended.clone()));
+        let socket =
+            commands.map(|commands| Handle::current().spawn(carry_out(commands, Arc::clone(&keyring), ended.clone())));
         let admin_terms = Newest::new(manage::terms(&terms(settings)));
         let admin_setup = Setup { terms: admin_terms.clone(), ..setup("keyward-admin", admin_tls.clone(), &unread) };
         let admin_manner = Newest::new(manner(settings));
@@ -220,9 +229,7 @@ impl App {
         let entropy = |error: getrandom::Error| AppError::System("the system gives no random bytes", error.into());
         let (secret, imprint) = crate::key::token::mint(&settings.keys.prefix, getrandom::fill).map_err(entropy)?;
         let id = crate::key::token::random_id("key_", 16, getrandom::fill).map_err(entropy)?;
-        let made = self.keyring.operate(&By::KEYWARD, Command::MintKey(Box::new(operator(&id, imprint)?))).await?;
-        debug_assert!(matches!(made, Outcome::Key(_)), "a minted key is answered with itself");
-        Ok(Some(secret))
+        Ok(self.keyring.make_first_operator(operator(&id, imprint)?).await?.then_some(secret))
     }
 
     /// Runs until `stop` says so or until a part fails, then ends everything in order. Meanwhile `reload` keeps the settings up
@@ -248,7 +255,9 @@ impl App {
         self.access.finish();
         drop(self.socket_end);
         // Commands in hand finish by themselves, within seconds.
-        let _ = self.socket.await;
+        if let Some(socket) = self.socket {
+            let _ = socket.await;
+        }
         self.keyring.shutdown().await;
         drop(self.keyring);
         echo.end().await;
@@ -337,9 +346,9 @@ fn start_clients(
 
 /// Carries out what comes over the command socket, until `ended`.
 async fn carry_out(commands: socket::Listener, keyring: Arc<Keyring>, ended: CancellationToken) {
-    let operate = move |by, command| {
+    let operate = move |by, command, patience| {
         let keyring = Arc::clone(&keyring);
-        async move { keyring.operate(&by, command).await }
+        async move { keyring.operate_within(&by, command, patience).await }
     };
     commands.serve(operate, async move { ended.cancelled().await }).await;
 }
@@ -379,6 +388,17 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
     metrics.gauge("keyward_store_readable", "1 where the store could be read lately, else 0", move || {
         f64::from(u8::from(readable.ready()))
     });
+    let leased = Arc::clone(keyring);
+    let help = "For how long yet what is remembered may be served without an answer of the store, in seconds";
+    metrics.gauge("keyward_lease_seconds", help, move || {
+        leased.stats().lease.map_or(f64::INFINITY, |left| left.as_secs_f64())
+    });
+    let waited = Arc::clone(keyring);
+    let help = "Changes that were waited for until they were in force on every replica, by what made them so";
+    metrics.counters("keyward_changes_in_force", help, "by", move || {
+        let stats = waited.stats();
+        vec![("acknowledgement", stats.acknowledged), ("time", stats.timed), ("lost", stats.lost)]
+    });
     let counter = |name, help, read: fn(&crate::keyring::Stats) -> u64| {
         let keyring = Arc::clone(keyring);
         metrics.counter(name, help, move || read(&keyring.stats()));
@@ -397,6 +417,7 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
         let keyring = Arc::clone(keyring);
         metrics.gauge(name, help, move || read(&keyring.stats()) as f64);
     };
+    gauge("keyward_log_position", "The log of changes is applied up to here", |stats| stats.position);
     gauge("keyward_key_uses_waiting", "Keys whose last use is gathered and not written yet", |stats| {
         stats.uses_waiting
     });

@@ -104,6 +104,10 @@ impl BootTime {
         Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
 
+    const fn millis(self) -> i64 {
+        (self.0 / 1_000_000).cast_signed()
+    }
+
     /// How long after `earlier` this is; zero where it is not.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
@@ -117,6 +121,8 @@ pub enum Clock {
     /// The machine's clocks.
     #[default]
     System,
+    /// The machine's boot clock, and wall time as another machine has it: see [`Clock::told`].
+    Told(Arc<AtomicI64>),
     /// A test's clock, moved by its [`ManualClock`].
     Manual(ManualClock),
 }
@@ -124,22 +130,28 @@ pub enum Clock {
 impl Clock {
     /// Wall time now.
     #[must_use]
-    #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     pub fn now(&self) -> Timestamp {
         match self {
-            Self::System => {
-                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-                Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-            }
+            Self::System => Self::wall(),
+            Self::Told(ahead) => match ahead.load(Ordering::Acquire) {
+                UNTOLD => Self::wall(),
+                ahead => Timestamp(self.boot().millis().saturating_add(ahead)),
+            },
             Self::Manual(clock) => Timestamp::from_millis(clock.wall.load(Ordering::SeqCst)),
         }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    fn wall() -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// Boot time now (about 25 ns).
     #[must_use]
     pub fn boot(&self) -> BootTime {
         match self {
-            Self::System => {
+            Self::System | Self::Told(_) => {
                 let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
                 BootTime(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
             }
@@ -147,6 +159,29 @@ impl Clock {
         }
     }
 }
+
+impl Clock {
+    /// This clock, whose wall time may be told from elsewhere: then all who are told the same agree on when a key expires, whatever
+    /// their machines' clocks say. Until it is told it shows its own. Clones are told together. A test's clock stays as it is.
+    #[must_use]
+    pub fn told(self) -> Self {
+        match self {
+            Self::System => Self::Told(Arc::new(AtomicI64::new(UNTOLD))),
+            told => told,
+        }
+    }
+
+    /// Tells it wall time: `time` was read elsewhere at `asked` or later. So it is ahead by up to a round trip, and an end of
+    /// time comes a little early rather than late.
+    pub fn tell(&self, time: Timestamp, asked: BootTime) {
+        if let Self::Told(ahead) = self {
+            ahead.store(time.0.saturating_sub(asked.millis()), Ordering::Release);
+        }
+    }
+}
+
+/// No wall time was told yet.
+const UNTOLD: i64 = i64::MIN;
 
 /// The hands of a test's clock; clones move together.
 #[derive(Clone, Debug)]
@@ -182,6 +217,18 @@ mod tests {
         let last = moment.plus(Duration::MAX);
         assert_eq!(last.to_string().parse::<Timestamp>().unwrap(), last);
         assert!(BadTimestamp.to_string().ends_with(&last.to_string().replace(".000", "")));
+    }
+
+    #[test]
+    fn a_told_clock_goes_on_from_what_it_was_told() {
+        let clock = Clock::System.told();
+        let (other, own) = (clock.clone(), Clock::System.now());
+        assert!(clock.now().as_millis() - own.as_millis() < 60_000, "its own until it is told");
+        let time = Timestamp::from_millis(1_000_000);
+        let asked = clock.boot();
+        clock.tell(time, asked);
+        let since = clock.boot().since(asked) + Duration::from_secs(60);
+        assert!(other.now() >= time && other.now() <= time.plus(since));
     }
 
     #[test]

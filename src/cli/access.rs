@@ -1,4 +1,5 @@
-//! Who carries a command out: the running server, over its socket, or this process, with the store under its lock.
+//! Who carries a command out: the keyward that `--admin` names, over HTTP; where it names none, the server that runs on the
+//! store, over its socket, or this process, with the store under its lock.
 //!
 //! The lock decides, never a guess: where it is free no server runs, and this process holds it until it is done. Where it is
 //! held, its holder is a server, which answers on the socket, or another command, which is done in a moment.
@@ -8,16 +9,23 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::runtime::Handle;
 
+use super::admin;
+use super::output::say;
+use super::receipt::{Patience, Received, short};
+use super::settings::Site;
 use crate::clock::Clock;
 use crate::config::{Settings, pepper};
 use crate::key::Digester;
 use crate::keyring::command::{By, Command, Outcome};
+use crate::keyring::effect::Effect;
 use crate::keyring::{self, Keyring};
 use crate::manage::socket::{self, Client};
 use crate::store::{self, Store, StoreError};
 
 /// A way to have commands carried out.
 pub(super) enum Access {
+    /// By a server elsewhere.
+    Admin(Box<admin::Client>),
     /// By the server that runs on the store.
     Socket(Client),
     /// By this process.
@@ -26,7 +34,13 @@ pub(super) enum Access {
 
 impl Access {
     /// Finds out which way is open. `missing` says whether a store that is not there is made.
-    pub(super) async fn open(settings: &Settings, missing: store::Access) -> anyhow::Result<Self> {
+    pub(super) async fn open(settings: &Site, missing: store::Access) -> anyhow::Result<Self> {
+        if let Some(server) = &settings.admin {
+            return Ok(Self::Admin(Box::new(admin::Client::connect(server).await?)));
+        }
+        if settings.store.is_postgres() {
+            return Self::shared(settings, missing).await;
+        }
         let socket = socket::path_beside(&settings.store.path()?);
         for _ in 0..ATTEMPTS {
             if let Some(keyring) = own(settings, missing).await? {
@@ -47,15 +61,52 @@ impl Access {
         )
     }
 
-    /// Has `command` carried out. What it changes holds when this returns.
-    pub(super) async fn run(&mut self, command: Command) -> anyhow::Result<Outcome> {
-        match self {
-            Self::Socket(client) => Ok(client.ask(command).await?),
-            Self::Own(keyring) => {
-                let by = By::command_line(rustix::process::geteuid().as_raw());
-                Ok(keyring.operate(&by, command).await?)
+    /// The replica of this machine, where its folder is named and it runs; else this process, beside whoever serves.
+    async fn shared(settings: &Settings, missing: store::Access) -> anyhow::Result<Self> {
+        if let Some(place) = settings.store.place() {
+            let socket = socket::path_beside(&place);
+            let client = Client::connect(&socket).await;
+            if let Some(client) = client.with_context(|| format!("cannot ask the server at {}", socket.display()))? {
+                return Ok(Self::Socket(client));
             }
         }
+        let keyring = own(settings, missing).await?.context("the store is locked")?;
+        Ok(Self::Own(Box::new(keyring)))
+    }
+
+    /// Has `command` carried out, of which nobody is told when it is true everywhere: it only shows something, or takes nothing
+    /// away.
+    pub(super) async fn run(&mut self, command: Command) -> anyhow::Result<Outcome> {
+        Ok(self.change(command, Duration::MAX).await?.0)
+    }
+
+    /// Has `command` carried out, and waits for no longer than patience lasts until what it takes away is gone everywhere.
+    pub(super) async fn change(
+        &mut self,
+        command: Command,
+        patience: Duration,
+    ) -> anyhow::Result<(Outcome, Option<Received>)> {
+        let began = Clock::System.boot();
+        let (mut done, served) = match self {
+            Self::Admin(client) => (client.ask_within(command, patience).await?, true),
+            Self::Socket(client) => (client.ask_within(command, patience).await?, true),
+            Self::Own(keyring) => {
+                if keyring.store().is_shared() && command.effect() == Effect::Narrows {
+                    let bound = short(keyring.longest_open());
+                    say(&format!(
+                        "no running keyward was asked: committing directly; in force everywhere after at most {bound}"
+                    ));
+                }
+                let by = By::command_line(rustix::process::geteuid().as_raw());
+                (keyring.operate_within(&by, command, patience).await?, keyring.store().is_shared())
+            }
+        };
+        if let Some(receipt) = done.receipt.as_mut().filter(|_| !served) {
+            // This process, which is about to end and served nobody.
+            receipt.replicas.clear();
+        }
+        let took = Clock::System.boot().since(began);
+        Ok((done.outcome, done.receipt.map(|receipt| Received { receipt, took, served })))
     }
 
     /// Ends in order; the store's lock is free afterwards.
@@ -67,7 +118,7 @@ impl Access {
 }
 
 /// Has one command carried out.
-pub(super) async fn carry_out(settings: &Settings, command: Command) -> anyhow::Result<Outcome> {
+pub(super) async fn carry_out(settings: &Site, command: Command) -> anyhow::Result<Outcome> {
     // What has nothing to look for in an empty store would only leave one behind under a mistyped name.
     let missing = match &command {
         Command::CreateAccount(..) | Command::CreateUser(..) | Command::Import(_) => store::Access::Create,
@@ -79,9 +130,28 @@ pub(super) async fn carry_out(settings: &Settings, command: Command) -> anyhow::
     outcome
 }
 
+/// Has one command carried out that may take something away.
+pub(super) async fn change(
+    settings: &Site,
+    command: Command,
+    patience: Patience,
+) -> anyhow::Result<(Outcome, Option<Received>)> {
+    let mut access = Access::open(settings, store::Access::Existing).await?;
+    let done = access.change(command, patience.span()).await;
+    access.close().await;
+    done
+}
+
 /// Has a command carried out that only a running server can: what it asks for is in the server's memory.
-pub(super) async fn ask_server(settings: &Settings, command: Command) -> anyhow::Result<Outcome> {
-    let store = settings.store.path()?;
+pub(super) async fn ask_server(settings: &Site, command: Command) -> anyhow::Result<Outcome> {
+    if let Some(server) = &settings.admin {
+        return admin::Client::connect(server).await?.ask(command).await;
+    }
+    let Some(store) = settings.store.place() else {
+        bail!(
+            "what was asked for is in a server's memory alone: name one with --admin, or its folder with store.folder"
+        );
+    };
     let socket = socket::path_beside(&store);
     let client = Client::connect(&socket).await;
     let client = client.with_context(|| format!("cannot ask the server at {}", socket.display()))?;
@@ -100,7 +170,7 @@ async fn own(settings: &Settings, missing: store::Access) -> anyhow::Result<Opti
     };
     // Nobody presents a secret to this one, so it reads nothing ahead.
     let config = keyring::Config { warm: false, known: 0, ..settings.keyring.clone() };
-    let keyring = Keyring::open(&config, 1, store, digester, Clock::System, Handle::current()).await?;
+    let keyring = Keyring::open(&config, 0, store, digester, Clock::System, Handle::current()).await?;
     keyring.name_routes(settings.named_routes());
     Ok(Some(keyring))
 }
@@ -125,6 +195,9 @@ pub(super) fn unexpected(outcome: &Outcome) -> anyhow::Error {
         Outcome::Audit(_) => "an audit log",
         Outcome::Rehearsal(_) => "a rehearsal",
         Outcome::Tried(_) => "what an import would do",
+        Outcome::Revision(_) => "a revision",
+        Outcome::Replicas(_) => "replicas",
+        Outcome::Evicted(_) => "an evicted replica",
     };
     anyhow::anyhow!("the running server answered with {what}, which was not asked for; is it of another version?")
 }

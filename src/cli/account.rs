@@ -3,8 +3,9 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::access::carry_out;
-use super::output::{cell, print, print_json, print_list};
+use super::access::{carry_out, change};
+use super::output::{cell, print, print_list};
+use super::receipt::{self, Patience, print_changed};
 use super::settings::{OnStore, edited};
 use crate::key::{Account, AccountId, AccountState, Edit, Line};
 use crate::keyring::command::{AccountChange, Command, Outcome, Slice};
@@ -40,6 +41,8 @@ pub(super) enum Verb {
     Suspend {
         /// The account.
         id: AccountId,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Serve a suspended account again.
     Resume {
@@ -49,20 +52,30 @@ pub(super) enum Verb {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let mut waited = None;
     let command = match arguments.verb {
         Verb::Create { id, name } => Command::CreateAccount(id, name),
         Verb::List => Command::ListAccounts(Slice::ALL),
         Verb::Show { id } => Command::ShowAccount(id),
         Verb::Update { id, name } => Command::ChangeAccount(id, AccountChange { name, state: None }),
-        Verb::Suspend { id } => Command::SetAccountState(id, AccountState::Suspended),
+        Verb::Suspend { id, patience } => {
+            waited = Some(patience);
+            Command::SetAccountState(id, AccountState::Suspended)
+        }
         Verb::Resume { id } => Command::SetAccountState(id, AccountState::Active),
     };
     let settings = arguments.store.settings()?;
-    match carry_out(&settings, command).await? {
-        Outcome::Account(account) if arguments.json => print_json(&account),
+    let (outcome, receipt) = match waited {
+        Some(patience) => change(&settings, command, patience).await?,
+        None => (carry_out(&settings, command).await?, None),
+    };
+    match outcome {
+        Outcome::Account(account) if arguments.json => print_changed(&account, receipt.as_ref()),
         Outcome::Account(Account { id, name, state, .. }) => {
             let called = name.map_or_else(String::new, |name| format!(", called {name},"));
-            Ok(print(&format!("account {id}{called} is {state}\n"))?)
+            print(&format!("account {id}{called} is {state}\n"))?;
+            receipt::say(receipt.as_ref());
+            Ok(())
         }
         Outcome::Accounts(accounts) => print_list(
             arguments.json,

@@ -3,8 +3,9 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::access::carry_out;
-use super::output::{cell, print, print_json, print_list};
+use super::access::change;
+use super::output::{cell, print, print_list};
+use super::receipt::{self, Patience, print_changed};
 use super::settings::{OnStore, edited};
 use crate::key::{AccountId, Edit, Line, Membership, Permission, UserId};
 use crate::keyring::command::{Command, MemberChange, MemberFilter, Outcome};
@@ -27,6 +28,8 @@ pub(super) enum Verb {
         /// The licence they have there; left out it stays, and "" takes it away. See the setting keys.developer_licences.
         #[arg(long, value_parser = edited)]
         licence: Option<Edit<Line>>,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Show memberships.
     List {
@@ -42,28 +45,35 @@ pub(super) enum Verb {
         /// The user.
         #[arg(long)]
         user: UserId,
+        #[command(flatten)]
+        patience: Patience,
     },
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut became = "is a member of";
-    let command = match arguments.verb {
-        Verb::Add { account, user, permissions, licence } => Command::AddMember(MemberChange {
-            account,
-            user,
-            permissions: permissions.into(),
-            licence: licence.unwrap_or_default(),
-        }),
-        Verb::List { account } => Command::ListMembers(MemberFilter { account, ..MemberFilter::default() }),
-        Verb::Remove { account, user } => {
+    let (command, patience) = match arguments.verb {
+        Verb::Add { account, user, permissions, licence, patience } => {
+            let (permissions, licence) = (permissions.into(), licence.unwrap_or_default());
+            (Command::AddMember(MemberChange { account, user, permissions, licence }), patience)
+        }
+        Verb::List { account } => {
+            (Command::ListMembers(MemberFilter { account, ..MemberFilter::default() }), Patience::default())
+        }
+        Verb::Remove { account, user, patience } => {
             became = "is no longer a member of";
-            Command::RemoveMember(account, user)
+            (Command::RemoveMember(account, user), patience)
         }
     };
     let settings = arguments.store.settings()?;
-    match carry_out(&settings, command).await? {
-        Outcome::Member(member) if arguments.json => print_json(&member),
-        Outcome::Member(member) => Ok(print(&format!("user {} {became} account {}\n", member.user, member.account))?),
+    let (outcome, receipt) = change(&settings, command, patience).await?;
+    match outcome {
+        Outcome::Member(member) if arguments.json => print_changed(&member, receipt.as_ref()),
+        Outcome::Member(member) => {
+            print(&format!("user {} {became} account {}\n", member.user, member.account))?;
+            receipt::say(receipt.as_ref());
+            Ok(())
+        }
         Outcome::Members(members) => print_list(
             arguments.json,
             "members",

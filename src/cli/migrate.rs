@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::access::{Access, unexpected};
 use super::key::{new_id, new_secret};
 use super::output::{key_json, print, print_json, print_secret, say};
-use super::settings::OnStore;
+use super::receipt::{self, Patience, Received, print_changed};
+use super::settings::{OnStore, Site};
 use crate::clock::{Clock, Timestamp};
-use crate::config::Settings;
 use crate::key::token::Prefix;
 use crate::key::{AccountId, KeyId, Kind, Permission};
 use crate::keyring::command::{Command, Legacy, Old, Outcome, Replaced, Replacement, Tally};
@@ -54,6 +54,8 @@ pub(super) struct Replace {
     /// What the new secrets begin with; the setting keys.prefix where left out.
     #[arg(long)]
     prefix: Option<Prefix>,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -65,7 +67,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-async fn report(settings: &Settings, as_json: bool) -> anyhow::Result<()> {
+async fn report(settings: &Site, as_json: bool) -> anyhow::Result<()> {
     let mut access = Access::open(settings, store::Access::Existing).await?;
     let (mut all, mut after) = (Vec::new(), 0);
     loop {
@@ -128,7 +130,7 @@ fn text(one: &Legacy, now: Timestamp) -> String {
     text
 }
 
-async fn replace(settings: &Settings, wanted: Replace, as_json: bool) -> anyhow::Result<()> {
+async fn replace(settings: &Site, wanted: Replace, as_json: bool) -> anyhow::Result<()> {
     let now = Clock::System.now();
     let prefix = wanted.prefix.as_ref().unwrap_or(&settings.keys.prefix);
     let (mut keys, mut secrets) = (Vec::new(), Vec::new());
@@ -152,16 +154,23 @@ async fn replace(settings: &Settings, wanted: Replace, as_json: bool) -> anyhow:
         old,
     };
     let mut access = Access::open(settings, store::Access::Existing).await?;
-    let replaced = match access.run(Command::ReplaceKey(Box::new(replacement))).await? {
-        Outcome::Replaced(replaced) => replaced,
-        other => return Err(unexpected(&other)),
+    let replace = Command::ReplaceKey(Box::new(replacement));
+    let (replaced, receipt) = match access.change(replace, wanted.patience.span()).await? {
+        (Outcome::Replaced(replaced), receipt) => (replaced, receipt),
+        (other, _) => return Err(unexpected(&other)),
     };
     access.close().await;
-    print_replaced(as_json, &replaced, &secrets, now)
+    print_replaced(as_json, &replaced, &secrets, now, receipt.as_ref())
 }
 
 /// As JSON, or each secret alone on its line, in the order of the accounts.
-fn print_replaced(as_json: bool, replaced: &Replaced, secrets: &[Secret], now: Timestamp) -> anyhow::Result<()> {
+fn print_replaced(
+    as_json: bool,
+    replaced: &Replaced,
+    secrets: &[Secret],
+    now: Timestamp,
+    receipt: Option<&Received>,
+) -> anyhow::Result<()> {
     let Replaced { keys, old } = replaced;
     if as_json {
         let made = keys.iter().zip(secrets).map(|(key, secret)| {
@@ -169,16 +178,17 @@ fn print_replaced(as_json: bool, replaced: &Replaced, secrets: &[Secret], now: T
             value["secret"] = secret.expose_str().into();
             value
         });
-        return print_json(&json!({ "keys": made.collect::<Vec<_>>(), "old": key_json(old, now) }));
+        return print_changed(&json!({ "keys": made.collect::<Vec<_>>(), "old": key_json(old, now) }), receipt);
     }
     for (key, secret) in keys.iter().zip(secrets) {
         let (kind, account) = (key.kind, key.account.as_ref().map_or("", |account| account.as_str()));
-        print_secret(false, key, secret, now)?;
+        print_secret(false, key, secret, now, None)?;
         let may = if key.permissions.is_empty() { "-".to_owned() } else { key.permissions.to_string() };
         say(&format!("It is a {kind} key in account {account}; permissions: {may}."));
     }
     let until = old.expires_at.map(|end| format!(", expires at {end}")).unwrap_or_default();
     say(&format!("The old key, {}, is {}{until}.", old.id, old.state_at(now)));
+    receipt::say(receipt);
     Ok(())
 }
 

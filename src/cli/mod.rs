@@ -2,7 +2,8 @@
 //! carried out, and shows the outcome.
 //!
 //! ```text
-//!  arguments -> settings -> access --(beside a running server)--> socket
+//!  arguments -> settings -> access --(--admin)------------------> a server elsewhere, over HTTP
+//!                               +----(beside a running server)--> socket
 //!                               '----(no server runs)-----------> the store, under its lock
 //! ```
 //!
@@ -11,8 +12,10 @@
 
 mod access;
 mod account;
+mod admin;
 mod audit;
 mod demo;
+mod dial;
 mod export;
 mod health;
 mod import;
@@ -22,7 +25,11 @@ mod member;
 mod migrate;
 mod operator;
 mod output;
+mod probe;
+mod receipt;
 mod rehearsal;
+mod replicas;
+mod revision;
 mod serve;
 mod settings;
 mod user;
@@ -87,6 +94,14 @@ enum Verb {
     Audit(audit::Arguments),
     /// Show whom rules in report mode would have refused since the server started.
     Rehearsal(rehearsal::Arguments),
+    /// Show how far a change has come: whether it is in force on every replica.
+    Revision(revision::Arguments),
+    /// Wait until all changes, or all up to a revision, are in force on every replica.
+    Barrier(revision::Barrier),
+    /// Show who serves from the store, and how far each has followed its changes.
+    Replicas(replicas::Arguments),
+    /// Measure from outside what keyward promises.
+    Probe(probe::Arguments),
     /// The keys that run keyward itself.
     Operator(operator::Arguments),
 }
@@ -107,6 +122,10 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Migrate(arguments) => block_on(migrate::run(arguments))?,
         Verb::Audit(arguments) => block_on(audit::run(arguments))?,
         Verb::Rehearsal(arguments) => block_on(rehearsal::run(arguments))?,
+        Verb::Revision(arguments) => block_on(revision::run(arguments))?,
+        Verb::Barrier(arguments) => block_on(revision::barrier(arguments))?,
+        Verb::Replicas(arguments) => block_on(replicas::run(arguments))?,
+        Verb::Probe(arguments) => return block_on(probe::run(arguments)),
         Verb::Operator(arguments) => block_on(operator::run(arguments))?,
     }
     Ok(ExitCode::SUCCESS)
@@ -194,12 +213,28 @@ mod tests {
             "audit --account 101 --who operator --by key_2 --action key.rotate --outcome refused --until 2030-01-01T00:00:00Z",
             "rehearsal --json",
             "rehearsal --forget",
+            "revision 42 --wait 10s --json",
+            "barrier",
+            "barrier 42 --wait 1m --json",
+            "replicas --json",
+            "replicas evict rep_1 --i-know-it-is-dead",
+            "key revoke key_1 --wait 2s",
+            "key update key_1 --any-ip --wait 0s",
+            "account suspend 101 --wait 2s",
+            "member remove --account 101 --user paul --wait 2s",
+            "probe staleness --replica http://127.0.0.1:8080 --replica https://10.0.0.5 --path /jobs?page=1 --carrier header:X-Key --json",
+            "probe staleness --replica http://a --header Host:b --every 1m --metrics 127.0.0.1:9100 --admin https://keyward.internal",
+            "key list --admin https://keyward.internal --operator-key-file operator.key --admin-ca ca.pem --admin-in-clear",
             "operator reset",
         ] {
             let words = std::iter::once("keyward").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in ["key mint --account 101 --expires 1d --expires 2030-01-01T00:00:00Z", "key mint --kind king"] {
+        for line in [
+            "key mint --account 101 --expires 1d --expires 2030-01-01T00:00:00Z",
+            "key mint --kind king",
+            "replicas evict rep_1",
+        ] {
             let words = std::iter::once("keyward").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{line}");
         }

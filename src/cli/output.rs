@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::receipt::{self, Received};
 use crate::clock::Timestamp;
 use crate::key::Key;
 use crate::secret::Secret;
@@ -46,16 +47,24 @@ pub(super) fn print_list<T>(
 }
 
 /// Prints a secret: alone on standard output, with the one warning on standard error; or as a member of its key.
-pub(super) fn print_secret(json: bool, key: &Key, secret: &Secret, now: Timestamp) -> anyhow::Result<()> {
+pub(super) fn print_secret(
+    json: bool,
+    key: &Key,
+    secret: &Secret,
+    now: Timestamp,
+    receipt: Option<&Received>,
+) -> anyhow::Result<()> {
     if json {
         let mut value = key_json(key, now);
         value["secret"] = secret.expose_str().into();
+        receipt::add(&mut value, receipt);
         return print_json(&value);
     }
     let mut line = zeroize::Zeroizing::new(secret.expose().to_vec());
     line.push(b'\n');
     write(&line)?;
     say(&format!("This is the secret of {}. It is shown only now: keep it, keyward does not.", key.id));
+    receipt::say(receipt);
     Ok(())
 }
 

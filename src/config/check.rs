@@ -1,12 +1,14 @@
 //! What must hold between settings, as far as no other part knows better: listeners, the admin's bind, store and pepper.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::Settings;
 use crate::flaw::Flaw;
 use crate::keyring::config::KeysConfig;
 use crate::net;
 use crate::secret::Secret;
+use crate::store::config::Outage;
 
 /// Every flaw that can be seen without a socket.
 pub(super) fn check(settings: &Settings) -> Vec<Flaw> {
@@ -26,16 +28,34 @@ pub(super) fn check(settings: &Settings) -> Vec<Flaw> {
 /// The flaws that matter to whoever only opens the store.
 pub(super) fn store(settings: &Settings) -> Vec<Flaw> {
     let mut flaws = Vec::new();
-    if settings.store.path().is_err() {
-        let shown = super::redact(&settings.store.url);
+    let store = &settings.store;
+    if !store.is_postgres() && store.path().is_err() {
+        let shown = super::redact(&store.url);
         flaws.push(Flaw::new(
             "store.url",
-            format!("{shown:?} is no store: write \"sqlite:///absolute/path.db\" or \"sqlite://relative/path.db\""),
+            format!(
+                "{shown:?} is no store: write \"sqlite:///absolute/path.db\", \"sqlite://relative/path.db\" or \
+                 \"postgres://host:5432/database\""
+            ),
         ));
+    }
+    if store.is_postgres() {
+        flaws.extend(store.check_address().err().map(|(setting, what)| Flaw::new(setting, what)));
+        if !(SHORTEST_FENCE..=LONGEST_FENCE).contains(&store.fence()) {
+            let setting = if store.outage == Outage::FailClosed { "store.fence" } else { "store.outage" };
+            flaws.push(Flaw::new(
+                setting,
+                "what a replica has read counts for one second at least, and an hour at most",
+            ));
+        }
     }
     flaws.extend(pepper(&settings.keys).err());
     flaws
 }
+
+/// Replicas ask four times in it; and whoever revokes a key may have to wait for it.
+const SHORTEST_FENCE: Duration = Duration::from_secs(1);
+const LONGEST_FENCE: Duration = Duration::from_secs(60 * 60);
 
 /// The pepper that digests are made under, where one is set: the file's bytes, all of them.
 ///

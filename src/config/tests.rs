@@ -296,12 +296,12 @@ service = \"api\"
 #[test]
 fn store_and_pepper_are_checked_and_passwords_not_shown() {
     let file =
-        format!("{SERVICE}[store]\nurl = \"postgres://paul:hunter2@db/keys\"\n[keys]\npepper_file = \"/nowhere\"\n");
+        format!("{SERVICE}[store]\nurl = \"mysql://paul:hunter2@db/keys\"\n[keys]\npepper_file = \"/nowhere\"\n");
     let problems = Case::file(&file).problems();
     assert_told(
         &problems,
         &[
-            ("keyward.toml:4:1: store.url: ", "\"postgres://[redacted]@db/keys\" is no store"),
+            ("keyward.toml:4:1: store.url: ", "\"mysql://[redacted]@db/keys\" is no store"),
             ("keyward.toml:6:1: keys.pepper_file: ", "/nowhere: cannot be read"),
         ],
     );

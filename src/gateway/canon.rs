@@ -51,6 +51,9 @@ pub(super) enum Malformed {
     /// A header name with `_` or another sign, where settings refuse it.
     #[error("header names of anything but letters, digits and hyphens are not accepted")]
     Underscore,
+    /// `Keyward-At-Least` is repeated, or no position of the log.
+    #[error("Keyward-At-Least must be one revision, which is a number")]
+    AtLeast,
     /// The account stands in two places that differ.
     #[error("the request names two accounts")]
     TwoAccounts,

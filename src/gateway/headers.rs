@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::canon::Malformed;
 use super::config::{IdentityNames, Underscores};
 use crate::flaw::Flaw;
+use crate::keyring::receipt::{AT_LEAST, position};
 
 /// The names the origin reads, and which of them are ours.
 #[derive(Clone, Debug)]
@@ -95,20 +96,21 @@ pub(super) fn is_reserved(name: &HeaderName) -> bool {
         || is_forwarding(name)
         || is_untouchable(name)
         || is_signature(name)
-        || matches!(name, "expect" | "via")
+        || matches!(name, "expect" | "via" | AT_LEAST)
 }
 
-/// Cleans a request's headers.
+/// Cleans a request's headers. Of which position of the log they tell, where they do: that is said to us alone.
 ///
 /// # Errors
-/// [`Malformed::Connection`] where `Connection` names what is not the connection's, [`Malformed::Underscore`] by setting.
+/// [`Malformed::Connection`] where `Connection` names what is not the connection's, [`Malformed::Underscore`] by setting,
+/// [`Malformed::AtLeast`].
 pub(super) fn clean_request(
     headers: &mut HeaderMap,
     identity: &Identity,
     underscores: Underscores,
-) -> Result<(), Malformed> {
+) -> Result<Option<u64>, Malformed> {
     let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
-    let (mut connection, mut cookie) = (false, false);
+    let (mut connection, mut cookie, mut at_least) = (false, false, false);
     for name in headers.keys() {
         connection |= *name == header::CONNECTION;
         cookie |= *name == header::COOKIE;
@@ -119,18 +121,28 @@ pub(super) fn clean_request(
             doomed.push(name.clone());
         } else if is_ours(name, identity) {
             doomed.push(name.clone());
+        } else {
+            at_least |= name.as_str() == AT_LEAST;
         }
     }
     if connection {
         named_by_connection(headers, identity, &mut doomed)?;
     }
+    let at_least = if at_least { Some(take_at_least(headers)?) } else { None };
     for name in doomed {
         headers.remove(name);
     }
     if cookie {
         join_cookies(headers);
     }
-    Ok(())
+    Ok(at_least)
+}
+
+#[cold]
+fn take_at_least(headers: &mut HeaderMap) -> Result<u64, Malformed> {
+    let once = headers.get_all(AT_LEAST).iter().nth(1).is_none();
+    let said = headers.remove(AT_LEAST).filter(|_| once);
+    said.and_then(|said| position(said.as_bytes())).ok_or(Malformed::AtLeast)
 }
 
 /// Adds what the client's `Connection` says is the connection's own.
@@ -278,7 +290,27 @@ mod tests {
 
     fn cleaned(lines: &[(&str, &str)]) -> Result<HeaderMap, Malformed> {
         let mut headers = map(lines);
-        clean_request(&mut headers, &identity(false), Underscores::Drop).map(|()| headers)
+        clean_request(&mut headers, &identity(false), Underscores::Drop).map(|_| headers)
+    }
+
+    #[test]
+    fn the_position_a_client_was_told_of_is_for_us_alone() {
+        let read = |lines: &[(&str, &str)]| {
+            let mut headers = map(lines);
+            clean_request(&mut headers, &identity(false), Underscores::Drop).map(|said| (said, headers))
+        };
+        let left = map(&[("accept", "*/*")]);
+        for (value, position) in [("0", 0), ("42", 42), ("18446744073709551615", u64::MAX)] {
+            let said = read(&[("Keyward-At-Least", value), ("accept", "*/*")]);
+            assert_eq!(said, Ok((Some(position), left.clone())), "{value}");
+        }
+        let said = read(&[("connection", "keyward-at-least"), ("keyward-at-least", "7"), ("accept", "*/*")]);
+        assert_eq!(said, Ok((Some(7), left.clone())), "a connection's own headers are read before they go");
+        assert_eq!(read(&[("keyward_at_least", "7"), ("accept", "*/*")]), Ok((None, left)));
+        for value in ["", "-1", "+1", "1 ", "01", "1.0", "0x1", "one", "18446744073709551616", "1,2"] {
+            assert_eq!(read(&[("keyward-at-least", value)]), Err(Malformed::AtLeast), "{value:?}");
+        }
+        assert_eq!(read(&[("keyward-at-least", "1"), ("keyward-at-least", "1")]), Err(Malformed::AtLeast));
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Gateway {
         let (host, method, path) = (asked.host(), &asked.head.method, asked.head.uri.path());
         let rule = generation.plan.routes.iter().find(|route| route.matches(host, method, path));
         let retirement = rule.and_then(|rule| rule.retirement.as_deref());
-        let Asked { mut head, client, .. } = *asked;
+        let Asked { mut head, client, at_least, .. } = *asked;
         let client = client.address;
         let is_open = service.is_open(part);
         let mut whose = None;
@@ -105,7 +105,7 @@ impl Gateway {
                 let agent = head.headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
                 let route = generation.name(generation.plan.routes.len() + part).unwrap_or_default();
                 let caller = Caller { address: client, agent, route, account: None };
-                let verdict = self.verdict(live, &credential.secret, &caller, record, &mut whose).await;
+                let verdict = self.verdict(live, (&credential.secret, at_least), &caller, record, &mut whose).await;
                 (Some(credential.secret), verdict)
             }
             Err(refusal) => (None, Err(refusal.into())),
@@ -129,12 +129,12 @@ impl Gateway {
     async fn verdict(
         &self,
         live: &Live,
-        secret: &Secret,
+        (secret, at_least): (&Secret, Option<u64>),
         caller: &Caller<'_>,
         record: &mut Record,
         whose: &mut Option<Verified>,
     ) -> Result<Verified, Denied> {
-        let verified = self.keyring.verify(secret).await?;
+        let verified = self.verified(secret, at_least).await?;
         *whose = Some(verified.clone());
         record.by(verified.key(), verified.standing().kind);
         live.generation().plan.user_keys.judge(&verified)?;

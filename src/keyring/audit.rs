@@ -52,6 +52,7 @@ pub(super) fn note(by: &By, now: Timestamp, command: &Command) -> Option<Note> {
         Command::ChangeKey(id, change, _) => Note { key: Some(id.clone()), ..changed(&note, change) },
         Command::ReplaceKey(replacement) => replaced(note(Action::KeyReplace), replacement),
         Command::Import(rows) => note(Action::KeyImport).saying("rows", rows.len()),
+        Command::EvictReplica(id) => note(Action::ReplicaEvict).saying("replica", id),
         Command::ListAccounts(_)
         | Command::ShowAccount(_)
         | Command::ListUsers(_)
@@ -65,7 +66,9 @@ pub(super) fn note(by: &By, now: Timestamp, command: &Command) -> Option<Note> {
         | Command::TryImport(_)
         | Command::ListAudit(_)
         | Command::ShowRehearsal
-        | Command::ForgetRehearsal => return None,
+        | Command::ForgetRehearsal
+        | Command::ShowRevision(_)
+        | Command::ShowReplicas => return None,
     })
 }
 

@@ -12,8 +12,10 @@ use crate::key::{
 };
 
 pub use super::migration::{Advice, Legacy, Seen as Used, SeenRoute};
+pub use super::replicas::{Listed, Roster};
 use crate::store::Draft;
 pub use crate::store::audit::{AuditFilter, By, Entry, Who};
+use crate::store::replica::ReplicaId;
 pub use crate::store::{
     AccountChange, Caller, Clash, Completed, Fate, Imported, KeyChange, KeyFilter, MemberChange, MemberFilter, Old,
     Replaced, Replacement, SecretUse, Slice, Tally, Trial, UserChange,
@@ -87,6 +89,12 @@ pub enum Command {
     ShowRehearsal,
     /// Shows it, and begins anew.
     ForgetRehearsal,
+    /// Shows how far a position of the log has come, the last one where none is named, and waits for it as a change is waited for.
+    ShowRevision(Option<u64>),
+    /// Shows who serves from the store, and how far each has followed the log.
+    ShowReplicas,
+    /// Has nobody wait any longer for a replica that is dead.
+    EvictReplica(ReplicaId),
 }
 
 /// A key to be made. Of its secret only the imprint is handed over.
@@ -130,6 +138,12 @@ pub enum Outcome {
     Audit(Vec<Entry>),
     /// Whom rules in report mode would have refused.
     Rehearsal(Rehearsal),
+    /// A position that the log has reached.
+    Revision(u64),
+    /// Who serves from the store.
+    Replicas(Roster),
+    /// The replica that nobody waits for any longer, as it was.
+    Evicted(Box<Listed>),
 }
 
 /// A secret that somebody has, and whose it is.
@@ -182,7 +196,7 @@ pub enum Problem {
     /// Nothing is called so.
     #[error("no {what} {id:?}")]
     NotFound {
-        /// `account`, `user`, `member` or `key`.
+        /// `account`, `user`, `member`, `key`, `revision` or `replica`.
         what: String,
         /// What was asked for.
         id: String,
@@ -213,4 +227,19 @@ pub enum Problem {
     /// We could not tell or could not write: our matter, not the caller's.
     #[error("the store is not available: {0}")]
     Unavailable(String),
+}
+
+impl Problem {
+    /// A change is committed, and nobody can say that it is true everywhere: to who would take an answer for that.
+    #[must_use]
+    pub fn not_in_force() -> Self {
+        Self::Unavailable("the change is committed, and not known to be in force everywhere".to_owned())
+    }
+
+    /// A change was committed, and the database that answers now does not have it.
+    #[must_use]
+    pub fn lost() -> Self {
+        let why = "the database that answers now lost the change: look at what is there, and do it again";
+        Self::Unavailable(why.to_owned())
+    }
 }

@@ -16,31 +16,29 @@
 //!
 //! All of it is pure: `keyring::follow` and whoever made a change ask the store, and time comes in with the answers.
 
-#[allow(dead_code, reason = "whoever waits on a shared store uses it")]
 pub(super) mod grace;
-#[allow(dead_code, reason = "what follows a shared store uses it")]
 pub(super) mod member;
 #[cfg(all(test, feature = "model"))]
 mod model;
-#[allow(dead_code, reason = "whoever waits on a shared store uses it")]
 pub(super) mod purge;
 #[cfg(test)]
 #[cfg(not(feature = "model"))]
 mod simulation;
 mod span;
-#[allow(dead_code, reason = "whoever waits on a shared store uses it")]
 pub(super) mod wait;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
 #[cfg(not(all(test, feature = "model")))]
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
 #[cfg(all(test, feature = "model"))]
 use loom::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
+pub(super) use self::span::lapse;
 use super::cache::{Entry, Shelf};
 use crate::clock::BootTime;
 use crate::key::{Digest, Standing};
@@ -178,6 +176,17 @@ impl Fence {
         let fresh = entry.as_of == u64::MAX || entry.as_of >= self.changed(digest, &entry.owners);
         let counts = fresh && now() < deadline;
         Some(Judged { entry, shelf, counts })
+    }
+
+    /// For how long yet what is remembered may count; none where that has no end.
+    pub(super) fn left(&self, now: BootTime) -> Option<Duration> {
+        let deadline = self.deadline();
+        (deadline.as_nanos() < u64::MAX).then(|| deadline.since(now))
+    }
+
+    /// Whether what is remembered may count.
+    pub(super) fn holds(&self, now: BootTime) -> bool {
+        now < self.deadline()
     }
 
     /// The moment before which a remembered look-up may count.

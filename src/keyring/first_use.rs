@@ -69,7 +69,7 @@ impl Shared {
             let note = Note { key: Some(key), ..note };
             let store = shared.store.along(Along { note: Some(note), kept: None });
             let written = store.first_used(digest, now).await;
-            if let Err(problem) = shared.settle(written).await {
+            if let Err(problem) = shared.settle(written, &mut None).await {
                 tracing::warn!(error = %problem, "a first use after a rotation could not be written; the next one tells of it again");
             }
             shared.first_uses.end(&digest);

@@ -103,6 +103,7 @@ impl Shared {
         store: &Store,
         replacement: Replacement<Imprint>,
         now: Timestamp,
+        revision: &mut Option<u64>,
     ) -> Result<Replaced, Problem> {
         self.write_callers().await;
         let seen = self.store.legacy_use(replacement.key.clone(), self.callers.most(), now).await?;
@@ -111,7 +112,7 @@ impl Shared {
         let sealed = |(account, id, imprint)| (account, id, super::operate::secret(imprint, &self.digester));
         let keys = keys.into_iter().map(sealed).collect();
         let replacement = Replacement { key, kind, keys, name, permissions, expires_at, old };
-        self.settle(store.replace(replacement, asked, now).await).await
+        self.settle(store.replace(replacement, asked, now).await, revision).await
     }
 
     fn named(&self) -> Arc<[NamedRoute]> {

@@ -14,18 +14,22 @@ mod audit;
 mod cache;
 mod callers;
 pub mod command;
+mod complete;
 pub mod config;
+pub mod effect;
 mod fence;
 mod first_use;
 mod flight;
 mod follow;
 mod known;
+mod membership;
 mod migration;
 pub mod once;
 mod operate;
 mod quiet;
 pub mod receipt;
 mod rehearsal;
+mod replicas;
 mod reuse;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -35,6 +39,7 @@ mod warm;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -45,13 +50,16 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::adopted::Adopted;
 use self::cache::{Cache, Shelf};
 use self::callers::Callers;
+use self::complete::Completion;
 use self::fence::Fence;
 use self::first_use::FirstUses;
 use self::flight::Flights;
 use self::known::Known;
+use self::membership::Membership;
 use self::migration::Named;
 use self::once::Runs;
 use self::rehearsal::Table;
+use self::replicas::Own;
 use self::reuse::Reuses;
 use self::usage::Uses;
 use crate::clock::Clock;
@@ -94,6 +102,10 @@ struct Shared {
     rehearsal: Table,
     reuses: Reuses,
     runs: Runs,
+    own: Own,
+    /// Among those that serve from a store, where several may.
+    membership: Option<Membership>,
+    completion: Completion,
     watch: ArcSwap<Watch>,
     /// Look-ups in the store at one time.
     loads: Semaphore,
@@ -146,6 +158,16 @@ pub struct Stats {
     pub known: u64,
     /// Whether these are all there are, so that any other is refused without a look-up.
     pub known_whole: bool,
+    /// For how long yet what is remembered may count; none where that has no end.
+    pub lease: Option<Duration>,
+    /// The log is applied up to here.
+    pub position: u64,
+    /// Changes that were in force everywhere once every replica had said so.
+    pub acknowledged: u64,
+    /// Changes that were once time was up.
+    pub timed: u64,
+    /// Changes that a database lost which took another's place.
+    pub lost: u64,
 }
 
 #[derive(Debug, Default)]
@@ -187,7 +209,8 @@ impl Counts {
 }
 
 impl Keyring {
-    /// Opens the keyring over a store. `workers` is how many threads verify; `control` runs look-ups and upkeep.
+    /// Opens the keyring over a store. `workers` is how many threads verify; where none does, no change ever waits for this process.
+    /// `control` runs look-ups and upkeep.
     ///
     /// # Errors
     /// The store could not be read.
@@ -208,8 +231,8 @@ impl Keyring {
             );
         }
         let now = clock.now();
+        let own = Own::new(&clock).map_err(|_| StoreError::NoEntropy)?;
         let shared = Arc::new(Shared {
-            store,
             digester,
             clock,
             fence: Fence::new(),
@@ -224,6 +247,10 @@ impl Keyring {
             rehearsal: Table::new(config.rehearsal),
             reuses: Reuses::default(),
             runs: Runs::default(),
+            own,
+            membership: (workers > 0 && store.is_shared()).then(Membership::new),
+            store,
+            completion: Completion::new(),
             watch: ArcSwap::default(),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
@@ -233,6 +260,9 @@ impl Keyring {
             control: control.clone(),
         });
         shared.catch_up().await?;
+        if shared.is_shared() {
+            shared.completion.heed(shared.replicas().await?, shared.clock.boot());
+        }
         let end = CancellationToken::new();
         let room = if config.warm { config.live } else { 0 };
         let tasks = vec![
@@ -281,6 +311,11 @@ impl Keyring {
             unknown_entries: cache.entries(Shelf::Unknown),
             known,
             known_whole,
+            lease: self.shared.fence.left(self.shared.clock.boot()),
+            position: self.shared.fence.applied(),
+            acknowledged: count(&self.shared.completion.counts().acknowledged),
+            timed: count(&self.shared.completion.counts().timed),
+            lost: count(&self.shared.completion.counts().lost),
         }
     }
 
@@ -292,6 +327,7 @@ impl Keyring {
             // Where it was cancelled, the control runtime ended before us.
             let _ = task.await;
         }
+        self.shared.leave().await;
         if let Err(error) = self.shared.flush_uses().await {
             tracing::warn!(
                 error = chain(&error),

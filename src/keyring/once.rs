@@ -20,7 +20,8 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use zeroize::Zeroizing;
 
-use super::command::{By, Clash, Command, Outcome, Problem};
+use super::command::{By, Clash, Command, Problem};
+use super::receipt::Committed;
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
 use crate::key::{KeyId, KeyState};
@@ -43,13 +44,15 @@ pub struct Made {
     pub secret: Option<Secret>,
     /// What was made in its place, with their secrets.
     pub instead: Vec<(KeyId, Secret)>,
+    /// The log's position with it, once that is known.
+    pub revision: Option<u64>,
 }
 
 impl Made {
     /// A key, with its new secret where it got one.
     #[must_use]
     pub const fn one(key: KeyId, secret: Option<Secret>) -> Self {
-        Self { key, secret, instead: Vec::new() }
+        Self { key, secret, instead: Vec::new(), revision: None }
     }
 }
 
@@ -159,21 +162,21 @@ impl Keyring {
         }
     }
 
-    /// Carries out a command, as [`Self::operate`] does; where it is done, whoever asks again is answered with `made`.
+    /// Carries out a command, as [`Self::commit`] does; where it is done, whoever asks again is answered with `made`.
     ///
     /// # Errors
     /// As there.
-    pub async fn operate_once(
+    pub async fn commit_once(
         &self,
         by: &By,
         command: Command,
         running: Running,
         made: &Made,
-    ) -> Result<Outcome, Problem> {
+    ) -> Result<Committed, Problem> {
         let until = self.shared.clock.now().plus(KEPT_FOR);
         let kept = running.once.sealed(made, until);
         let kept = kept.ok_or_else(|| Problem::Unavailable("the system gives no random bytes".to_owned()))?;
-        self.operate_along(by, command, Some(kept)).await
+        self.commit_along(by, command, Some(kept)).await
     }
 
     /// What the holder's own rotation made that is asked for once more with the secret that it retired: the single case in which
@@ -197,12 +200,12 @@ impl Keyring {
 
 impl Shared {
     async fn answered(&self, once: &Once) -> Result<Option<Made>, Problem> {
-        let Some(kept) = self.store.kept(once.name, self.clock.now()).await? else { return Ok(None) };
+        let Some((kept, revision)) = self.store.kept(once.name, self.clock.now()).await? else { return Ok(None) };
         if kept.request != once.request {
             let why = "this Idempotency-Key came with another request before".to_owned();
             return Err(Problem::Conflict(Clash::Reused, why));
         }
-        let made = once.opened(&kept);
+        let made = once.opened(&kept).map(|made| Made { revision: Some(revision), ..made });
         made.map(Some).ok_or_else(|| Problem::Unavailable("a kept answer cannot be opened".to_owned()))
     }
 }

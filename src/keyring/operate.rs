@@ -12,45 +12,108 @@ use ipnet::IpNet;
 
 use super::adopted::Adopted;
 use super::command::{By, Command, Fate, Found, NewKey, Old, Outcome, Problem, Replacement, SecretUse, Trial};
+use super::effect::Effect;
+use super::receipt::{Committed, Done, Receipt};
 use super::{Keyring, Shared, audit};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
 use crate::key::{Digester, Imprint, KeyId, Kind, Permissions};
-use crate::store::{Along, Changed, Draft, Kept, Rejected, SecretDraft, StoreError};
+use crate::store::{Along, Changed, Clash, Draft, Kept, Rejected, SecretDraft, StoreError};
 use crate::telemetry::chain;
 
 impl Keyring {
-    /// Carries out a command that `by` asks for.
+    /// Carries out a command that `by` asks for. What it takes away is taken away everywhere when this answers, which may take as
+    /// long as a silent replica could go on serving.
     ///
     /// # Errors
-    /// [`Problem`]: nothing was changed; but where the store failed while it committed, that is not known, and says so.
+    /// [`Problem`]: nothing was changed; but where the store failed while it committed or afterwards, that is not known, and
+    /// says so.
     pub async fn operate(&self, by: &By, command: Command) -> Result<Outcome, Problem> {
-        self.operate_along(by, command, None).await
+        self.operate_within(by, command, Duration::MAX).await?.in_force()
     }
 
-    /// As [`Self::operate`], and keeps the answer for whoever asks again.
-    pub(super) async fn operate_along(
+    /// The same, but waits for others no longer than patience lasts, and tells how far it came.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn operate_within(&self, by: &By, command: Command, patience: Duration) -> Result<Done, Problem> {
+        let committed = self.commit(by, command).await?;
+        Ok(self.until_complete(committed, patience).await)
+    }
+
+    /// Carries out a command, and waits for nobody: it holds here. [`Self::until_complete`] tells when it does everywhere.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn commit(&self, by: &By, command: Command) -> Result<Committed, Problem> {
+        self.commit_along(by, command, None).await
+    }
+
+    /// As [`Self::commit`], and keeps the answer for whoever asks again.
+    pub(super) async fn commit_along(
         &self,
         by: &By,
         command: Command,
         kept: Option<Kept>,
-    ) -> Result<Outcome, Problem> {
+    ) -> Result<Committed, Problem> {
         let now = self.shared.clock.now();
         let note = audit::note(by, now, &command);
-        let outcome = self.carry_out(command, Along { note: note.clone(), kept }, now).await;
-        if let (Some(note), Err(problem)) = (note, &outcome) {
+        let effect = command.effect();
+        let mut revision = None;
+        let along = Along { note: note.clone(), kept };
+        // Apart: its future is as large as the largest of all that a command may do.
+        let carried = Box::pin(self.carry_out(command, along, now, &mut revision)).await;
+        if let (Some(note), Err(problem)) = (note, &carried) {
             self.shared.note_refused(note, problem).await;
         }
-        outcome
+        let outcome = carried?;
+        let awaited = effect == Effect::Narrows || matches!(outcome, Outcome::Revision(_));
+        Ok(Committed { outcome, revision, awaited })
+    }
+
+    /// Waits until what was committed is true everywhere, or patience ends. Before anything else is done: the clock of the wait
+    /// begins here.
+    pub async fn until_complete(&self, committed: Committed, patience: Duration) -> Done {
+        let Committed { outcome, revision, awaited } = committed;
+        let receipt = match (&outcome, revision.filter(|_| awaited)) {
+            (Outcome::Revision(position), _) => Some(self.shared.looked_up(*position, patience).await),
+            (_, Some(position)) => Some(self.shared.until_complete(position, patience).await),
+            (_, None) => {
+                if let Some(position) = revision {
+                    self.shared.until_known(position, patience).await;
+                }
+                None
+            }
+        };
+        Done { outcome, revision, receipt }
+    }
+
+    /// How far a change has come that an earlier request made, as [`Self::until_complete`] tells it.
+    pub async fn came_to(&self, position: u64, patience: Duration) -> Receipt {
+        self.shared.looked_up(position, patience).await
+    }
+
+    /// The longest that it is worth while to wait for a change.
+    #[must_use]
+    pub fn longest_wait(&self) -> Duration {
+        self.shared.completion.longest_wait()
     }
 
     /// Carries out a command; what goes along with its change is written in the change's own transaction.
-    pub(super) async fn carry_out(&self, command: Command, along: Along, now: Timestamp) -> Result<Outcome, Problem> {
+    /// Where it changes something, `revision` is the log's position with that.
+    pub(super) async fn carry_out(
+        &self,
+        command: Command,
+        along: Along,
+        now: Timestamp,
+        revision: &mut Option<u64>,
+    ) -> Result<Outcome, Problem> {
         let shared = &*self.shared;
+        let evicts = matches!(command, Command::EvictReplica(_)).then(|| along.note.clone()).flatten();
         let store = &shared.store.along(along);
         Ok(match command {
             Command::CreateAccount(id, name) => {
-                Outcome::Account(shared.settle(store.create_account(id, name, now).await).await?)
+                Outcome::Account(shared.settle(store.create_account(id, name, now).await, revision).await?)
             }
             Command::ListAccounts(some) => Outcome::Accounts(store.accounts(some).await?),
             Command::ShowAccount(id) => match store.account(id.clone()).await? {
@@ -58,21 +121,25 @@ impl Keyring {
                 None => return Err(missing("account", &id)),
             },
             Command::ChangeAccount(id, change) => {
-                Outcome::Account(shared.settle(store.change_account(id, change).await).await?)
+                Outcome::Account(shared.settle(store.change_account(id, change).await, revision).await?)
             }
             Command::SetAccountState(id, state) => {
-                Outcome::Account(shared.settle(store.set_account_state(id, state).await).await?)
+                Outcome::Account(shared.settle(store.set_account_state(id, state).await, revision).await?)
             }
             Command::CreateUser(id, said) => {
-                Outcome::User(shared.settle(store.create_user(id, said, now).await).await?)
+                Outcome::User(shared.settle(store.create_user(id, said, now).await, revision).await?)
             }
             Command::ListUsers(some) => Outcome::Users(store.users(some).await?),
             Command::ShowUser(id) => match store.user(id.clone()).await? {
                 Some(found) => Outcome::User(found),
                 None => return Err(missing("user", &id)),
             },
-            Command::ChangeUser(id, change) => Outcome::User(shared.settle(store.change_user(id, change).await).await?),
-            Command::AddMember(member) => Outcome::Member(shared.settle(store.put_member(member).await).await?),
+            Command::ChangeUser(id, change) => {
+                Outcome::User(shared.settle(store.change_user(id, change).await, revision).await?)
+            }
+            Command::AddMember(member) => {
+                Outcome::Member(shared.settle(store.put_member(member).await, revision).await?)
+            }
             Command::ListMembers(filter) => {
                 let account = filter.account.clone();
                 let members = store.members(filter).await?;
@@ -85,14 +152,14 @@ impl Keyring {
                 Outcome::Members(members)
             }
             Command::RemoveMember(account, user) => {
-                Outcome::Member(shared.settle(store.remove_member(account, user).await).await?)
+                Outcome::Member(shared.settle(store.remove_member(account, user).await, revision).await?)
             }
             Command::MintKey(new) => {
                 check_owner(&new)?;
                 check_name(&new.name)?;
                 check_bounds(Some(&new.permissions), Some(&new.allowed_ips))?;
                 check_times(&new, now)?;
-                key(shared.settle(store.mint(draft(*new, &shared.digester), now).await).await?)
+                key(shared.settle(store.mint(draft(*new, &shared.digester), now).await, revision).await?)
             }
             Command::ListKeys(filter) => Outcome::Keys(store.keys(filter, now).await?),
             Command::ShowKey(id) => match store.key(id.clone()).await? {
@@ -103,27 +170,27 @@ impl Keyring {
             Command::RotateKey(id, imprint, rotation) => {
                 check_rotation(&rotation)?;
                 let secret = secret(imprint, &shared.digester);
-                key(shared.settle(store.rotate(id, secret, rotation, now).await).await?)
+                key(shared.settle(store.rotate(id, secret, rotation, now).await, revision).await?)
             }
             Command::CompleteRotation(id) => {
                 shared.write_callers().await;
                 let completed = store.complete(id, shared.callers.most(), now).await;
-                Outcome::Completed(Box::new(shared.settle(completed).await?))
+                Outcome::Completed(Box::new(shared.settle(completed, revision).await?))
             }
             Command::CancelRotation(id) => {
                 // What was accepted before this began is seen by it.
                 let _no_first_use = shared.first_uses.written().await;
-                key(shared.settle(store.cancel(id, now).await).await?)
+                key(shared.settle(store.cancel(id, now).await, revision).await?)
             }
             Command::SetKeyState(id, state, seen) => {
-                key(shared.settle(store.set_key_state(id, state, seen, now).await).await?)
+                key(shared.settle(store.set_key_state(id, state, seen, now).await, revision).await?)
             }
             Command::ChangeKey(id, change, seen) => {
                 if let Some(name) = &change.name {
                     check_name(name)?;
                 }
                 check_bounds(change.permissions.as_ref(), change.allowed_ips.as_deref())?;
-                key(shared.settle(store.change_key(id, *change, seen, now).await).await?)
+                key(shared.settle(store.change_key(id, *change, seen, now).await, revision).await?)
             }
             Command::FindSecret(imprint) => Outcome::Found(shared.whose(&imprint, now).await?.map(Box::new)),
             Command::Import(rows) => {
@@ -131,13 +198,13 @@ impl Keyring {
                     check_row(row).map_err(|what| Problem::Invalid(format!("row {}: {what}", at + 1)))?;
                 }
                 let drafts = rows.into_iter().map(|row| draft(row, &shared.digester)).collect();
-                Outcome::Imported(shared.settle(store.import(drafts, now).await).await?)
+                Outcome::Imported(shared.settle(store.import(drafts, now).await, revision).await?)
             }
             Command::TryImport(rows) => Outcome::Tried(shared.try_import(rows, now).await?),
             Command::ShowMigration(after, many) => Outcome::Migration(shared.migration(after, many, now).await?),
             Command::ReplaceKey(replacement) => {
                 check_replacement(&replacement, now)?;
-                Outcome::Replaced(Box::new(shared.replace(store, *replacement, now).await?))
+                Outcome::Replaced(Box::new(shared.replace(store, *replacement, now, revision).await?))
             }
             Command::ResetOperator(new) => {
                 if new.kind != Kind::Operator {
@@ -145,20 +212,39 @@ impl Keyring {
                 }
                 check_owner(&new)?;
                 check_times(&new, now)?;
-                key(shared.settle(store.reset_operator(draft(*new, &shared.digester), now).await).await?)
+                key(shared.settle(store.reset_operator(draft(*new, &shared.digester), now).await, revision).await?)
             }
             Command::ListAudit(filter) => Outcome::Audit(store.audit(*filter).await?),
             Command::ShowRehearsal => Outcome::Rehearsal(shared.rehearsal.shown()),
             Command::ForgetRehearsal => Outcome::Rehearsal(shared.rehearsal.taken()),
+            Command::ShowRevision(position) => Outcome::Revision(shared.reached(position).await?),
+            Command::ShowReplicas => Outcome::Replicas(shared.roster().await?),
+            Command::EvictReplica(id) => shared.evict(id, evicts).await?,
         })
     }
 
-    /// Whether there has never been an operator key: the first start prints one.
+    /// Whether there has never been an operator key: the first start makes one.
     ///
     /// # Errors
     /// The store could not tell.
     pub async fn is_new(&self) -> Result<bool, StoreError> {
         Ok(!self.shared.store.has_operator().await?)
+    }
+
+    /// Makes the first operator key, unless there is one by now: of replicas that start at once on a new store, one makes it. Whether
+    /// this did.
+    ///
+    /// # Errors
+    /// As [`Self::operate`].
+    pub async fn make_first_operator(&self, new: NewKey) -> Result<bool, Problem> {
+        let (shared, now) = (&self.shared, self.shared.clock.now());
+        let command = Command::MintKey(Box::new(new.clone()));
+        let store = shared.store.along(Along { note: audit::note(&By::KEYWARD, now, &command), kept: None });
+        let mut revision = None;
+        match store.first_operator(draft(new, &shared.digester), now).await {
+            Err(Rejected::Conflict(Clash::State, _)) => Ok(false),
+            made => shared.settle(made, &mut revision).await.map(|_| true),
+        }
     }
 }
 
@@ -190,10 +276,17 @@ impl Shared {
     }
 
     /// Makes a committed change hold here before it is answered.
-    pub(super) async fn settle<T>(&self, changed: Result<Changed<T>, Rejected>) -> Result<T, Problem> {
+    pub(super) async fn settle<T>(
+        &self,
+        changed: Result<Changed<T>, Rejected>,
+        revision: &mut Option<u64>,
+    ) -> Result<T, Problem> {
         self.counts.changed(&changed);
         let Changed { record, head } = changed?;
-        if let Err(error) = self.follow_once().await {
+        *revision = Some(head);
+        self.tell_others().await;
+        // Apart, so that the future of a command that changes something is not as large as all that follows it.
+        if let Err(error) = Box::pin(self.follow_once()).await {
             tracing::warn!(error = chain(&error), "the log could not be followed after a change");
         }
         if self.fence.applied() < head {

@@ -22,8 +22,8 @@ impl Shared {
         let Some(known) = self.callers.known_since() else { return };
         let retired = match self.store.retire_quiet(known, through).await {
             Ok(None) => return,
-            Ok(Some(changed)) => self.settle(Ok(changed)).await,
-            Err(rejected) => self.settle(Err(rejected)).await,
+            Ok(Some(changed)) => self.settle(Ok(changed), &mut None).await,
+            Err(rejected) => self.settle(Err(rejected), &mut None).await,
         };
         match retired {
             Ok(keys) => {

@@ -4,8 +4,55 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::command::{Outcome, Problem};
 use crate::clock::Timestamp;
 use crate::store::replica::ReplicaId;
+
+/// The header with which a request says of which position of the log it has been told: it is judged as of that, or later.
+pub const AT_LEAST: &str = "keyward-at-least";
+
+/// A position of the log as it is written: digits alone, and no zero before them.
+#[must_use]
+pub fn position(text: &[u8]) -> Option<u64> {
+    let plain = text.iter().all(u8::is_ascii_digit) && (text.len() == 1 || text.first() != Some(&b'0'));
+    std::str::from_utf8(text).ok().filter(|_| plain)?.parse().ok()
+}
+
+/// A command that was carried out, before anybody has waited for it.
+#[derive(Debug)]
+pub struct Committed {
+    /// What it brought about, or what it shows.
+    pub outcome: Outcome,
+    /// The log's position with what it changed.
+    pub revision: Option<u64>,
+    /// Whether it is to be told when that is true everywhere.
+    pub(super) awaited: bool,
+}
+
+/// A command that was carried out.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// What it brought about, or what it shows.
+    pub outcome: Outcome,
+    /// The log's position with what it changed; none where it changed nothing.
+    pub revision: Option<u64>,
+    /// When and where that became true, of what may have taken something away.
+    pub receipt: Option<Receipt>,
+}
+
+impl Done {
+    /// The outcome, for who cannot be told that it is not true everywhere yet.
+    ///
+    /// # Errors
+    /// It is not: the store did not tell in time.
+    pub fn in_force(self) -> Result<Outcome, Problem> {
+        match &self.receipt {
+            Some(receipt) if receipt.progress == Progress::Lost => Err(Problem::lost()),
+            Some(receipt) if !receipt.is_complete() => Err(Problem::not_in_force()),
+            Some(_) | None => Ok(self.outcome),
+        }
+    }
+}
 
 /// When and where a change became true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +63,14 @@ pub struct Receipt {
     pub progress: Progress,
     /// The replicas that had to learn of it, and how each did; none where that is no longer known.
     pub replicas: Vec<Heard>,
+}
+
+impl Receipt {
+    /// Whether the change is true everywhere.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        matches!(self.progress, Progress::Complete { .. })
+    }
 }
 
 /// How far a change has come.
@@ -32,6 +87,8 @@ pub enum Progress {
         /// The longest that it takes from now on.
         within: Duration,
     },
+    /// The database that answers now does not have it: a failover, or a restore, lost it.
+    Lost,
 }
 
 /// A replica that had to learn of a change.

@@ -120,7 +120,7 @@ impl Keyring {
         let by = By { who: Who::Keyward, address: Some(address), request_id: Some(request_id.into()) };
         let revoke = Command::SetKeyState(standing.id, KeyState::Revoked, None);
         let note = audit::note(&by, now, &revoke).map(|note| note.saying("because", "key.reuse"));
-        self.carry_out(revoke, Along { note, kept: None }, now).await.map(drop)
+        self.carry_out(revoke, Along { note, kept: None }, now, &mut None).await.map(drop)
     }
 }
 

@@ -50,6 +50,8 @@ pub enum Failure {
     TimedOut,
     /// Too many wait already.
     Overloaded,
+    /// The store has not reached the position that was asked for.
+    Behind,
 }
 
 impl Failure {
@@ -60,6 +62,7 @@ impl Failure {
             Self::Unavailable => "store_unavailable",
             Self::TimedOut => "store_timeout",
             Self::Overloaded => "store_overloaded",
+            Self::Behind => "store_behind",
         }
     }
 }
@@ -86,7 +89,21 @@ impl Keyring {
     /// As [`verify`](Self::verify).
     pub async fn verify_anew(&self, secret: &Secret) -> Result<Verified, Denied> {
         let digest = self.shared.admit(secret)?;
-        self.asked(digest, |_| None).await
+        self.asked(digest, 0, |_| None).await
+    }
+
+    /// Verifies it as of a position of the log, or later: for who has been told of that position, and may be ahead of this
+    /// process. Where it is applied here this is [`verify`](Self::verify), else the store alone is asked.
+    ///
+    /// # Errors
+    /// As there; and [`Failure::Behind`] where the store has not reached the position either.
+    pub async fn verify_at_least(&self, secret: &Secret, position: u64) -> Result<Verified, Denied> {
+        if self.shared.fence.applied() >= position {
+            return self.verify(secret).await;
+        }
+        // Which prefixes were adopted may be behind too.
+        possible(secret)?;
+        self.asked(self.shared.digester.digest(secret), position, |_| None).await
     }
 
     async fn look_up(&self, digest: Digest) -> Result<Verified, Denied> {
@@ -94,13 +111,14 @@ impl Keyring {
         shared.counts.misses.fetch_add(1, Ordering::Relaxed);
         // A look-up that was joined may have read before a change that was complete before this request began, so it counts only
         // as a remembered one does.
-        self.asked(digest, |began| shared.recall(&digest, Some(began))).await
+        self.asked(digest, 0, |began| shared.recall(&digest, Some(began))).await
     }
 
-    /// What the store says from now on; `joined` judges what a look-up brought that was on its way already, by when this began.
+    /// What the store says from now on, as of a position or later; `joined` judges what a look-up brought that was on its way already, by when this began.
     async fn asked(
         &self,
         digest: Digest,
+        at_least: u64,
         joined: impl Fn(BootTime) -> Option<Result<Verified, Refusal>>,
     ) -> Result<Verified, Denied> {
         let shared = &self.shared;
@@ -110,6 +128,9 @@ impl Keyring {
         for _ in 0..ROUNDS {
             let entry = shared.flight(digest).await?;
             // Asked after this request began: it is as good as our own look-up, whatever the fence says.
+            if entry.sent >= began && entry.as_of < at_least {
+                return Err(Failure::Behind.into());
+            }
             if entry.sent >= began {
                 return Ok(shared.decide(&entry)?);
             }
@@ -124,12 +145,9 @@ impl Keyring {
 impl Shared {
     /// What can be told of a secret without knowing any key; else its digest.
     fn admit(&self, secret: &Secret) -> Result<Digest, Refusal> {
-        let text = secret.expose();
-        if !LENGTHS.contains(&text.len()) || !secret.is_visible() {
-            return Err(Refusal::KeyInvalid(Invalid::Malformed));
-        }
+        possible(secret)?;
         // A wrong checksum is proof only where every secret of that prefix has ours.
-        if let Shape::Ours { prefix, intact: false, .. } = shape(text)
+        if let Shape::Ours { prefix, intact: false, .. } = shape(secret.expose())
             && !self.adopted.load().may_hold(prefix)
         {
             return Err(Refusal::KeyInvalid(Invalid::Malformed));
@@ -181,6 +199,14 @@ impl Shared {
         let owners = self.fence.owners(standing.as_ref());
         Entry { as_of, sent, standing: standing.map(Arc::new), owners }
     }
+}
+
+/// Whether any key could have it for a secret.
+fn possible(secret: &Secret) -> Result<(), Refusal> {
+    if LENGTHS.contains(&secret.expose().len()) && secret.is_visible() {
+        return Ok(());
+    }
+    Err(Refusal::KeyInvalid(Invalid::Malformed))
 }
 
 /// No key is shorter or longer, minted or adopted.

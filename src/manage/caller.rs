@@ -13,6 +13,7 @@ use super::holder::Holder;
 use super::problem::{Code, Problem};
 use crate::key::scheme::{self, Scheme};
 use crate::key::{KeyId, Kind, Refusal, Verified};
+use crate::keyring::receipt::{AT_LEAST, position};
 use crate::keyring::{self, Denied, Keyring};
 use crate::secret::Secret;
 
@@ -44,6 +45,11 @@ pub(super) struct Operator {
 }
 
 impl Operator {
+    /// The key they asked with.
+    pub(super) const fn key(&self) -> &KeyId {
+        &self.key
+    }
+
     /// The secret they presented.
     pub(super) const fn secret(&self) -> &Secret {
         &self.secret
@@ -60,8 +66,9 @@ pub(super) async fn identify(
     client: IpAddr,
     request_id: &str,
 ) -> Result<Operator, Problem> {
+    let at_least = at_least(headers)?;
     let secret = take(headers).map_err(|refusal| Problem::new(Code::of(&refusal)))?;
-    let verified = match keyring.verify(&secret).await {
+    let verified = match keyring.verify_at_least(&secret, at_least).await {
         Ok(verified) => verified,
         Err(denied) if denied.is_reuse() => {
             reused(keyring, &secret, client, request_id).await;
@@ -103,6 +110,14 @@ fn permit(verified: &Verified, client: IpAddr) -> Result<(), Code> {
         return Err(Code::KeySuperseded);
     }
     Ok(())
+}
+
+/// The position of the log that the caller has been told of; the first where they say nothing.
+fn at_least(headers: &HeaderMap) -> Result<u64, Problem> {
+    let mut lines = headers.get_all(AT_LEAST).iter();
+    let Some(line) = lines.next() else { return Ok(0) };
+    let read = position(line.as_bytes()).filter(|_| lines.next().is_none());
+    read.ok_or_else(|| Problem::unread_header("Keyward-At-Least", "give one revision, which is a number"))
 }
 
 /// The one secret in `Authorization`.

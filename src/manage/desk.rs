@@ -1,7 +1,8 @@
 //! One caller's view of the keys: what every wire form goes through, so that what a caller may is asked in one place.
 
-use std::cell::Cell;
+use std::cell::{Cell, Ref, RefCell};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,6 +23,7 @@ use crate::keyring::command::{
     SecretUse, Slice,
 };
 use crate::keyring::once::{Made, Once, Running, Turn};
+use crate::keyring::receipt::{Done, Progress, Receipt};
 use crate::keyring::{Denied, Keyring};
 use crate::secret::Secret;
 
@@ -38,6 +40,8 @@ pub struct Hand {
     pub leaks: Arc<Tally>,
     /// How many more of them holders may have under way.
     room: Arc<Semaphore>,
+    /// How many more long commands may be under way.
+    long: Arc<Semaphore>,
     /// How often each holder asks for a change.
     pub(super) pace: Pace,
 }
@@ -46,7 +50,8 @@ impl Hand {
     /// What carries commands out on this runtime.
     #[must_use]
     pub fn new(keyring: Arc<Keyring>, clock: Clock, control: Handle, leaks: Arc<Tally>) -> Self {
-        Self { keyring, clock, control, leaks, room: Arc::new(Semaphore::new(OF_HOLDERS)), pace: Pace::new() }
+        let (room, long) = (Semaphore::new(OF_HOLDERS), Semaphore::new(LONG));
+        Self { keyring, clock, control, leaks, room: Arc::new(room), long: Arc::new(long), pace: Pace::new() }
     }
 
     /// How many changes holders asked for beyond their number in a minute.
@@ -61,7 +66,16 @@ impl Hand {
         // It is never closed.
         Arc::clone(&self.room).acquire_owned().await.ok()
     }
+
+    /// Waits until there is room for what one more long command has in memory.
+    pub(super) async fn long_command(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.long).acquire_owned().await.ok()
+    }
 }
+
+/// Long commands of operators that are under way at one time; the others wait.
+const LONG: usize = 4;
 
 /// Commands of holders that are under way at one time; the others wait.
 const OF_HOLDERS: usize = 16;
@@ -76,14 +90,35 @@ pub(super) struct Desk<'a> {
     secret: Option<Secret>,
     /// Their turn, where they ask for what may come again.
     turn: Cell<Option<Running>>,
+    /// How long to wait until a change is true everywhere; none for who cannot be told that it is not.
+    patience: Cell<Option<Duration>>,
+    /// What is to be told of the change.
+    told: RefCell<Option<Told>>,
     /// Whether holders make keys like their own here, whatever its kind is.
     alike: bool,
+}
+
+/// When a change became true, and where.
+pub(super) struct Told {
+    /// Its position in the log.
+    pub(super) revision: u64,
+    /// Of one that may have taken something away.
+    pub(super) receipt: Option<Receipt>,
 }
 
 impl<'a> Desk<'a> {
     /// A caller, who presented `secret`.
     pub(super) const fn new(hand: &'a Hand, caller: &'a Caller, by: By, secret: Option<Secret>) -> Self {
-        Self { hand, caller, by, secret, turn: Cell::new(None), alike: false }
+        Self {
+            hand,
+            caller,
+            by,
+            secret,
+            turn: Cell::new(None),
+            patience: Cell::new(None),
+            told: RefCell::new(None),
+            alike: false,
+        }
     }
 
     /// One where holders make keys like their own, whatever its kind is.
@@ -94,20 +129,56 @@ impl<'a> Desk<'a> {
 
 impl Desk<'_> {
     /// Whether the request, whose parts these are, came under this `Idempotency-Key` before, and what it made then. Where not,
-    /// what it makes now is kept.
+    /// what it makes now is kept. What `narrows` is waited for once more: whoever asked first may have left before it was true.
     ///
     /// # Errors
     /// It still runs, the key came with another request, or we cannot tell.
-    pub(super) async fn came_before(&self, name: &str, request: &[&[u8]]) -> Result<Option<Made>, Problem> {
+    pub(super) async fn came_before(
+        &self,
+        name: &str,
+        request: &[&[u8]],
+        narrows: bool,
+    ) -> Result<Option<Made>, Problem> {
         let Some(secret) = &self.secret else { return Ok(None) };
-        let _room = self.room().await;
-        match self.hand.keyring.begin(Once::of(secret, name, request)).await? {
-            Turn::Again(made) => Ok(Some(made)),
+        let room = self.room().await;
+        let turn = self.hand.keyring.begin(Once::of(secret, name, request)).await?;
+        drop(room);
+        match turn {
+            Turn::Again(made) => {
+                if let Some(revision) = made.revision {
+                    let patience = self.patience.get().unwrap_or(Duration::MAX);
+                    let receipt =
+                        if narrows { Some(self.hand.keyring.came_to(revision, patience).await) } else { None };
+                    self.tell(revision, receipt)?;
+                }
+                Ok(Some(made))
+            }
             Turn::First(running) => {
                 self.turn.set(Some(running));
                 Ok(None)
             }
         }
+    }
+
+    /// Has changes waited for no longer than so; who asks is told how far they came.
+    pub(super) fn wait(&self, patience: Duration) {
+        self.patience.set(Some(patience));
+    }
+
+    /// What is to be told of the change.
+    pub(super) fn told(&self) -> Ref<'_, Option<Told>> {
+        self.told.borrow()
+    }
+
+    fn tell(&self, revision: u64, receipt: Option<Receipt>) -> Result<(), NotDone> {
+        if receipt.as_ref().is_some_and(|receipt| receipt.progress == Progress::Lost) {
+            return Err(NotDone::lost());
+        }
+        if self.patience.get().is_none() && receipt.as_ref().is_some_and(|receipt| !receipt.is_complete()) {
+            return Err(NotDone::not_in_force());
+        }
+        self.told.replace(Some(Told { revision, receipt }));
+        Ok(())
     }
 
     /// What time it is.
@@ -126,14 +197,23 @@ impl Desk<'_> {
         let (keyring, by) = (Arc::clone(&self.hand.keyring), self.by.clone());
         let turn = made.and_then(|made| Some((self.turn.take()?, made)));
         let room = self.room().await;
+        let patience = self.patience.get().unwrap_or(Duration::MAX);
         let task = self.hand.control.spawn(async move {
-            let _room = room;
-            match turn {
-                Some((running, made)) => keyring.operate_once(&by, command, running, &made).await,
-                None => keyring.operate(&by, command).await,
-            }
+            let committed = match turn {
+                Some((running, made)) => keyring.commit_once(&by, command, running, &made).await,
+                None => keyring.commit(&by, command).await,
+            }?;
+            // Nobody waits for room behind who waits for replicas.
+            drop(room);
+            Ok(keyring.until_complete(committed, patience).await)
         });
-        task.await.unwrap_or_else(|_| Err(NotDone::Unavailable("keyward is stopping".to_owned())))
+        let done = task.await.unwrap_or_else(|_| Err(NotDone::Unavailable("keyward is stopping".to_owned())))?;
+        let Done { outcome, revision, receipt } = done;
+        let revision = revision.or_else(|| receipt.as_ref().map(|receipt| receipt.revision));
+        if let Some(revision) = revision {
+            self.tell(revision, receipt)?;
+        }
+        Ok(outcome)
     }
 
     /// Operators need none.

@@ -44,6 +44,7 @@ macro_rules! codes {
 
 codes! {
     Unparsable = "VALIDATION_FAILED", BAD_REQUEST, "The body is no JSON object.";
+    Unread = "VALIDATION_FAILED", BAD_REQUEST, "A part of the request cannot be read.";
     CredentialAmbiguous = "CREDENTIAL_AMBIGUOUS", BAD_REQUEST, "The request carries more than one credential.";
     KeyRequired = "API_KEY_REQUIRED", UNAUTHORIZED, "An API key is required.";
     KeyInvalid = "API_KEY_INVALID", UNAUTHORIZED, "The API key is not valid.";
@@ -60,6 +61,7 @@ codes! {
     KeyNotFound = "API_KEY_NOT_FOUND", NOT_FOUND, "There is no such key.";
     AccountNotFound = "ACCOUNT_NOT_FOUND", NOT_FOUND, "There is no such account.";
     UserNotFound = "USER_NOT_FOUND", NOT_FOUND, "There is no such user.";
+    RevisionNotFound = "REVISION_NOT_FOUND", NOT_FOUND, "The log has not reached this revision.";
     MemberNotFound = "MEMBER_NOT_FOUND", NOT_FOUND, "The user is no member of the account.";
     MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED, "The path takes other methods.";
     RequestTimeout = "REQUEST_TIMEOUT", REQUEST_TIMEOUT, "The request body did not come in time.";
@@ -144,6 +146,8 @@ pub(super) enum Part {
     Pointer(String),
     /// A parameter of the query.
     Parameter(String),
+    /// A header.
+    Header(String),
 }
 
 impl Problem {
@@ -173,6 +177,20 @@ impl Problem {
         Self { faults, ..Self::new(Code::ValidationFailed) }
     }
 
+    /// A parameter of the query cannot be read, whoever asks.
+    pub(super) fn unread_parameter(name: &str, detail: impl Into<String>) -> Self {
+        Self::unread(Part::Parameter(name.to_owned()), detail.into())
+    }
+
+    /// A header cannot be read.
+    pub(super) fn unread_header(name: &str, detail: impl Into<String>) -> Self {
+        Self::unread(Part::Header(name.to_owned()), detail.into())
+    }
+
+    fn unread(part: Part, detail: String) -> Self {
+        Self { faults: vec![Fault { part, detail }], ..Self::new(Code::Unread) }
+    }
+
     /// One member of the body makes no sense.
     pub(super) fn member(pointer: &str, detail: impl Into<String>) -> Self {
         Self::faults(vec![Fault { part: Part::Pointer(pointer.to_owned()), detail: detail.into() }])
@@ -182,7 +200,7 @@ impl Problem {
     pub(super) fn sentence(&self) -> String {
         let said = |fault: &Fault| match &fault.part {
             Part::Pointer(place) => format!("{}: {}", place.trim_start_matches('/'), fault.detail),
-            Part::Parameter(name) => format!("{name}: {}", fault.detail),
+            Part::Parameter(name) | Part::Header(name) => format!("{name}: {}", fault.detail),
         };
         match &self.detail {
             Some(detail) => detail.clone(),
@@ -248,6 +266,7 @@ impl From<command::Problem> for Problem {
                 "account" => Code::AccountNotFound,
                 "user" => Code::UserNotFound,
                 "member" => Code::MemberNotFound,
+                "revision" => Code::RevisionNotFound,
                 _ => Code::KeyNotFound,
             },
             P::Exists { .. } => Code::AlreadyExists,

@@ -10,6 +10,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CACHE_CONTROL;
@@ -21,7 +22,7 @@ use super::Manner;
 use super::body::Document;
 use super::caller::{self, Caller};
 use super::config::{DialectsConfig, LeaksConfig, SelfServiceConfig};
-use super::desk::{Desk, Hand, unexpected};
+use super::desk::{Desk, Hand, Told, unexpected};
 use super::dialect::dbt::{self, Dbt};
 use super::dialect::native::{self, once};
 use super::dialect::{userplane, vultr};
@@ -35,6 +36,7 @@ use crate::key::{Refusal, Standing, Verified};
 use crate::keyring::Denied;
 use crate::keyring::command::{By, Command, Outcome, Problem as NotDone, Who};
 use crate::keyring::once::{Made, Once};
+use crate::keyring::receipt::Progress;
 use crate::secret::Secret;
 
 /// Answers holders.
@@ -247,6 +249,15 @@ impl SelfService {
         };
         let Some(path) = path else { return Ok(None) };
         let Ok(Some(name)) = once::named(&head.headers) else { return Ok(None) };
+        let keyring = &self.hand.keyring;
+        // A vendor's clients know no answer that says that it is not true everywhere yet.
+        let patience = match form {
+            Form::Native(..) => match native::wait(head.uri.query(), keyring.longest_wait()) {
+                Ok(patience) => Some(patience),
+                Err(_) => return Ok(None),
+            },
+            Form::Leaks(_) | Form::Dbt(_) | Form::Vultr(_) | Form::Userplane(_) => None,
+        };
         let body = match body.take() {
             Some(body) => match Document::read(&head.headers, body).await {
                 Ok(body) => body,
@@ -255,22 +266,28 @@ impl SelfService {
             },
             None => Document::default(),
         };
-        let keyring = &self.hand.keyring;
         let once = Once::of(secret, &name, &[path.as_bytes(), body.bytes()]);
-        let _room = self.hand.room().await;
+        let room = self.hand.room().await;
         let made = match keyring.rotated_by(secret, &once, client).await {
             Ok(made) => made,
             // To a dead secret it is not told either that there was another request.
             Err(NotDone::Conflict(..)) => None,
             Err(problem) => return Err(problem.into()),
         };
-        let Some(Made { key, secret: Some(new), .. }) = made else { return Ok(None) };
-        match keyring.operate(&By::KEYWARD, Command::ShowKey(key)).await? {
-            Outcome::Key(key) => Ok(Some(match form {
-                Form::Userplane(_) => userplane::rotated(&key, &new),
-                _ => native::shown_once(&key, &new, self.hand.clock.now()),
-            })),
-            _ => Err(unexpected()),
+        let Some(Made { key, secret: Some(new), revision: Some(revision), .. }) = made else { return Ok(None) };
+        let Outcome::Key(key) = keyring.operate(&By::KEYWARD, Command::ShowKey(key)).await? else {
+            return Err(unexpected());
+        };
+        drop(room);
+        let receipt = keyring.came_to(revision, patience.unwrap_or(Duration::MAX)).await;
+        match patience {
+            _ if receipt.progress == Progress::Lost => Err(NotDone::lost().into()),
+            None if !receipt.is_complete() => Err(NotDone::not_in_force().into()),
+            None => Ok(Some(userplane::rotated(&key, &new))),
+            Some(_) => {
+                let told = Told { revision, receipt: Some(receipt) };
+                Ok(Some(native::rotated_again(&key, &new, &told, self.hand.clock.now())))
+            }
         }
     }
 }

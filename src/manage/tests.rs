@@ -36,6 +36,10 @@ pub(super) struct Face {
 }
 
 pub(super) async fn face() -> Face {
+    face_at(Clock::System).await
+}
+
+pub(super) async fn face_at(clock: Clock) -> Face {
     let ready = Arc::new(AtomicBool::new(true));
     let asked = Arc::clone(&ready);
     let health = Health::default()
@@ -44,12 +48,12 @@ pub(super) async fn face() -> Face {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&store::tests::config(&folder), [0; 8], Access::Create).unwrap();
     let control = Handle::current();
-    let keyring = Keyring::open(&small(), 1, store, Digester::default(), Clock::System, control.clone()).await.unwrap();
+    let keyring = Keyring::open(&small(), 1, store, Digester::default(), clock.clone(), control.clone()).await.unwrap();
     let parts = Parts {
         health: Arc::new(health),
         metrics: Metrics::new(Names::default()),
         manner: Newest::new(Manner { realm: "here".into(), prefix: "kw_test".parse().unwrap() }),
-        hand: Hand::new(Arc::new(keyring), Clock::System, control, Arc::default()),
+        hand: Hand::new(Arc::new(keyring), clock, control, Arc::default()),
     };
     Face { admin: Admin::new(parts), ready, _folder: folder }
 }

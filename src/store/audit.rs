@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::sqlite::{answer, note};
-use super::{Backend, Kept, Rejected, Reuse, Store, StoreError};
+use super::sql::{Db, answer, note};
+use super::{Kept, Rejected, Reuse, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::key::{AccountId, KeyId, UserId, words};
 
@@ -117,6 +117,8 @@ words! {
         KeyReuse = "key.reuse",
         /// A secret was reported as found in the open.
         KeyLeak = "key.leak",
+        /// A replica was told dead, so that nobody waits for it.
+        ReplicaEvict = "replica.evict",
     }
 }
 
@@ -260,9 +262,7 @@ impl Store {
     /// # Errors
     /// The store could not write.
     pub async fn note_refused(&self, note: Note) -> Result<(), Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| Ok(note::refused(db, &note)?)).await.map(|_| ()),
-        }
+        self.backend.write_apart(move |db| note::refused(db, &note)).await
     }
 
     /// Notes what somebody told; the same again within an hour only counts.
@@ -270,9 +270,7 @@ impl Store {
     /// # Errors
     /// The store could not write.
     pub async fn note_told(&self, note: Note) -> Result<(), Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| Ok(note::told(db, &note)?)).await.map(|_| ()),
-        }
+        self.backend.write_apart(move |db| note::told(db, &note)).await
     }
 
     /// Notes that dead secrets were presented; of which keys that is the first time for an hour, and from where.
@@ -280,11 +278,7 @@ impl Store {
     /// # Errors
     /// The store could not write.
     pub async fn note_reuses(&self, reuses: Vec<Reuse>) -> Result<Vec<(KeyId, Option<IpAddr>)>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.write(move |db| Ok(note::reused(db, &reuses)?)).await.map(|changed| changed.record)
-            }
-        }
+        self.backend.write_apart(move |db| note::reused(db, &reuses)).await
     }
 
     /// Entries of the audit log, the latest first.
@@ -292,19 +286,15 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn audit(&self, filter: AuditFilter) -> Result<Vec<Entry>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| note::entries(db, &filter)).await,
-        }
+        self.backend.read(move |db| note::entries(db, &filter)).await
     }
 
     /// The answer kept under a name, where its time is not over.
     ///
     /// # Errors
     /// The store could not tell.
-    pub async fn kept(&self, name: [u8; 32], now: Timestamp) -> Result<Option<Kept>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| answer::kept(db, &name, now)).await,
-        }
+    pub async fn kept(&self, name: [u8; 32], now: Timestamp) -> Result<Option<(Kept, u64)>, StoreError> {
+        self.backend.read(move |db| answer::kept(db, &name, now)).await
     }
 
     /// Trims the audit log of what ended before `until`, and forgets answers whose time is over; how many entries went.
@@ -312,12 +302,10 @@ impl Store {
     /// # Errors
     /// The store could not write.
     pub async fn trim_audit(&self, until: Timestamp, now: Timestamp) -> Result<usize, Rejected> {
-        let trim = move |db: &_| {
+        let trim = move |db: &Db<'_>| {
             answer::forget(db, now)?;
-            Ok(note::trim(db, until)?)
+            note::trim(db, until)
         };
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(trim).await.map(|changed| changed.record),
-        }
+        self.backend.write_apart(trim).await
     }
 }

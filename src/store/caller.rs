@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::audit::Details;
-use super::sqlite::{callers, legacy, note, rotate};
-use super::{Backend, Changed, Rejected, SecretDraft, Store, StoreError};
+use super::sql::{Db, callers, legacy, note, rotate};
+use super::{Changed, Rejected, SecretDraft, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::key::{AccountId, Key, KeyId, Kind, Permission, Permissions, SecretState};
 
@@ -178,10 +178,7 @@ impl Store {
     /// # Errors
     /// The store could not write.
     pub async fn record_callers(&self, seen: Vec<(Trace, Tally)>, most: usize) -> Result<(), Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| Ok(callers::record(db, &seen, most)?)).await?,
-        };
-        Ok(())
+        self.backend.write_apart(move |db| callers::record(db, &seen, most)).await
     }
 
     /// The secrets of a key that authenticate at `now`, and at most `most` callers of each; none where there is no such key.
@@ -189,9 +186,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn callers(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<Vec<SecretUse>>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| callers::of_key(db, &id, most, now)).await,
-        }
+        self.backend.read(move |db| callers::of_key(db, &id, most, now)).await
     }
 
     /// What was seen of the keys of users that can still be used, with serials above `after`; at most `many`, oldest first, and
@@ -206,9 +201,7 @@ impl Store {
         most: usize,
         now: Timestamp,
     ) -> Result<Vec<LegacyUse>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| legacy::uses(db, after, many, most, now)).await,
-        }
+        self.backend.read(move |db| legacy::uses(db, after, many, most, now)).await
     }
 
     /// What was seen of one key; none where there is no such key.
@@ -216,9 +209,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn legacy_use(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Option<LegacyUse>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| legacy::use_of(db, &id, most, now)).await,
-        }
+        self.backend.read(move |db| legacy::use_of(db, &id, most, now)).await
     }
 
     /// Mints what takes the place of a user's key, and ends that one as is asked for, all or nothing. `asked` is what the routes
@@ -234,14 +225,11 @@ impl Store {
         now: Timestamp,
     ) -> Result<Changed<Replaced>, Rejected> {
         let policy = Arc::clone(&self.policy);
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.change_telling(self.along.clone(), Replaced::details, move |db| {
-                    legacy::replace(db, &policy, replacement, asked.as_deref(), now)
-                })
-                .await
-            }
-        }
+        self.backend
+            .change_telling(self.along.clone(), Replaced::details, move |db| {
+                legacy::replace(db, &policy, replacement, asked.as_deref(), now)
+            })
+            .await
     }
 
     /// Forgets who used what.
@@ -249,12 +237,8 @@ impl Store {
     /// # Errors
     /// The store could not write.
     pub async fn forget_callers(&self) -> Result<(), Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                if db.read(callers::any).await? {
-                    db.write(|db| Ok(callers::forget(db)?)).await?;
-                }
-            }
+        if self.backend.read(callers::any).await? {
+            self.backend.write_apart(callers::forget).await?;
         }
         Ok(())
     }
@@ -269,18 +253,14 @@ impl Store {
         known: Timestamp,
         through: Timestamp,
     ) -> Result<Option<Changed<Vec<KeyId>>>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                if db.read(move |db| rotate::quiet(db, known, through)).await?.is_empty() {
-                    return Ok(None);
-                }
-                let retire = move |db: &_| {
-                    let keys = rotate::retire_quiet(db, known, through)?;
-                    note::retired(db, &keys, through)?;
-                    Ok(keys)
-                };
-                db.write(retire).await.map(Some)
-            }
+        if self.backend.read(move |db| rotate::quiet(db, known, through)).await?.is_empty() {
+            return Ok(None);
         }
+        let retire = move |db: &Db<'_>| {
+            let keys = rotate::retire_quiet(db, known, through)?;
+            note::retired(db, &keys, through)?;
+            Ok(keys)
+        };
+        self.backend.write(retire).await.map(Some)
     }
 }

@@ -13,11 +13,42 @@ pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The setting names no backend we have.
-    #[error("store.url {url:?} is not understood: write sqlite:///absolute/path or sqlite://relative/path")]
+    #[error(
+        "store.url {url:?} is not understood: write sqlite:///absolute/path, sqlite://relative/path or \
+         postgres://host:5432/database"
+    )]
     Url {
         /// As it was set.
         url: String,
     },
+    /// A setting that says how a database is reached says it wrongly.
+    #[error("{setting} is not understood: {what}")]
+    Address {
+        /// Which.
+        setting: &'static str,
+        /// What is wrong with it. Never the address, which may hold a password.
+        what: String,
+    },
+    /// No connection to the database can be had.
+    #[error("the database {} cannot be reached: {why}", .path.display())]
+    Unreachable {
+        /// Its name.
+        path: PathBuf,
+        /// What the driver or the server said.
+        why: String,
+    },
+    /// What answers is no primary server, or something between us and it that gives old answers.
+    #[error(
+        "the database {} answered as a standby, or with an answer to another question: point store.url at the primary, \
+         past anything that splits reads or remembers answers", .path.display()
+    )]
+    NoPrimary {
+        /// Its name.
+        path: PathBuf,
+    },
+    /// A process that serves from it cannot be named.
+    #[error("the system gives no random bytes, and this process needs a name among the replicas")]
+    NoEntropy,
     /// Its folder is missing.
     #[error("the store's folder {} does not exist: create it, owned by the user keyward runs as", .folder.display())]
     NoFolder {

@@ -1,10 +1,11 @@
 //! Where keys, accounts and users are kept: two dozen verbs over a closed set of backends.
 //!
-//! A backend is chosen by `store.url`. SQL stays in the backend's folder and rows do not leave it; what comes out are
-//! the records of the key floor. Every change is one transaction, and answering it means that it is committed. Every
+//! A backend is chosen by `store.url`. SQL stays in `sql` and in the backends' folders and rows do not leave them; what comes out
+//! are the records of the key floor. Every change is one transaction, and answering it means that it is committed. Every
 //! change also appends to the [`log`], which is how caches learn of it, whoever made it.
 
 pub mod audit;
+mod backend;
 mod caller;
 pub mod config;
 mod draft;
@@ -12,10 +13,13 @@ mod error;
 mod lock;
 pub mod log;
 mod policy;
+mod postgres;
 pub mod replica;
+mod sql;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
+mod threads;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +32,7 @@ use crate::key::{
     Account, AccountId, AccountState, Digest, Key, KeyId, KeyState, Line, Membership, Seen, User, UserId,
 };
 
+use self::backend::Backend;
 pub use self::caller::{Caller, Completed, LegacyUse, Old, Replaced, Replacement, SecretUse, Tally, Trace, What};
 pub use self::config::Config;
 pub use self::draft::{
@@ -37,8 +42,10 @@ pub use self::draft::{
 pub use self::error::{Clash, Rejected, StoreError};
 pub use self::log::Tail;
 pub use self::policy::Policy;
-pub use self::sqlite::words::Words;
-use self::sqlite::{Sqlite, ahead, bulk, change, edit, list, load, rotate, usage};
+use self::postgres::Postgres;
+pub use self::sql::Words;
+use self::sql::{bulk, change, edit, list, rotate, usage};
+use self::sqlite::{Sqlite, ahead, load};
 
 /// An open store. Dropping the last of its clones waits for what is running, then releases it to others.
 ///
@@ -54,11 +61,6 @@ pub struct Store {
     gate: std::sync::Arc<tests::Gate>,
 }
 
-#[derive(Clone, Debug)]
-enum Backend {
-    Sqlite(Sqlite),
-}
-
 impl Store {
     /// Opens the store that `config` names, making it or bringing it up to date as needed. `mark` tells the pepper.
     ///
@@ -66,7 +68,11 @@ impl Store {
     /// A sentence that says what to do.
     pub fn open(config: &Config, mark: [u8; 8], access: Access) -> Result<Self, StoreError> {
         Ok(Self {
-            backend: Backend::Sqlite(Sqlite::open(config, mark, access)?),
+            backend: if config.is_postgres() {
+                Backend::Postgres(Postgres::open(config, mark, access)?)
+            } else {
+                Backend::Sqlite(Sqlite::open(config, mark, access)?)
+            },
             load_timeout: config.load_timeout.0,
             policy: Arc::default(),
             along: Along::default(),
@@ -90,17 +96,13 @@ impl Store {
     /// The file it is kept in.
     #[must_use]
     pub fn path(&self) -> &Path {
-        match &self.backend {
-            Backend::Sqlite(db) => db.path(),
-        }
+        self.backend.path()
     }
 
     /// Waits for what is running and closes the files. Whatever is asked afterwards is answered with
     /// [`StoreError::Closed`]; others may open it once it is dropped.
     pub fn close(&self) {
-        match &self.backend {
-            Backend::Sqlite(db) => db.close(),
-        }
+        self.backend.close()
     }
 
     /// How long a look-up may take.
@@ -116,7 +118,10 @@ impl Store {
     pub async fn load(&self, digest: Digest) -> Result<Loaded, StoreError> {
         let policy = Arc::clone(&self.policy);
         let loaded = match &self.backend {
-            Backend::Sqlite(db) => self.in_time(db.read(move |db| load::load(db, &policy, &digest))).await?,
+            Backend::Sqlite(db) => {
+                self.in_time(db.read(move |db| load::load(&sql::Db::Sqlite(db), &policy, &digest))).await?
+            }
+            Backend::Postgres(db) => db.load(&policy, &digest).await?,
         };
         #[cfg(test)]
         self.gate.pass().await;
@@ -131,7 +136,8 @@ impl Store {
         #[cfg(test)]
         self.gate.tail()?;
         match &self.backend {
-            Backend::Sqlite(db) => self.in_time(db.read(move |db| load::tail(db, after))).await,
+            Backend::Sqlite(db) => self.in_time(db.read(move |db| load::tail(&sql::Db::Sqlite(db), after))).await,
+            Backend::Postgres(db) => db.tail(after).await,
         }
     }
 
@@ -141,7 +147,8 @@ impl Store {
     /// It cannot.
     pub async fn ping(&self) -> Result<(), StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => self.in_time(db.read(load::head)).await.map(drop),
+            Backend::Sqlite(_) => self.in_time(self.backend.read(sql::log::head)).await.map(drop),
+            Backend::Postgres(db) => db.ping().await,
         }
     }
 
@@ -150,9 +157,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn adopted_prefixes(&self) -> Result<Vec<Prefix>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => self.in_time(db.read(load::adopted_prefixes)).await,
-        }
+        self.in_time(self.backend.read(list::adopted_prefixes)).await
     }
 
     /// About `most` active keys and their current secrets, read in one snapshot, by falling serial. `words` keeps what they
@@ -163,7 +168,8 @@ impl Store {
     pub async fn living(&self, place: Place, words: Words, most: usize) -> Result<(Chunk, Words), StoreError> {
         let policy = Arc::clone(&self.policy);
         let read = match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| ahead::living(db, &policy, place, words, most)).await?,
+            Backend::Sqlite(_) => self.backend.read(move |db| ahead::living(db, &policy, place, words, most)).await?,
+            Backend::Postgres(db) => db.living(&policy, place, words, most).await?,
         };
         #[cfg(test)]
         self.gate.pass().await;
@@ -175,9 +181,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn uses(&self, above: i64, most: usize) -> Result<Vec<(i64, Timestamp)>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| ahead::uses(db, above, most)).await,
-        }
+        self.backend.read(move |db| ahead::uses(db, above, most)).await
     }
 
     /// How many secrets there are, counted up to `most`.
@@ -185,9 +189,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn secrets(&self, most: usize) -> Result<usize, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| ahead::secrets(db, most)).await,
-        }
+        self.backend.read(move |db| ahead::secrets(db, most)).await
     }
 
     /// The digests of `most` secrets after this one, in their order, whatever became of their keys; `into` a list that is
@@ -201,9 +203,7 @@ impl Store {
         most: usize,
         into: Vec<Digest>,
     ) -> Result<Vec<Digest>, StoreError> {
-        let read = match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| ahead::digests(db, after.as_ref(), most, into)).await?,
-        };
+        let read = self.backend.read(move |db| ahead::digests(db, after.as_ref(), most, into)).await?;
         #[cfg(test)]
         self.gate.pass().await;
         Ok(read)
@@ -214,9 +214,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn has_operator(&self) -> Result<bool, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => self.in_time(db.read(load::has_operator)).await,
-        }
+        self.in_time(self.backend.read(list::has_operator)).await
     }
 
     /// One key, by its id.
@@ -224,9 +222,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| list::key(db, &id)).await,
-        }
+        self.backend.read(move |db| list::key(db, &id)).await
     }
 
     /// Keys, oldest first, by their status at `now`.
@@ -234,9 +230,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn keys(&self, filter: KeyFilter, now: Timestamp) -> Result<Vec<Key>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| list::keys(db, &filter, now)).await,
-        }
+        self.backend.read(move |db| list::keys(db, &filter, now)).await
     }
 
     /// One account, by its id.
@@ -244,9 +238,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| list::account(db, &id)).await,
-        }
+        self.backend.read(move |db| list::account(db, &id)).await
     }
 
     /// Accounts, by id.
@@ -254,9 +246,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn accounts(&self, some: Slice<AccountId>) -> Result<Vec<Account>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| list::accounts(db, &some)).await,
-        }
+        self.backend.read(move |db| list::accounts(db, &some)).await
     }
 
     /// One user, by their id.
@@ -264,9 +254,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| list::user(db, &id)).await,
-        }
+        self.backend.read(move |db| list::user(db, &id)).await
     }
 
     /// Users, by id.
@@ -274,9 +262,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn users(&self, some: Slice<UserId>) -> Result<Vec<User>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| list::users(db, &some)).await,
-        }
+        self.backend.read(move |db| list::users(db, &some)).await
     }
 
     /// Memberships, by account, then user.
@@ -284,9 +270,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn members(&self, filter: MemberFilter) -> Result<Vec<Membership>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.read(move |db| list::members(db, &filter)).await,
-        }
+        self.backend.read(move |db| list::members(db, &filter)).await
     }
 
     /// Makes an account.
@@ -299,11 +283,7 @@ impl Store {
         name: Option<Line>,
         now: Timestamp,
     ) -> Result<Changed<Account>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.change(self.along.clone(), move |db| change::create_account(db, id, name, now)).await
-            }
-        }
+        self.backend.change(self.along.clone(), move |db| change::create_account(db, id, name, now)).await
     }
 
     /// Changes what an account is called, and whether it is served.
@@ -311,9 +291,7 @@ impl Store {
     /// # Errors
     /// There is none, or the store could not write.
     pub async fn change_account(&self, id: AccountId, change: AccountChange) -> Result<Changed<Account>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| edit::change_account(db, &id, change)).await,
-        }
+        self.backend.change(self.along.clone(), move |db| edit::change_account(db, &id, change)).await
     }
 
     /// Suspends or resumes an account.
@@ -329,11 +307,7 @@ impl Store {
     /// # Errors
     /// They exist, or the store could not write.
     pub async fn create_user(&self, id: UserId, said: UserChange, now: Timestamp) -> Result<Changed<User>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.change(self.along.clone(), move |db| change::create_user(db, id, said, now)).await
-            }
-        }
+        self.backend.change(self.along.clone(), move |db| change::create_user(db, id, said, now)).await
     }
 
     /// Changes what a user is called, and where mail reaches them.
@@ -341,9 +315,7 @@ impl Store {
     /// # Errors
     /// There is none, or the store could not write.
     pub async fn change_user(&self, id: UserId, change: UserChange) -> Result<Changed<User>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| edit::change_user(db, &id, change)).await,
-        }
+        self.backend.change(self.along.clone(), move |db| edit::change_user(db, &id, change)).await
     }
 
     /// Makes a user a member of an account, or changes what they may do there. Where they lose the licence that keys ask for,
@@ -353,11 +325,7 @@ impl Store {
     /// There is no such account or user, or the store could not write.
     pub async fn put_member(&self, member: MemberChange) -> Result<Changed<Membership>, Rejected> {
         let policy = Arc::clone(&self.policy);
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.change(self.along.clone(), move |db| change::put_member(db, &policy, member)).await
-            }
-        }
+        self.backend.change(self.along.clone(), move |db| change::put_member(db, &policy, member)).await
     }
 
     /// Ends a membership and revokes the user's personal keys there.
@@ -365,11 +333,7 @@ impl Store {
     /// # Errors
     /// There is none, or the store could not write.
     pub async fn remove_member(&self, account: AccountId, user: UserId) -> Result<Changed<Membership>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.change(self.along.clone(), move |db| change::remove_member(db, account, user)).await
-            }
-        }
+        self.backend.change(self.along.clone(), move |db| change::remove_member(db, account, user)).await
     }
 
     /// Makes a key.
@@ -379,11 +343,7 @@ impl Store {
     /// not write.
     pub async fn mint(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
         let policy = Arc::clone(&self.policy);
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.change(self.along.clone(), move |db| change::mint(db, &policy, &draft, now)).await
-            }
-        }
+        self.backend.change(self.along.clone(), move |db| change::mint(db, &policy, &draft, now)).await
     }
 
     /// Gives a key another secret; what becomes of the one it had is in `rotation`.
@@ -399,11 +359,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Changed<Key>, Rejected> {
         let policy = Arc::clone(&self.policy);
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.change(self.along.clone(), move |db| rotate::rotate(db, &policy, &id, &secret, rotation, now)).await
-            }
-        }
+        self.backend
+            .change(self.along.clone(), move |db| rotate::rotate(db, &policy, &id, &secret, rotation, now))
+            .await
     }
 
     /// Notes that a secret that a rotation made was accepted for the first time, and has it take its place.
@@ -411,9 +369,7 @@ impl Store {
     /// # Errors
     /// The store could not write.
     pub async fn first_used(&self, digest: Digest, now: Timestamp) -> Result<Changed<()>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::first_used(db, &digest, now)).await,
-        }
+        self.backend.change(self.along.clone(), move |db| rotate::first_used(db, &digest, now)).await
     }
 
     /// Ends a running rotation: the new secret is the only one. Tells at most `most` callers of the old one.
@@ -421,9 +377,7 @@ impl Store {
     /// # Errors
     /// There is no such key, it is revoked, no rotation of it runs, or the store could not write.
     pub async fn complete(&self, id: KeyId, most: usize, now: Timestamp) -> Result<Changed<Completed>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::complete(db, &id, most, now)).await,
-        }
+        self.backend.change(self.along.clone(), move |db| rotate::complete(db, &id, most, now)).await
     }
 
     /// Takes a running rotation back: the old secret is the only one again.
@@ -431,9 +385,7 @@ impl Store {
     /// # Errors
     /// There is no such key, it is revoked, no rotation of it runs, its new secret was used, or the store could not write.
     pub async fn cancel(&self, id: KeyId, now: Timestamp) -> Result<Changed<Key>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.change(self.along.clone(), move |db| rotate::cancel(db, &id, now)).await,
-        }
+        self.backend.change(self.along.clone(), move |db| rotate::cancel(db, &id, now)).await
     }
 
     /// Changes a key; where `seen` says so, only one that is still as somebody has seen it.
@@ -449,14 +401,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Changed<Key>, Rejected> {
         let policy = Arc::clone(&self.policy);
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.change(self.along.clone(), move |db| {
-                    edit::change_key(db, &policy, &id, change, seen.as_deref(), now)
-                })
-                .await
-            }
-        }
+        self.backend
+            .change(self.along.clone(), move |db| edit::change_key(db, &policy, &id, change, seen.as_deref(), now))
+            .await
     }
 
     /// Suspends, resumes or revokes a key: see [`Self::change_key`].
@@ -473,16 +420,20 @@ impl Store {
         self.change_key(id, KeyChange::state(state), seen, now).await
     }
 
+    /// Makes an operator key where there has never been one: of several processes that start on a new store one makes it.
+    ///
+    /// # Errors
+    /// There was one, or the store could not write.
+    pub async fn first_operator(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+        self.backend.change(self.along.clone(), move |db| change::first_operator(db, &draft, now)).await
+    }
+
     /// Revokes every operator key and makes this one.
     ///
     /// # Errors
     /// Its id or secret is taken, or the store could not write.
     pub async fn reset_operator(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.change(self.along.clone(), move |db| change::reset_operator(db, &draft, now)).await
-            }
-        }
+        self.backend.change(self.along.clone(), move |db| change::reset_operator(db, &draft, now)).await
     }
 
     /// Adopts keys, all or none, with the accounts, users and memberships they need.
@@ -490,11 +441,9 @@ impl Store {
     /// # Errors
     /// A row's secret is another owner's already (rows count from 1), or the store could not write.
     pub async fn import(&self, drafts: Vec<Draft>, now: Timestamp) -> Result<Changed<Imported>, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => {
-                db.change_telling(self.along.clone(), Imported::details, move |db| bulk::import(db, &drafts, now)).await
-            }
-        }
+        self.backend
+            .change_telling(self.along.clone(), Imported::details, move |db| bulk::import(db, &drafts, now))
+            .await
     }
 
     /// What [`Self::import`] would do, found out by doing it and undoing it.
@@ -502,9 +451,7 @@ impl Store {
     /// # Errors
     /// The store could not tell.
     pub async fn try_import(&self, drafts: Vec<Draft>, now: Timestamp) -> Result<Trial, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.attempt(move |db| bulk::attempt(db, &drafts, now)).await,
-        }
+        self.backend.attempt(move |db| bulk::attempt(db, &drafts, now)).await
     }
 
     /// Notes when keys (by serial) were last used. Written in chunks, so that no change waits long behind it.
@@ -515,9 +462,7 @@ impl Store {
         // In one order everywhere: where several replicas write, two orders would deadlock.
         uses.sort_unstable();
         for chunk in uses.chunks(10_000).map(<[_]>::to_vec) {
-            match &self.backend {
-                Backend::Sqlite(db) => db.write(move |db| Ok(usage::record_uses(db, &chunk)?)).await?,
-            };
+            self.backend.write_apart(move |db| usage::record_uses(db, &chunk)).await?;
         }
         Ok(())
     }
@@ -527,9 +472,7 @@ impl Store {
     /// # Errors
     /// The store could not write.
     pub async fn trim(&self, now: Timestamp) -> Result<usize, Rejected> {
-        match &self.backend {
-            Backend::Sqlite(db) => db.write(move |db| Ok(usage::trim(db, now)?)).await.map(|changed| changed.record),
-        }
+        self.backend.write_apart(move |db| sql::log::trim(db, now)).await
     }
 
     /// Where a test holds look-ups back.

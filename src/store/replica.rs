@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::log::Tail;
+use super::sql::log;
 use super::sqlite::load;
 use super::{Backend, Store, StoreError};
 use crate::clock::Timestamp;
@@ -44,7 +45,7 @@ impl fmt::Display for ReplicaId {
 }
 
 /// One registration of a replica: random, so that what an earlier one acknowledged counts for no later one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Incarnation(pub i64);
 
 /// What others take a replica for.
@@ -132,6 +133,15 @@ impl Replicas {
     }
 }
 
+/// A fence that was made shorter, while what was read under the longer one may count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortened {
+    /// The longer one.
+    pub before: Duration,
+    /// Which change of it this was.
+    pub change: i64,
+}
+
 /// What a store remembers of one position of its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revision {
@@ -149,26 +159,34 @@ impl Store {
     pub const fn is_shared(&self) -> bool {
         match &self.backend {
             Backend::Sqlite(_) => false,
+            Backend::Postgres(_) => true,
         }
     }
 
-    /// Makes it known that a replica serves from the store. Once this is answered, changes wait for it.
+    /// Makes it known that a replica serves from the store. Once this is answered, changes wait for it. A connection on which no
+    /// answer came within `limit` is given up.
     ///
     /// # Errors
     /// The store could not write: then the replica may count nothing that it reads.
-    pub async fn register(&self, registration: Registration) -> Result<(), StoreError> {
-        let Registration { .. } = registration;
+    pub async fn register(&self, registration: Registration, limit: Duration) -> Result<(), StoreError> {
         match &self.backend {
             Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(db) => db.register(&registration, limit).await,
         }
     }
 
-    /// What changed after a position, and for how long that counts. It writes nothing.
+    /// What changed after a position, and for how long that counts. It writes nothing. A connection on which no answer came within
+    /// `limit` is given up.
     ///
     /// # Errors
     /// The store could not tell.
-    pub async fn renew(&self, id: &ReplicaId, incarnation: Incarnation, after: u64) -> Result<Renewal, StoreError> {
-        let _ = (id, incarnation);
+    pub async fn renew(
+        &self,
+        id: &ReplicaId,
+        incarnation: Incarnation,
+        after: u64,
+        limit: Duration,
+    ) -> Result<Renewal, StoreError> {
         match &self.backend {
             Backend::Sqlite(_) => Ok(Renewal {
                 tail: self.tail(after).await?,
@@ -177,6 +195,7 @@ impl Store {
                 instance: Instance("sqlite".into()),
                 time: None,
             }),
+            Backend::Postgres(db) => db.renew(id, incarnation, after, limit).await,
         }
     }
 
@@ -190,9 +209,9 @@ impl Store {
         incarnation: Incarnation,
         applied: u64,
     ) -> Result<bool, StoreError> {
-        let _ = (id, incarnation, applied);
         match &self.backend {
             Backend::Sqlite(_) => Ok(true),
+            Backend::Postgres(db) => db.acknowledge(id, incarnation, applied).await,
         }
     }
 
@@ -202,12 +221,13 @@ impl Store {
     /// The store could not tell.
     pub async fn replicas(&self) -> Result<Replicas, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => Ok(Replicas {
-                head: self.in_time(db.read(load::head)).await?,
+            Backend::Sqlite(_) => Ok(Replicas {
+                head: self.in_time(self.backend.read(log::head)).await?,
                 fence: Duration::ZERO,
                 instance: Instance("sqlite".into()),
                 replicas: Vec::new(),
             }),
+            Backend::Postgres(db) => db.replicas().await,
         }
     }
 
@@ -222,9 +242,20 @@ impl Store {
         incarnation: Incarnation,
         from: ReplicaState,
     ) -> Result<bool, StoreError> {
-        let _ = (id, incarnation, from);
         match &self.backend {
             Backend::Sqlite(_) => Ok(false),
+            Backend::Postgres(db) => db.doubt(id, incarnation, from).await,
+        }
+    }
+
+    /// Notes that a registration has ended: nobody waits for it any more.
+    ///
+    /// # Errors
+    /// The store could not write: then changes wait for it until they need not any more.
+    pub async fn leave(&self, id: &ReplicaId, incarnation: Incarnation) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(db) => db.leave(id, incarnation).await,
         }
     }
 
@@ -234,7 +265,32 @@ impl Store {
     /// The store could not tell.
     pub async fn revision(&self, position: u64) -> Result<Option<Revision>, StoreError> {
         match &self.backend {
-            Backend::Sqlite(db) => self.in_time(db.read(move |db| load::revision(db, position))).await,
+            Backend::Sqlite(_) => self.in_time(self.backend.read(move |db| load::revision(db, position))).await,
+            Backend::Postgres(db) => db.revision(position).await,
+        }
+    }
+
+    /// Has what replicas read count for so long, and lets some serve for `stale` beyond that. A longer fence holds at once. A shorter
+    /// one does too, but whoever waits goes on waiting for the one before: until whoever was told so has waited that long, and
+    /// says so with [`Self::end_shortening`].
+    ///
+    /// # Errors
+    /// The store could not write.
+    pub async fn set_fence(&self, fence: Duration, stale: Duration) -> Result<Option<Shortened>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(None),
+            Backend::Postgres(db) => db.set_fence(fence, stale).await,
+        }
+    }
+
+    /// Nothing counts any more that was read under the longer fence.
+    ///
+    /// # Errors
+    /// The store could not write: then changes may go on waiting longer than they need.
+    pub async fn end_shortening(&self, shortened: Shortened) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(db) => db.end_shortening(shortened).await,
         }
     }
 
@@ -243,9 +299,39 @@ impl Store {
     /// # Errors
     /// The store could not write: nothing is lost but that somebody waits again.
     pub async fn note_complete(&self, position: u64) -> Result<(), StoreError> {
-        let _ = position;
         match &self.backend {
             Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(db) => db.note_complete(position).await,
+        }
+    }
+
+    /// Says to other replicas that there is something new. Nothing depends on it.
+    pub async fn wake_others(&self) {
+        match &self.backend {
+            Backend::Sqlite(_) => {}
+            Backend::Postgres(db) => db.wake_others().await,
+        }
+    }
+
+    /// Whether this process hears others' notices: it tells itself one. Where it does not, it looks often enough.
+    ///
+    /// # Errors
+    /// It cannot tell one.
+    pub async fn hears(&self) -> Result<bool, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(true),
+            Backend::Postgres(db) => db.hears().await,
+        }
+    }
+
+    /// Waits until another replica says that there is something new; it may be told without reason, and may miss some.
+    ///
+    /// # Errors
+    /// It cannot hear.
+    pub async fn woken(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => std::future::pending().await,
+            Backend::Postgres(db) => db.woken().await,
         }
     }
 }

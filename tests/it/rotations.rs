@@ -5,6 +5,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::support::draw::Draw;
 use crate::support::http::head;
 use crate::support::origin::value;
 use crate::support::{Answer, Keyward, Minted, Origin, Wire, eventually, keyward};
@@ -23,27 +24,6 @@ fn desk() -> Desk {
     keyward.account("101");
     let operator = keyward.stderr.expect("kw_live_").trim().to_owned();
     Desk { keyward, origin, operator }
-}
-
-/// Random enough to draw by, and the same for the same seed.
-struct Draw(u64);
-
-impl Draw {
-    fn new() -> Self {
-        let mut seed = [0; 8];
-        getrandom::fill(&mut seed).unwrap();
-        Self(u64::from_le_bytes(seed))
-    }
-
-    /// A number below `most`.
-    fn below(&mut self, most: u64) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((mixed ^ (mixed >> 31)) % most).unwrap()
-    }
 }
 
 /// POST with a JSON body, by `secret`.
@@ -93,7 +73,7 @@ fn rule_7_of_two_operators_who_rotate_what_both_have_seen_one_wins_in_500_tries(
         (answer.json()["key"]["generation"].as_u64().unwrap(), answer.header("etag").unwrap().to_owned())
     };
     let mut draw = Draw::new();
-    let seed = draw.0;
+    let seed = draw.seed();
     for turn in 0..TRIES {
         let (before, tag) = shown(&mut wires.0[0]);
         let body = &modes()[draw.below(3)];
@@ -119,7 +99,7 @@ fn rule_7_of_two_who_rotate_themselves_with_one_secret_one_wins_in_500_tries() {
     let mut key = desk.keyward.service_key("101", &["--prefix", "uspl"]);
     let mut wires = Pair([(); 2].map(|()| desk.keyward.wire()));
     let mut draw = Draw::new();
-    let seed = draw.0;
+    let seed = draw.seed();
     for turn in 0..TRIES {
         // What is not immediate leaves the secret alive, so that only what was seen tells the two apart.
         let ways = draw.below(4);

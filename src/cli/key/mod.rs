@@ -10,11 +10,11 @@ mod update;
 use clap::Subcommand;
 
 use self::show::{print_completed, print_key, print_key_in_use, print_keys};
-use super::access::{Access, carry_out, unexpected};
+use super::access::{Access, carry_out, change, unexpected};
 use super::output::print_secret;
-use super::settings::OnStore;
+use super::receipt::Patience;
+use super::settings::{OnStore, Site};
 use crate::clock::{Clock, Timestamp};
-use crate::config::Settings;
 use crate::key::{AccountId, Key, KeyId, KeyState, Kind, Status, UserId};
 use crate::keyring::command::{Command, KeyFilter, Outcome};
 use crate::store;
@@ -55,21 +55,29 @@ pub(super) enum Verb {
     Complete {
         /// The key's id.
         id: KeyId,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Take a rotation back that still runs, while nobody has used the new secret: the old one is the only one again.
     Cancel {
         /// The key's id.
         id: KeyId,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// End a key for good.
     Revoke {
         /// The key's id.
         id: KeyId,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Refuse a key until it is resumed.
     Suspend {
         /// The key's id.
         id: KeyId,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Accept a suspended key again.
     Resume {
@@ -82,35 +90,37 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let OnStore { verb, store, json } = arguments;
     let settings = store.settings()?;
     let now = Clock::System.now();
-    let command = match verb {
+    let (command, patience) = match verb {
         Verb::Mint(wanted) => {
             let (key, secret) = wanted.key(&settings.keys.prefix, now)?;
             let key = expect_key(carry_out(&settings, Command::MintKey(Box::new(key))).await?)?;
-            return print_secret(json, &key, &secret, now);
+            return print_secret(json, &key, &secret, now, None);
         }
         Verb::Found => return found::run(&settings, json).await,
         Verb::Rotate(wanted) => return rotate::run(&settings, wanted, json).await,
         Verb::Update(wanted) => wanted.command(now)?,
-        Verb::Complete { id } => Command::CompleteRotation(id),
-        Verb::Cancel { id } => Command::CancelRotation(id),
+        Verb::Complete { id, patience } => (Command::CompleteRotation(id), patience),
+        Verb::Cancel { id, patience } => (Command::CancelRotation(id), patience),
         Verb::List { account, user, kind, status } => {
-            Command::ListKeys(KeyFilter { account, user, kind, status, ..KeyFilter::default() })
+            let filter = KeyFilter { account, user, kind, status, ..KeyFilter::default() };
+            (Command::ListKeys(filter), Patience::default())
         }
         Verb::Show { id } => return show(&settings, id, json, now).await,
-        Verb::Revoke { id } => Command::SetKeyState(id, KeyState::Revoked, None),
-        Verb::Suspend { id } => Command::SetKeyState(id, KeyState::Suspended, None),
-        Verb::Resume { id } => Command::SetKeyState(id, KeyState::Active, None),
+        Verb::Revoke { id, patience } => (Command::SetKeyState(id, KeyState::Revoked, None), patience),
+        Verb::Suspend { id, patience } => (Command::SetKeyState(id, KeyState::Suspended, None), patience),
+        Verb::Resume { id } => (Command::SetKeyState(id, KeyState::Active, None), Patience::default()),
     };
-    match carry_out(&settings, command).await? {
-        Outcome::Key(key) => print_key(json, &key, now),
+    let (outcome, receipt) = change(&settings, command, patience).await?;
+    match outcome {
+        Outcome::Key(key) => print_key(json, &key, now, receipt.as_ref()),
         Outcome::Keys(keys) => print_keys(json, &keys, now),
-        Outcome::Completed(completed) => print_completed(json, &completed, now),
+        Outcome::Completed(completed) => print_completed(json, &completed, now, receipt.as_ref()),
         other => Err(unexpected(&other)),
     }
 }
 
 /// A key, and who uses it.
-async fn show(settings: &Settings, id: KeyId, json: bool, now: Timestamp) -> anyhow::Result<()> {
+async fn show(settings: &Site, id: KeyId, json: bool, now: Timestamp) -> anyhow::Result<()> {
     let mut access = Access::open(settings, store::Access::Existing).await?;
     let key = expect_key(access.run(Command::ShowKey(id.clone())).await?)?;
     let secrets = match access.run(Command::ShowCallers(id)).await? {

@@ -6,8 +6,9 @@ use super::expiry::Expiry;
 use super::{expect_key, mint};
 use crate::cli::access::Access;
 use crate::cli::output::{print_secret, say};
+use crate::cli::receipt::Patience;
+use crate::cli::settings::Site;
 use crate::clock::{Clock, Timestamp};
-use crate::config::Settings;
 use crate::key::rotation::{Mode, Rotation};
 use crate::key::token::Prefix;
 use crate::key::{KeyId, SecretState};
@@ -43,6 +44,8 @@ pub(in crate::cli) struct Arguments {
     /// What the new secret begins with; as the old one did where left out.
     #[arg(long)]
     prefix: Option<Prefix>,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 impl Arguments {
@@ -65,16 +68,18 @@ impl Arguments {
     }
 }
 
-pub(super) async fn run(settings: &Settings, arguments: Arguments, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(settings: &Site, arguments: Arguments, json: bool) -> anyhow::Result<()> {
     let mut access = Access::open(settings, store::Access::Existing).await?;
     let before = expect_key(access.run(Command::ShowKey(arguments.id.clone())).await?)?;
     let rotation = arguments.rotation(before.generation, Clock::System.now());
     let prefix = arguments.prefix.or(before.prefix).unwrap_or_else(|| settings.keys.prefix.clone());
     let (secret, imprint) = mint::new_secret(&prefix)?;
-    let key = expect_key(access.run(Command::RotateKey(arguments.id, imprint, rotation)).await?)?;
+    let rotate = Command::RotateKey(arguments.id, imprint, rotation);
+    let (outcome, receipt) = access.change(rotate, arguments.patience.span()).await?;
+    let key = expect_key(outcome)?;
     access.close().await;
     let now = Clock::System.now();
-    print_secret(json, &key, &secret, now)?;
+    print_secret(json, &key, &secret, now, receipt.as_ref())?;
     if let Some(second) = key.rotation_at(now).filter(|_| !json) {
         let (hint, until) = (&second.hint, second.valid_until);
         say(&if second.state == SecretState::Pending {

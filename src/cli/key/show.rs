@@ -3,17 +3,21 @@
 use serde_json::Value;
 
 use crate::cli::output::{cell, key_json, print, print_json, print_list, say, table};
+use crate::cli::receipt::{self, Received};
 use crate::clock::Timestamp;
 use crate::key::Key;
 use crate::keyring::command::{Caller, Completed, SecretUse, Tally};
 
 /// One key, a line a member.
-pub(super) fn print_key(json: bool, key: &Key, now: Timestamp) -> anyhow::Result<()> {
-    let value = key_json(key, now);
+pub(super) fn print_key(json: bool, key: &Key, now: Timestamp, receipt: Option<&Received>) -> anyhow::Result<()> {
+    let mut value = key_json(key, now);
     if json {
+        receipt::add(&mut value, receipt);
         return print_json(&value);
     }
-    Ok(print(&lines(&value))?)
+    print(&lines(&value))?;
+    receipt::say(receipt);
+    Ok(())
 }
 
 /// One key, and under it a table for each of its secrets.
@@ -39,14 +43,20 @@ pub(super) fn print_key_in_use(json: bool, key: &Key, secrets: &[SecretUse], now
 }
 
 /// A key whose rotation has ended; a warning, where somebody had not left the old secret.
-pub(super) fn print_completed(json: bool, completed: &Completed, now: Timestamp) -> anyhow::Result<()> {
+pub(super) fn print_completed(
+    json: bool,
+    completed: &Completed,
+    now: Timestamp,
+    receipt: Option<&Received>,
+) -> anyhow::Result<()> {
     let Completed { key, left, more } = completed;
     if json {
         let mut value = key_json(key, now);
         (value["left"], value["more"]) = (serde_json::to_value(left)?, serde_json::to_value(more)?);
+        receipt::add(&mut value, receipt);
         return print_json(&value);
     }
-    print_key(false, key, now)?;
+    print_key(false, key, now, receipt)?;
     if !left.is_empty() || more.is_some() {
         say("Warning: these used the old secret while the rotation ran, and are refused from now on:");
         say(callers_table(left, *more).trim_end());

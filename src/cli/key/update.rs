@@ -5,6 +5,7 @@ use ipnet::IpNet;
 
 use super::expiry::Expiry;
 use super::mint::network;
+use crate::cli::receipt::Patience;
 use crate::clock::Timestamp;
 use crate::key::{KeyId, Permission};
 use crate::keyring::command::{Command, KeyChange};
@@ -31,10 +32,12 @@ pub(in crate::cli) struct Arguments {
     /// Until when it is accepted: 30d from now, 2030-01-01T00:00:00Z, or never.
     #[arg(long, value_name = "WHEN")]
     expires: Option<Expiry>,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 impl Arguments {
-    pub(super) fn command(self, now: Timestamp) -> anyhow::Result<Command> {
+    pub(super) fn command(self, now: Timestamp) -> anyhow::Result<(Command, Patience)> {
         let change = KeyChange {
             state: None,
             name: self.name,
@@ -45,6 +48,6 @@ impl Arguments {
         if change == KeyChange::default() {
             bail!("nothing is said to change: give --name, --permission, --allow-ip or --expires");
         }
-        Ok(Command::ChangeKey(self.id, Box::new(change), None))
+        Ok((Command::ChangeKey(self.id, Box::new(change), None), self.patience))
     }
 }

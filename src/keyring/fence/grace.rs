@@ -88,7 +88,7 @@ impl Sight {
     }
 
     /// The longest fence by which anything may count that was read before it.
-    pub(super) const fn fence(&self) -> Duration {
+    pub(in crate::keyring) const fn fence(&self) -> Duration {
         self.fence
     }
 }

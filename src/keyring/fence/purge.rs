@@ -53,11 +53,6 @@ impl Purge {
         self.wanted.extend(wait.silent().map(|(id, incarnation)| (id.clone(), incarnation)));
     }
 
-    /// An operator says that this one is gone. It is doubted, and declared dead no sooner than any other.
-    pub(in crate::keyring) fn evict(&mut self, id: ReplicaId, incarnation: Incarnation) {
-        self.wanted.insert((id, incarnation));
-    }
-
     /// Whether there is nobody to doubt, so that nobody has to look on its account. Others' suspects are taken up when seen.
     pub(in crate::keyring) fn is_idle(&self) -> bool {
         self.wanted.is_empty() && self.suspects.is_empty()
@@ -156,17 +151,6 @@ mod tests {
         assert_eq!(next(100), []);
         assert_eq!(next(2119), []);
         assert_eq!(next(2120), [("rep_b".into(), SUSPECT)]);
-    }
-
-    #[test]
-    fn an_operators_word_is_no_shorter_way() {
-        let (mut grace, mut purge) = (Grace::default(), Purge::default());
-        purge.evict(ReplicaId::known("rep_b"), Incarnation(2));
-        let mut next = |millis, state| doubted(&mut grace, &mut purge, millis, vec![replica("rep_b", 2, state, None)]);
-        assert_eq!(next(100, LIVE), [("rep_b".into(), LIVE)]);
-        assert_eq!(next(200, SUSPECT), []);
-        assert_eq!(next(2219, SUSPECT), []);
-        assert_eq!(next(2220, SUSPECT), [("rep_b".into(), SUSPECT)]);
     }
 
     #[test]

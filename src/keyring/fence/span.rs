@@ -12,7 +12,7 @@ pub(super) fn lease(fence: Duration) -> Duration {
 }
 
 /// How long after a change was committed, or a registration was no longer live, nothing can count that lacks it.
-pub(super) const fn lapse(fence: Duration) -> Duration {
+pub(in crate::keyring) const fn lapse(fence: Duration) -> Duration {
     fence.saturating_add(GRAIN)
 }
 

@@ -34,9 +34,13 @@ use crate::secret::Secret;
 use crate::store::{Access, Policy, tests};
 
 /// A keyring over a new store with accounts 101 and 102, and paul, a member of both.
-struct Ring {
-    keyring: Arc<Keyring>,
+pub(super) struct Ring {
+    pub(super) keyring: Arc<Keyring>,
     folder: TempDir,
+}
+
+pub(super) async fn ring_at(clock: Clock) -> Ring {
+    ring_with(clock, |_, _| ()).await
 }
 
 async fn ring() -> Ring {
@@ -88,7 +92,7 @@ fn nobody() -> Caller<'static> {
 }
 
 impl Ring {
-    async fn operate(&self, command: Command) -> Outcome {
+    pub(super) async fn operate(&self, command: Command) -> Outcome {
         self.keyring.operate(&By::KEYWARD, command).await.unwrap()
     }
 
@@ -113,7 +117,7 @@ impl Ring {
     }
 
     /// A living service key of account 101, verified once so that it is remembered.
-    async fn remembered(&self) -> (Secret, Key) {
+    pub(super) async fn remembered(&self) -> (Secret, Key) {
         let (secret, new) = service();
         let key = self.mint(new).await;
         assert_eq!(self.refusal(&secret).await, None);
@@ -126,7 +130,7 @@ impl Ring {
     }
 
     /// Waits until `done`, and fails the test where that never comes.
-    async fn until(&self, mut done: impl AsyncFnMut() -> bool) {
+    pub(super) async fn until(&self, mut done: impl AsyncFnMut() -> bool) {
         let wait = async {
             while !done().await {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -134,6 +138,11 @@ impl Ring {
         };
         tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap();
     }
+}
+
+/// What may be kept of a new secret.
+pub(super) fn an_imprint() -> Imprint {
+    fresh().1
 }
 
 fn fresh() -> (Secret, Imprint) {

@@ -18,7 +18,7 @@ impl Ring {
         let (new, imprint) = fresh();
         let made = Made::one(key.id.clone(), Some(new));
         let rotate = Command::RotateKey(key.id.clone(), imprint, Rotation::IMMEDIATE);
-        self.keyring.operate_once(&operator(), rotate, running, &made).await?;
+        self.keyring.commit_once(&operator(), rotate, running, &made).await?;
         Ok(made)
     }
 

@@ -2,17 +2,20 @@
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::key::{Account, AccountState, Imprint, Kind, Permissions};
-use crate::keyring::command::{Clash, NewKey};
-use crate::secret::Secret;
+use crate::key::{Account, AccountState};
+use crate::keyring::command::Clash;
+use crate::keyring::receipt::{Progress, Receipt};
 
 /// Makes whatever account this user asks for, and knows no other command.
-async fn operate(by: By, command: Command) -> Result<Outcome, Problem> {
+async fn operate(by: By, command: Command, patience: Duration) -> Result<Done, Problem> {
     assert_eq!(by, By::command_line(rustix::process::geteuid().as_raw()));
     match command {
         Command::CreateAccount(id, name) => {
             let created_at = Timestamp::from_millis(0);
-            Ok(Outcome::Account(Account { id, serial: 1, name, state: AccountState::Active, created_at }))
+            let outcome = Outcome::Account(Account { id, serial: 1, name, state: AccountState::Active, created_at });
+            let progress = Progress::Pending { within: patience };
+            let receipt = Some(Receipt { revision: 7, progress, replicas: Vec::new() });
+            Ok(Done { outcome, revision: Some(7), receipt: receipt.filter(|_| patience < Duration::MAX) })
         }
         _ => Err(Problem::Conflict(Clash::State, "not today".to_owned())),
     }
@@ -40,6 +43,9 @@ async fn round_trip(path: &Path) {
     let mut client = Client::connect(path).await.unwrap().unwrap();
     let answer = client.ask(create("101")).await.unwrap();
     assert!(matches!(answer, Outcome::Account(account) if account.id.as_str() == "101"));
+    let patience = Duration::from_millis(1500);
+    let receipt = client.ask_within(create("101"), patience).await.unwrap().receipt.unwrap();
+    assert_eq!((receipt.revision, receipt.progress), (7, Progress::Pending { within: patience }));
     let problem = client.ask(Command::ListUsers(crate::keyring::command::Slice::ALL)).await.unwrap_err();
     assert!(matches!(problem, AskError::Problem(Problem::Conflict(..))));
 
@@ -85,13 +91,13 @@ async fn another_user_is_refused_before_anything_is_read() {
     let (server, client) = UnixStream::pair().unwrap();
     let server = tokio::spawn(converse(server, None, operate));
     let refused = Client::over(client, SILENCE).ask(create("101")).await.unwrap_err();
-    assert!(matches!(refused, AskError::Refused(_)), "{refused}");
+    assert!(matches!(refused, AskError::Refused { .. }), "{refused}");
     server.await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn other_versions_and_nonsense_are_refused_by_reason() {
-    for (line, reason) in [("{\"v\":2,\"do\":\"x\"}\n", "version 1, not 2"), ("hello\n", "not a command")] {
+    for (line, reason) in [("{\"v\":1,\"do\":\"x\"}\n", "version 2, not 1"), ("hello\n", "not a command")] {
         let (server, client) = UnixStream::pair().unwrap();
         let server =
             tokio::spawn(converse(server, Some(By::command_line(rustix::process::geteuid().as_raw())), operate));
@@ -114,7 +120,7 @@ async fn a_server_lost_before_it_answers_leaves_the_outcome_open() {
         server.read_line(&mut line).await.unwrap();
     });
     let lost = Client::over(client, SILENCE).ask(create("101")).await.unwrap_err();
-    assert!(matches!(lost, AskError::Lost(_)), "{lost}");
+    assert!(matches!(lost, AskError::Lost { .. }), "{lost}");
     server.await.unwrap();
 }
 
@@ -124,9 +130,9 @@ async fn a_command_that_takes_long_is_waited_for_as_long_as_the_server_says_so()
     let server = tokio::spawn(converse(
         server,
         Some(By::command_line(rustix::process::geteuid().as_raw())),
-        |by, command| async {
+        |by, command, patience| async move {
             tokio::time::sleep(3 * BEAT).await;
-            operate(by, command).await
+            operate(by, command, patience).await
         },
     ));
     let mut client = Client::over(client, 2 * BEAT);
@@ -147,23 +153,4 @@ async fn a_server_that_says_nothing_is_not_waited_for() {
     assert!(client.send(&vec![b' '; 16 << 20]).await.is_err());
     let untaken = client.ask(create("101")).await.unwrap_err();
     assert!(matches!(untaken, AskError::NotTaken { .. }), "{untaken}");
-}
-
-#[test]
-fn an_import_of_a_hundred_thousand_keys_fits_into_one_command() {
-    let key = NewKey {
-        id: "key_0123456789ABCDEF".parse().unwrap(),
-        secret: Imprint::of(&Secret::new(&[b'x'; 58])),
-        kind: Kind::Personal,
-        account: Some("a-long-name-of-an-account".parse().unwrap()),
-        user: Some("somebody.with.a.long.name@example.com".parse().unwrap()),
-        name: "what its owner calls it, at some length".to_owned(),
-        permissions: Permissions::default(),
-        allowed_ips: Vec::new(),
-        not_before: None,
-        expires_at: Some(Timestamp::from_millis(0)),
-        licence: None,
-    };
-    let row = serde_json::to_vec(&key).unwrap().len() + 1;
-    assert!(row * 100_000 < LONGEST, "{row} bytes a row");
 }

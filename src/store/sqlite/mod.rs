@@ -6,28 +6,15 @@
 //!  write: queue -> the writer -> files whole? -> immediate transaction, commit -> files whole? -> answer
 //! ```
 //!
-//! SQL stays in this folder, and so do the driver's types: an error leaves it as a sentence that names the file.
+//! What is here is the file's own; what is asked of it and changed in it is in [`sql`](super::sql), as for every backend. An error
+//! leaves as a sentence that names the file.
 
 pub(super) mod ahead;
-pub(super) mod answer;
-pub(super) mod bulk;
-pub(super) mod callers;
-pub(super) mod change;
-pub(super) mod edit;
 mod files;
-mod holder;
-pub(super) mod legacy;
-pub(super) mod list;
 pub(super) mod load;
-pub(super) mod note;
-pub(super) mod rotate;
-mod row;
 mod schema;
 #[cfg(test)]
 mod tests;
-mod threads;
-pub(super) mod usage;
-pub(super) mod words;
 
 use std::fs::OpenOptions;
 use std::io;
@@ -38,16 +25,16 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi};
 
 use self::files::Files;
-use self::threads::Threads;
-use super::audit::Details;
 use super::error::Cause;
 use super::lock::Lock;
-use super::{Access, Along, Changed, Config, Rejected, StoreError};
+use super::sql::{Db, Error, Stop, log};
+use super::threads::Threads;
+use super::{Access, Changed, Config, Rejected, StoreError};
 
 /// An open database. The lock goes last: while a thread may still write, nobody else may open.
 #[derive(Clone, Debug)]
 pub(super) struct Sqlite {
-    threads: Arc<Threads>,
+    threads: Arc<Threads<Connection>>,
     files: Arc<Files>,
     _lock: Arc<Lock>,
 }
@@ -76,7 +63,12 @@ impl Sqlite {
         Ok(Self { threads: Arc::new(threads), files: Arc::new(files), _lock: Arc::new(lock) })
     }
 
-    fn connect(path: &Path, config: &Config, mark: [u8; 8], made: bool) -> Result<(Threads, Files), StoreError> {
+    fn connect(
+        path: &Path,
+        config: &Config,
+        mark: [u8; 8],
+        made: bool,
+    ) -> Result<(Threads<Connection>, Files), StoreError> {
         if !made {
             files::check_closed(path)?;
         }
@@ -101,11 +93,11 @@ impl Sqlite {
     /// Asks within one snapshot.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        question: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, StoreError> {
         let files = Arc::clone(&self.files);
         let answer = self.threads.read(move |db| {
-            let answer = db.transaction().and_then(|snapshot| question(&snapshot));
+            let answer = db.transaction().map_err(Error::from).and_then(|snapshot| question(&snapshot));
             // Last: what was read from a file that is no longer whole is not believed, least of all that a key is not there.
             files.check()?;
             answer.map_err(|error| trouble(files.path(), error))
@@ -120,25 +112,6 @@ impl Sqlite {
     ) -> Result<Changed<T>, Rejected> {
         let files = Arc::clone(&self.files);
         self.threads.write(move |db| commit(db, &files, change)).await?
-    }
-
-    /// Changes within one transaction, and writes what goes along with the change inside it; see [`Self::write`].
-    pub(super) async fn change<T: Send + 'static>(
-        &self,
-        along: Along,
-        change: impl FnOnce(&Connection) -> Result<T, Stop> + Send + 'static,
-    ) -> Result<Changed<T>, Rejected> {
-        self.change_telling(along, |_| Details::new(), change).await
-    }
-
-    /// As [`Self::change`], where what became of the change is noted too.
-    pub(super) async fn change_telling<T: Send + 'static>(
-        &self,
-        along: Along,
-        tell: fn(&T) -> Details,
-        change: impl FnOnce(&Connection) -> Result<T, Stop> + Send + 'static,
-    ) -> Result<Changed<T>, Rejected> {
-        self.write(note::along(along, tell, change)).await
     }
 
     /// Changes within one transaction, and takes it back: what it answers is what would have been.
@@ -159,8 +132,8 @@ fn commit<T>(
     let failed = |error| trouble(files.path(), error);
     files.check_both(db)?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let record = change(&transaction).map_err(|stop| stop.rejected(files))?;
-    let head = load::head(&transaction).map_err(failed)?;
+    let record = change(&transaction).map_err(|stop| rejected(files, stop))?;
+    let head = log::head(&Db::Sqlite(&transaction)).map_err(|error| trouble(files.path(), error))?;
     let unsure = |error: Cause| StoreError::Unsure { path: files.path().to_owned(), source: error };
     if let Err(error) = transaction.commit() {
         return Err(match failed(error) {
@@ -184,7 +157,7 @@ fn take_back<T>(
     let failed = |error| trouble(files.path(), error);
     files.check_both(db)?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let record = change(&transaction).map_err(|stop| stop.rejected(files))?;
+    let record = change(&transaction).map_err(|stop| rejected(files, stop))?;
     transaction.rollback().map_err(failed)?;
     Ok(record)
 }
@@ -198,30 +171,11 @@ fn overwrite(db: &mut Connection) -> rusqlite::Result<()> {
     nothing.commit()
 }
 
-/// Why a change ended early: it does not fit, or the driver failed. The transaction is rolled back either way.
-pub(super) enum Stop {
-    Rejected(Rejected),
-    Sql(rusqlite::Error),
-}
-
-impl Stop {
-    fn rejected(self, files: &Files) -> Rejected {
-        match self {
-            Self::Rejected(rejected) => rejected,
-            Self::Sql(error) => trouble(files.path(), error).into(),
-        }
-    }
-}
-
-impl From<Rejected> for Stop {
-    fn from(rejected: Rejected) -> Self {
-        Self::Rejected(rejected)
-    }
-}
-
-impl From<rusqlite::Error> for Stop {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
+/// Why no change was made.
+fn rejected(files: &Files, stop: Stop) -> Rejected {
+    match stop {
+        Stop::Rejected(rejected) => rejected,
+        Stop::Sql(error) => trouble(files.path(), error).into(),
     }
 }
 
@@ -238,8 +192,13 @@ fn create(path: &Path) -> Result<bool, StoreError> {
 }
 
 /// The driver's error as ours.
-fn trouble(path: &Path, error: rusqlite::Error) -> StoreError {
+fn trouble(path: &Path, error: impl Into<Error>) -> StoreError {
     let path = PathBuf::from(path);
+    let error = match error.into() {
+        Error::Sqlite(error) => error,
+        error @ Error::Value { .. } => return StoreError::Row { path, what: error.to_string() },
+        error @ (Error::NoRow | Error::Postgres(_)) => return StoreError::Failed { path, source: error.into() },
+    };
     if let rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) = error {
         return StoreError::Row { path, what: error.to_string() };
     }

@@ -177,7 +177,7 @@ async fn what_a_crash_left_in_the_log_alone_is_no_damage_and_what_is_nowhere_is(
 async fn a_commit_that_fails_is_an_error_and_the_next_one_takes_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder, [0; 8]).unwrap();
-    let crate::store::Backend::Sqlite(db) = &store.backend;
+    let crate::store::Backend::Sqlite(db) = &store.backend else { panic!("not in a file") };
     let head = || async { store.tail(u64::MAX).await.unwrap().head };
     let before = head().await;
     let refused = db.write(|db| {
@@ -273,7 +273,7 @@ async fn a_question_that_waits_too_long_is_an_error_and_a_full_queue_one_at_once
     let mut short = config(&folder);
     (short.readers, short.load_timeout) = (1, "20ms".parse().unwrap());
     let store = Store::open(&short, [0; 8], Access::Create).unwrap();
-    let crate::store::Backend::Sqlite(db) = &store.backend;
+    let crate::store::Backend::Sqlite(db) = &store.backend else { panic!("not in a file") };
     let (release, held) = std::sync::mpsc::channel::<()>();
     let mut slow = std::pin::pin!(db.read(move |_| Ok(held.recv().is_ok())));
     assert!(futures_poll(slow.as_mut()).is_none());

@@ -2,6 +2,13 @@
 
 mod ahead;
 mod cases;
+#[allow(dead_code, reason = "shared with the integration tests, and each needs a part")]
+#[path = "../../../tests/it/support/pki.rs"]
+mod pki;
+#[allow(dead_code, reason = "shared with the integration tests, and each needs a part")]
+#[path = "../../../tests/it/support/postgres/mod.rs"]
+pub(crate) mod server;
+mod shared;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +20,6 @@ use super::log::{News, Subject};
 use super::*;
 use crate::key::rotation::Rotation;
 use crate::key::{Edit, Imprint, Kind, Permissions, Presented, Standing, Status};
-use crate::measure::Span;
 use crate::secret::Secret;
 
 /// Runs every case on a backend. Another one joins by a line and a function that opens it, fresh and empty.
@@ -30,7 +36,7 @@ macro_rules! cases {
     };
 }
 
-cases!(sqlite => {
+cases!(sqlite, postgres => {
     cases: {
         an_unknown_digest_is_answered_with_the_logs_position,
         a_minted_key_is_found_as_it_was_written,
@@ -72,11 +78,15 @@ fn sqlite() -> (Store, TempDir) {
     (store, folder)
 }
 
+fn postgres() -> (Store, server::Database<'static>) {
+    let database = server::Server::shared().database();
+    let config = Config { url: database.url(), ..Config::example() };
+    (Store::open(&config, [0; 8], Access::Create).unwrap(), database)
+}
+
 /// A store in `folder`.
 pub(crate) fn config(folder: &TempDir) -> Config {
-    let second = Span(Duration::from_secs(5));
-    let url = format!("sqlite://{}/keyward.db", folder.path().display());
-    Config { url, readers: 2, busy_timeout: second, load_timeout: second }
+    Config { url: format!("sqlite://{}/keyward.db", folder.path().display()), ..Config::example() }
 }
 
 /// Holds back look-ups that have read but not yet answered, and fails tails, for tests of what happens meanwhile.

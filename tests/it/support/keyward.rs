@@ -15,6 +15,7 @@ use super::{Answer, PATIENCE, Wire, eventually};
 pub(crate) struct Keyward {
     child: Child,
     folder: Arc<TempDir>,
+    store: Option<String>,
     disk: Option<Arc<Disk>>,
     pub(crate) stdout: Lines,
     pub(crate) stderr: Lines,
@@ -23,6 +24,7 @@ pub(crate) struct Keyward {
 /// How to start one.
 pub(crate) struct Setup {
     folder: Arc<TempDir>,
+    store: Option<String>,
     disk: Option<Arc<Disk>>,
     file_limit: Option<u32>,
     arguments: Vec<String>,
@@ -35,6 +37,7 @@ pub(crate) fn keyward() -> Setup {
     let folder = Arc::new(TempDir::new().unwrap());
     Setup {
         folder,
+        store: None,
         disk: None,
         file_limit: None,
         arguments: Vec::new(),
@@ -62,9 +65,16 @@ impl Setup {
         self
     }
 
+    /// On the store with this address, instead of one of its own.
+    pub(crate) fn store(mut self, url: impl Into<String>) -> Self {
+        self.store = Some(url.into());
+        self
+    }
+
     /// Over the store of another, stopped one.
     pub(crate) fn over(mut self, other: &Keyward) -> Self {
         self.folder = Arc::clone(&other.folder);
+        self.store.clone_from(&other.store);
         self.disk.clone_from(&other.disk);
         self
     }
@@ -89,11 +99,7 @@ impl Setup {
     /// Starts it and waits until it listens.
     pub(crate) fn start(self) -> Keyward {
         let running = self.spawn();
-        eventually("keyward listens on both faces", || {
-            let said = running.stderr.all();
-            said.iter().any(|line| line.contains("face=\"admin\"")) || running.has_ended()
-        });
-        assert!(!running.has_ended(), "keyward ended at start:\n{}", running.stderr.all().join("\n"));
+        running.expect_listening();
         running
     }
 
@@ -107,7 +113,7 @@ impl Setup {
             }
             None => program(self.disk.as_deref()),
         };
-        let store = url(&self.folder, self.disk.as_deref());
+        let store = self.store.clone().unwrap_or_else(|| url(&self.folder, self.disk.as_deref()));
         command.args(["serve", "--admin", "127.0.0.1:0", "--store", &store]).args(&self.arguments);
         // A file of the test's own, where it names one.
         if !self.environment.iter().any(|(name, _)| name == "KEYWARD_CONFIG") {
@@ -115,14 +121,14 @@ impl Setup {
             std::fs::write(&file, &self.config).unwrap();
             command.arg("--config").arg(&file);
         }
-        if !self.config.contains("listen") {
+        if !self.config.contains("listen =") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
-        Keyward { child, folder: self.folder, disk: self.disk, stdout, stderr }
+        Keyward { child, folder: self.folder, store: self.store, disk: self.disk, stdout, stderr }
     }
 }
 
@@ -134,6 +140,18 @@ pub(crate) struct Minted {
 }
 
 impl Keyward {
+    /// Waits until it listens.
+    pub(crate) fn expect_listening(&self) {
+        assert!(self.comes_to_listen(), "keyward ended at start:\n{}", self.stderr.all().join("\n"));
+    }
+
+    /// Whether it comes to listen on both faces, and does not end at start.
+    pub(crate) fn comes_to_listen(&self) -> bool {
+        let listens = || self.stderr.all().iter().any(|line| line.contains("face=\"admin\""));
+        eventually("keyward listens on both faces", || listens() || self.has_ended());
+        !self.has_ended()
+    }
+
     /// Where clients connect without TLS.
     pub(crate) fn address(&self) -> SocketAddr {
         self.listening("face=\"clients\" url=\"http://", 0)
@@ -183,7 +201,8 @@ impl Keyward {
     /// Runs a command beside it, on its store.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let disk = self.disk.as_deref();
-        program(disk).args(arguments).args(["--store", &url(&self.folder, disk)]).output().unwrap()
+        let store = self.store.clone().unwrap_or_else(|| url(&self.folder, disk));
+        program(disk).args(arguments).args(["--store", &store]).output().unwrap()
     }
 
     /// Runs a command that must succeed, and gives what it printed.

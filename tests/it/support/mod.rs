@@ -3,6 +3,7 @@
 //! Everything listens on a free port of 127.0.0.1 and ends with the test that made it.
 
 pub(crate) mod disk;
+pub(crate) mod draw;
 pub(crate) mod http;
 pub(crate) mod keyward;
 pub(crate) mod load;
@@ -10,7 +11,10 @@ pub(crate) mod named;
 pub(crate) mod origin;
 pub(crate) mod page;
 pub(crate) mod pki;
+#[allow(dead_code, reason = "the unit tests of the store include it too, and each needs a part")]
+pub(crate) mod postgres;
 pub(crate) mod python;
+pub(crate) mod replica;
 pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
@@ -19,6 +23,7 @@ pub(crate) use disk::Disk;
 pub(crate) use http::{Answer, Wire};
 pub(crate) use keyward::{Keyward, Minted, keyward};
 pub(crate) use origin::Origin;
+pub(crate) use replica::Replica;
 
 /// How long a condition may take on a loaded machine before it counts as not met.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

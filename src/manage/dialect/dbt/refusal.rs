@@ -27,7 +27,7 @@ pub(in crate::manage) fn refusal(
 ) -> Response<Full<Bytes>> {
     let code = problem.code;
     let faults = problem.faults.iter().map(|fault| {
-        let (Part::Pointer(place) | Part::Parameter(place)) = &fault.part;
+        let (Part::Pointer(place) | Part::Parameter(place) | Part::Header(place)) = &fault.part;
         let place = place.trim_start_matches('/').replace('/', ".");
         if place.is_empty() { fault.detail.clone() } else { format!("{place}: {}", fault.detail) }
     });

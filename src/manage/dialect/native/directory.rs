@@ -6,11 +6,13 @@ use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 
 use super::query::{Query, cursor};
+use super::receipt::changed;
 use super::wanted::{given, said};
 use super::{Asked, json};
 use crate::clock::Timestamp;
 use crate::key::{Account, AccountId, AccountState, Edit, Line, Membership, Permission, Permissions, User, UserId};
 use crate::keyring::command::{AccountChange, Command, MemberChange, MemberFilter, Outcome, Slice, UserChange};
+use crate::manage::desk::Desk;
 use crate::manage::problem::{Code, Problem};
 
 /// What can be called.
@@ -82,6 +84,19 @@ impl Directory {
             | Self::RemoveMember
             | Self::ListUsers
             | Self::ShowUser => false,
+        }
+    }
+
+    /// Whether it changes something.
+    pub(super) const fn changes(self) -> bool {
+        match self {
+            Self::CreateAccount
+            | Self::ChangeAccount
+            | Self::PutMember
+            | Self::RemoveMember
+            | Self::CreateUser
+            | Self::ChangeUser => true,
+            Self::ListAccounts | Self::ShowAccount | Self::ListMembers | Self::ListUsers | Self::ShowUser => false,
         }
     }
 
@@ -165,21 +180,30 @@ fn first<'a, T>(all: &'a [T], limit: u32, id: impl FnOnce(&'a T) -> &'a str) -> 
 }
 
 /// What came of it.
-pub(super) fn encode(call: Directory, outcome: Outcome, limit: u32) -> Result<Response<Full<Bytes>>, Problem> {
+pub(super) fn encode(
+    call: Directory,
+    desk: &Desk<'_>,
+    outcome: Outcome,
+    limit: u32,
+) -> Result<Response<Full<Bytes>>, Problem> {
     let made = matches!(call, Directory::CreateAccount | Directory::CreateUser);
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok(match outcome {
-        Outcome::Account(account) => json(status, &One { account: Some(AccountBody::of(&account)), ..One::default() }),
+        Outcome::Account(account) => {
+            changed(desk, status, &One { account: Some(AccountBody::of(&account)), ..One::default() })
+        }
         Outcome::Accounts(accounts) => {
             let (shown, next_cursor) = first(&accounts, limit, |account| account.id.as_str());
             json(status, &Accounts { accounts: shown.iter().map(AccountBody::of).collect(), next_cursor })
         }
-        Outcome::User(user) => json(status, &One { user: Some(UserBody::of(&user)), ..One::default() }),
+        Outcome::User(user) => changed(desk, status, &One { user: Some(UserBody::of(&user)), ..One::default() }),
         Outcome::Users(users) => {
             let (shown, next_cursor) = first(&users, limit, |user| user.id.as_str());
             json(status, &Users { users: shown.iter().map(UserBody::of).collect(), next_cursor })
         }
-        Outcome::Member(member) => json(status, &One { member: Some(MemberBody::of(&member)), ..One::default() }),
+        Outcome::Member(member) => {
+            changed(desk, status, &One { member: Some(MemberBody::of(&member)), ..One::default() })
+        }
         Outcome::Members(members) => {
             let (shown, next_cursor) = first(&members, limit, |member| member.user.as_str());
             json(status, &Members { members: shown.iter().map(MemberBody::of).collect(), next_cursor })
@@ -194,7 +218,10 @@ pub(super) fn encode(call: Directory, outcome: Outcome, limit: u32) -> Result<Re
         | Outcome::Replaced(_)
         | Outcome::Imported(_)
         | Outcome::Tried(_)
-        | Outcome::Rehearsal(_) => {
+        | Outcome::Rehearsal(_)
+        | Outcome::Revision(_)
+        | Outcome::Replicas(_)
+        | Outcome::Evicted(_) => {
             return Err(Problem::new(Code::StoreUnavailable));
         }
     })

@@ -9,6 +9,7 @@ use crate::key::token::Prefix;
 use crate::key::{AccountId, Key, KeyId, Kind, Permissions, SecretState, Status, UserId};
 use crate::keyring::command::KeyFilter;
 use crate::manage::problem::{Code, Problem};
+use crate::secret::Secret;
 
 /// A key as everybody may see it.
 #[derive(Debug, Serialize)]
@@ -59,7 +60,7 @@ enum Running<'a> {
     },
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 struct Second<'a> {
     hint: &'a str,
     valid_until: Timestamp,
@@ -124,8 +125,22 @@ pub(super) struct Shown<'a> {
 /// A key and its new secret, shown this once.
 #[derive(Serialize)]
 pub(super) struct Made<'a> {
-    pub(super) key: Body<'a>,
-    pub(super) secret: &'a str,
+    key: Body<'a>,
+    secret: &'a str,
+    /// The old secret, where it is still good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<Second<'a>>,
+}
+
+impl<'a> Made<'a> {
+    pub(super) fn of(key: &'a Key, secret: &'a Secret, now: Timestamp) -> Self {
+        let body = Body::of(key, now);
+        let previous = match &body.rotation {
+            Running::Grace { previous, .. } => Some(*previous),
+            Running::None | Running::Pending { .. } => None,
+        };
+        Self { key: body, secret: secret.expose_str().unwrap_or_default(), previous }
+    }
 }
 
 /// Some keys, and where the next ones begin.

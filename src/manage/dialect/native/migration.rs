@@ -78,6 +78,11 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// Whether it takes the old key away, now or then.
+    pub(super) const fn ends_old(&self) -> bool {
+        self.old_expires_in.is_some() || self.revoke_old
+    }
+
     /// Of this key, by these, from `now` on.
     pub(super) fn replacement(
         self,

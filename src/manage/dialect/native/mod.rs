@@ -14,6 +14,7 @@ mod key;
 mod migration;
 pub(in crate::manage) mod once;
 pub(in crate::manage) mod query;
+mod receipt;
 mod tag;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use zeroize::Zeroizing;
 
 pub(in crate::manage) use self::directory::Directory;
 use self::query::Query;
+pub(in crate::manage) use self::receipt::wait;
 #[cfg(test)]
 use self::theirs::THEIRS;
 pub(in crate::manage) use self::theirs::{answer as answer_holder, described, rotates_self};
@@ -40,7 +42,7 @@ use crate::keyring::command::{Command, Outcome, Replaced};
 use crate::keyring::once::Made;
 use crate::manage::body::Document;
 use crate::manage::caller::Caller;
-use crate::manage::desk::{Desk, fresh, unexpected};
+use crate::manage::desk::{Desk, Told, fresh, unexpected};
 use crate::manage::problem::{Code, Problem};
 use crate::manage::{JSON, answer};
 use crate::secret::Secret;
@@ -66,25 +68,61 @@ pub(in crate::manage) enum Call {
     ForgetRehearsal,
     ShowMigration,
     ReplaceKey,
+    ShowRevision,
+    Barrier,
+    ShowReplicas,
     Directory(Directory),
 }
 
+/// What stands behind the question mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parameters {
+    Nothing,
+    /// How long to wait until the change is true everywhere.
+    Wait,
+    /// What the call reads itself.
+    Own,
+}
+
 impl Call {
-    /// Whether it has parameters.
-    const fn takes_query(self) -> bool {
+    /// What parameters it has.
+    const fn parameters(self) -> Parameters {
         match self {
-            Self::ListKeys | Self::ListAudit | Self::ShowMigration => true,
-            Self::Directory(call) => call.is_list(),
-            _ => false,
+            Self::ListKeys | Self::ListAudit | Self::ShowMigration => Parameters::Own,
+            Self::MintKey
+            | Self::ChangeKey
+            | Self::RevokeKey
+            | Self::RotateKey
+            | Self::CompleteRotation
+            | Self::CancelRotation
+            | Self::ReplaceKey
+            | Self::ShowRevision
+            | Self::Barrier => Parameters::Wait,
+            Self::Directory(call) if call.is_list() => Parameters::Own,
+            Self::Directory(call) if call.changes() => Parameters::Wait,
+            Self::Directory(_)
+            | Self::Describe
+            | Self::WhoAmI
+            | Self::Verify
+            | Self::Introspect
+            | Self::ShowKey
+            | Self::ShowCallers
+            | Self::ShowRehearsal
+            | Self::ForgetRehearsal
+            | Self::ShowReplicas => Parameters::Nothing,
         }
     }
 
     /// Whether it reads a body.
     pub(in crate::manage) const fn takes_body(self) -> bool {
         match self {
-            Self::Verify | Self::Introspect | Self::MintKey | Self::ChangeKey | Self::RotateKey | Self::ReplaceKey => {
-                true
-            }
+            Self::Verify
+            | Self::Introspect
+            | Self::MintKey
+            | Self::ChangeKey
+            | Self::RotateKey
+            | Self::ReplaceKey
+            | Self::Barrier => true,
             Self::Directory(call) => call.takes_body(),
             Self::Describe
             | Self::WhoAmI
@@ -97,7 +135,9 @@ impl Call {
             | Self::ListAudit
             | Self::ShowRehearsal
             | Self::ForgetRehearsal
-            | Self::ShowMigration => false,
+            | Self::ShowMigration
+            | Self::ShowRevision
+            | Self::ShowReplicas => false,
         }
     }
 }
@@ -138,9 +178,10 @@ pub(in crate::manage) async fn call(
     asked: &Asked<'_>,
     prefix: &Prefix,
 ) -> Result<Response<Full<Bytes>>, Problem> {
-    if !call.takes_query() {
-        // No other has parameters.
-        Query::read(asked.query)?.end()?;
+    match call.parameters() {
+        Parameters::Nothing => Query::read(asked.query)?.end()?,
+        Parameters::Wait => desk.wait(receipt::wait(asked.query, desk.hand.keyring.longest_wait())?),
+        Parameters::Own => {}
     }
     let id = || asked.key(desk.caller);
     match call {
@@ -174,9 +215,11 @@ pub(in crate::manage) async fn call(
         Call::CompleteRotation => {
             let completed = desk.complete(id()?).await?;
             let body = callers::Ended::of(&completed, desk.now());
-            Ok(with(json(StatusCode::OK, &body), ETAG, &tag::tag(&completed.key.seen_at(desk.now()))))
+            Ok(with(receipt::changed(desk, StatusCode::OK, &body), ETAG, &tag::tag(&completed.key.seen_at(desk.now()))))
         }
-        Call::CancelRotation => match once::came_before(desk, asked).await? {
+        Call::ShowRevision => receipt::revision(desk, asked).await,
+        Call::Barrier => receipt::barrier(desk, asked).await,
+        Call::CancelRotation => match once::came_before(desk, asked, true).await? {
             Some(made) => made_again(desk, asked, made).await,
             None => changed(desk, desk.cancel(id()?).await),
         },
@@ -186,6 +229,7 @@ pub(in crate::manage) async fn call(
         | Call::ForgetRehearsal
         | Call::ShowMigration
         | Call::ReplaceKey
+        | Call::ShowReplicas
         | Call::Directory(_)
             if matches!(desk.caller, Caller::Holder(_)) =>
         {
@@ -202,30 +246,31 @@ pub(in crate::manage) async fn call(
             }
         }
         Call::ReplaceKey => replace(desk, asked, prefix).await,
+        Call::ShowReplicas => receipt::replicas(desk).await,
         Call::Directory(call) => {
             let (command, limit) = call.command(asked)?;
-            directory::encode(call, desk.carry_out(command).await?, limit)
+            directory::encode(call, desk, desk.carry_out(command).await?, limit)
         }
     }
 }
 
 async fn mint(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
     let wanted = asked.body.parse::<wanted::Mint>()?;
-    if let Some(made) = once::came_before(desk, asked).await? {
+    if let Some(made) = once::came_before(desk, asked, false).await? {
         return made_again(desk, asked, made).await;
     }
     let prefix = wanted.prefix.clone();
     let (now, owner) = (desk.now(), desk.caller);
     let (key, secret) =
         desk.mint(prefix.as_ref().unwrap_or(usual), |id, imprint| wanted.draft(id, imprint, owner, now)).await?;
-    Ok(with_place(shown_once(&key, &secret, now), asked, &key))
+    Ok(with_place(shown_once(desk, &key, &secret), asked, &key))
 }
 
 /// Of two who rotate what both have seen, one is told that it was overtaken.
 async fn rotate(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
     let wanted = asked.body.parse::<wanted::Rotate>()?;
     // Before what was seen is looked at: who asks again has seen what was there before.
-    if let Some(made) = once::came_before(desk, asked).await? {
+    if let Some(made) = once::came_before(desk, asked, true).await? {
         return made_again(desk, asked, made).await;
     }
     let before = desk.key(asked.key(desk.caller)?).await?;
@@ -235,7 +280,7 @@ async fn rotate(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Re
     let rotation = wanted.rotation(before.generation, desk.now())?;
     let prefix = wanted.prefix.as_ref().or(before.prefix.as_ref()).unwrap_or(usual);
     let (key, secret) = desk.rotate(&before, prefix, rotation).await?;
-    Ok(shown_once(&key, &secret, desk.now()))
+    Ok(shown_once(desk, &key, &secret))
 }
 
 /// The answer once more: the same secret, and the key as it is now.
@@ -246,9 +291,9 @@ pub(in crate::manage) async fn made_again(
 ) -> Result<Response<Full<Bytes>>, Problem> {
     let key = desk.key(made.key).await?;
     Ok(match made.secret {
-        Some(secret) if asked.names.is_empty() => with_place(shown_once(&key, &secret, desk.now()), asked, &key),
-        Some(secret) => shown_once(&key, &secret, desk.now()),
-        None => shown(&key, desk.now()),
+        Some(secret) if asked.names.is_empty() => with_place(shown_once(desk, &key, &secret), asked, &key),
+        Some(secret) => shown_once(desk, &key, &secret),
+        None => changed(desk, Ok(key))?,
     })
 }
 
@@ -274,13 +319,13 @@ async fn verify(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<Byte
 /// Makes what takes the place of a user's key.
 async fn replace(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<Response<Full<Bytes>>, Problem> {
     let wanted = asked.body.parse::<migration::Wanted>()?;
-    if let Some(Made { key, instead, .. }) = once::came_before(desk, asked).await? {
+    if let Some(Made { key, instead, .. }) = once::came_before(desk, asked, wanted.ends_old()).await? {
         let (mut keys, mut secrets) = (Vec::new(), Vec::new());
         for (id, secret) in instead {
             keys.push(desk.key(id).await?);
             secrets.push(secret);
         }
-        return Ok(replaced(&Replaced { keys, old: desk.key(key).await? }, &secrets, desk.now()));
+        return Ok(replaced(desk, &Replaced { keys, old: desk.key(key).await? }, &secrets));
     }
     let (mut keys, mut secrets) = (Vec::new(), Vec::new());
     for account in &wanted.account_ids {
@@ -291,13 +336,13 @@ async fn replace(desk: &Desk<'_>, asked: &Asked<'_>, usual: &Prefix) -> Result<R
     let replacement = wanted.replacement(asked.key(desk.caller)?, keys, desk.now())?;
     let done = desk.replace(replacement, &secrets).await;
     match done.map_err(migration::not_replaced)? {
-        Outcome::Replaced(done) => Ok(replaced(&done, &secrets, desk.now())),
+        Outcome::Replaced(done) => Ok(replaced(desk, &done, &secrets)),
         _ => Err(unexpected()),
     }
 }
 
-fn replaced(done: &Replaced, secrets: &[Secret], now: Timestamp) -> Response<Full<Bytes>> {
-    json(StatusCode::CREATED, &migration::Done::of(done, secrets, now))
+fn replaced(desk: &Desk<'_>, done: &Replaced, secrets: &[Secret]) -> Response<Full<Bytes>> {
+    receipt::changed(desk, StatusCode::CREATED, &migration::Done::of(done, secrets, desk.now()))
 }
 
 async fn rehearsal(desk: &Desk<'_>, command: Command) -> Result<Response<Full<Bytes>>, Problem> {
@@ -318,7 +363,9 @@ async fn introspect(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Response<Full<
 }
 
 fn changed(desk: &Desk<'_>, key: Result<Key, Problem>) -> Result<Response<Full<Bytes>>, Problem> {
-    Ok(shown(&key?, desk.now()))
+    let (key, now) = (key?, desk.now());
+    let body = key::Shown { key: key::Body::of(&key, now) };
+    Ok(with(receipt::changed(desk, StatusCode::OK, &body), ETAG, &tag::tag(&key.seen_at(now))))
 }
 
 fn shown(key: &Key, now: Timestamp) -> Response<Full<Bytes>> {
@@ -326,9 +373,21 @@ fn shown(key: &Key, now: Timestamp) -> Response<Full<Bytes>> {
     with(json(StatusCode::OK, &body), ETAG, &tag::tag(&key.seen_at(now)))
 }
 
-pub(in crate::manage) fn shown_once(key: &Key, secret: &Secret, now: Timestamp) -> Response<Full<Bytes>> {
-    let body = key::Made { key: key::Body::of(key, now), secret: secret.expose_str().unwrap_or_default() };
-    with(json(StatusCode::CREATED, &body), ETAG, &tag::tag(&key.seen_at(now)))
+fn shown_once(desk: &Desk<'_>, key: &Key, secret: &Secret) -> Response<Full<Bytes>> {
+    let now = desk.now();
+    let body = key::Made::of(key, secret, now);
+    with(receipt::changed(desk, StatusCode::CREATED, &body), ETAG, &tag::tag(&key.seen_at(now)))
+}
+
+/// The answer to a rotation once more, to the holder of the secret that it retired.
+pub(in crate::manage) fn rotated_again(
+    key: &Key,
+    secret: &Secret,
+    told: &Told,
+    now: Timestamp,
+) -> Response<Full<Bytes>> {
+    let body = key::Made::of(key, secret, now);
+    with(receipt::changed_before(told, StatusCode::CREATED, &body), ETAG, &tag::tag(&key.seen_at(now)))
 }
 
 /// The description, by hand; a test holds it to the routes and the catalogue.

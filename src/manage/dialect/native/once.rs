@@ -7,11 +7,11 @@ use crate::keyring::once::Made;
 use crate::manage::desk::Desk;
 use crate::manage::problem::{Code, Problem};
 
-/// What the request made, where it came before under the same name.
-pub(super) async fn came_before(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Option<Made>, Problem> {
+/// What the request made, where it came before under the same name. What `narrows` is waited for again.
+pub(super) async fn came_before(desk: &Desk<'_>, asked: &Asked<'_>, narrows: bool) -> Result<Option<Made>, Problem> {
     match named(asked.headers)? {
         // Only POST may come again.
-        Some(name) => desk.came_before(&name, &[asked.path.as_bytes(), asked.body.bytes()]).await,
+        Some(name) => desk.came_before(&name, &[asked.path.as_bytes(), asked.body.bytes()], narrows).await,
         None => Ok(None),
     }
 }

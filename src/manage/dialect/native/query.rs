@@ -82,7 +82,8 @@ impl Query {
         if self.faults.is_empty() { Ok(()) } else { Err(Problem::faults(self.faults)) }
     }
 
-    fn value(&mut self, name: &str) -> Option<String> {
+    /// A parameter as it came.
+    pub(super) fn value(&mut self, name: &str) -> Option<String> {
         let at = self.left.iter().position(|(known, _)| known == name)?;
         Some(self.left.remove(at).1)
     }

@@ -1,6 +1,7 @@
 //! The conversions, and calls over a real keyring.
 
 mod described;
+mod receipts;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
@@ -11,7 +12,7 @@ use crate::key::Kind;
 use crate::key::rotation::Mode;
 use crate::keyring::Watch;
 use crate::keyring::config::OnReuse;
-use crate::manage::routes::{ROUTES, Right, Route, Row};
+use crate::manage::routes::{ROUTES, Route, Row};
 use crate::manage::tests::{Answer, Face, face};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -23,7 +24,10 @@ struct Desk {
 }
 
 async fn desk() -> Desk {
-    let face = face().await;
+    desk_over(face().await).await
+}
+
+async fn desk_over(face: Face) -> Desk {
     let secret = face.key(Kind::Operator, |_| ()).await;
     Desk { face, line: format!("Bearer {}", secret.expose_str().unwrap()) }
 }

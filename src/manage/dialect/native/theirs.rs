@@ -26,6 +26,8 @@ pub(super) const THEIRS: &[Route<Call>] = &[
     holders("/v1/keys/{key}/rotate", &[(Method::POST, Call::RotateKey)]),
     holders("/v1/keys/{key}/rotation/complete", &[(Method::POST, Call::CompleteRotation)]),
     holders("/v1/keys/{key}/rotation/cancel", &[(Method::POST, Call::CancelRotation)]),
+    holders("/v1/revisions/{rev}", &[(Method::GET, Call::ShowRevision)]),
+    holders("/v1/barrier", &[(Method::POST, Call::Barrier)]),
 ];
 
 /// The description of what stands in the table, below `base`: cut out of the operators', so that one is kept true.
@@ -66,8 +68,8 @@ pub(in crate::manage) fn described(base: &str) -> Bytes {
     all.to_string().into()
 }
 
-const ABOUT: &str =
-    "Keys, for who holds one: they see and manage what is theirs. Every answer is Cache-Control: no-store.";
+const ABOUT: &str = "Keys, for who holds one: they see and manage what is theirs. Every answer is Cache-Control: no-store. \
+     A request with the header Keyward-At-Least, a revision, is judged as of that or later: 503 where the store has not reached it.";
 
 /// What the clients' listener answers before anything is looked at here.
 const OF_THE_GATEWAY: [&str; 4] = ["REQUEST_MALFORMED", "HEADERS_TOO_LARGE", "MISDIRECTED_REQUEST", "OVERLOADED"];

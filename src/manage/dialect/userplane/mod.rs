@@ -128,7 +128,7 @@ async fn call(
         }
         Call::Mint => {
             let wanted = body.parse::<key::Wanted>()?;
-            if let Some((key, secret)) = came_before(desk, asked).await? {
+            if let Some((key, secret)) = came_before(desk, asked, false).await? {
                 return Ok(created(&key, &secret));
             }
             let (key, secret) = desk.mint_alike(prefix, wanted.name(), wanted.expires_at(desk.now())).await?;
@@ -136,7 +136,7 @@ async fn call(
         }
         Call::Rotate => {
             let wanted = body.parse::<key::Wanted>()?;
-            if let Some((key, secret)) = came_before(desk, asked).await? {
+            if let Some((key, secret)) = came_before(desk, asked, true).await? {
                 return Ok(rotated(&key, &secret));
             }
             let before = desk.key(id()?).await?;
@@ -156,9 +156,9 @@ async fn call(
 }
 
 /// What the request made, where it came before under the same name.
-async fn came_before(desk: &Desk<'_>, asked: &Asked<'_>) -> Result<Option<(Key, Secret)>, Problem> {
+async fn came_before(desk: &Desk<'_>, asked: &Asked<'_>, narrows: bool) -> Result<Option<(Key, Secret)>, Problem> {
     let Some(name) = &asked.name else { return Ok(None) };
-    match desk.came_before(name, &[asked.path.as_bytes(), asked.body.bytes()]).await? {
+    match desk.came_before(name, &[asked.path.as_bytes(), asked.body.bytes()], narrows).await? {
         Some(Made { key, secret: Some(secret), .. }) => Ok(Some((desk.key(key).await?, secret))),
         _ => Ok(None),
     }

@@ -202,12 +202,13 @@ CREATE INDEX audit_of_account ON audit (account) WHERE account IS NOT NULL;
 CREATE INDEX audit_of_user ON audit (user) WHERE user IS NOT NULL;
 
 -- Answers for whoever asks again under the same Idempotency-Key. Only who presents the same credential and the same key can find
--- one or open it: name, request and seal are all made of both.
+-- one or open it: name, request and seal are all made of both. `revision` is the log's position with the change in it.
 CREATE TABLE answer (
-  name    BLOB PRIMARY KEY CHECK (length(name) = 32),
-  request BLOB NOT NULL,
-  sealed  BLOB NOT NULL,
-  until   INTEGER NOT NULL
+  name     BLOB PRIMARY KEY CHECK (length(name) = 32),
+  request  BLOB NOT NULL,
+  sealed   BLOB NOT NULL,
+  until    INTEGER NOT NULL,
+  revision INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX answer_by_end ON answer (until);
 

@@ -1,0 +1,253 @@
+//! Drives this process's membership of a shared store: asks what [`Member`] wants asked, and feeds it the answers.
+//!
+//! ```text
+//!  tick, notice, own change --> Member::next --> Store --> answer --> Fence --> Member::next --> … --> rest
+//! ```
+//!
+//! Everything that makes it true is in [`fence`](super::fence), without I/O. Here nothing may be wrong but late: a question that is
+//! not answered in time is given up, and the lease goes on running out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Notify};
+use tokio_util::sync::CancellationToken;
+
+use super::adopted::Adopted;
+use super::fence::lapse;
+use super::fence::member::{Member, Next, Renewed};
+use super::follow::slept;
+use super::{Keyring, Shared};
+use crate::clock::BootTime;
+use crate::store::StoreError;
+use crate::store::replica::Registration;
+use crate::telemetry::chain;
+
+/// This process among those that serve from the store.
+#[derive(Debug)]
+pub(super) struct Membership {
+    member: Mutex<Member>,
+    /// Rung when there may be something new.
+    bell: Notify,
+    /// Rung when others should look, too.
+    news: Notify,
+}
+
+impl Membership {
+    pub(super) fn new() -> Self {
+        Self { member: Mutex::new(Member::new()), bell: Notify::new(), news: Notify::new() }
+    }
+}
+
+/// Notices to others go out so often at the most; what comes in between goes out together.
+const NOTICES: Duration = Duration::from_millis(10);
+/// Before one tries again to hear notices.
+const DEAF: Duration = Duration::from_secs(1);
+
+impl Shared {
+    /// Asks whatever is to be asked now, and until when then nothing is. What an error leaves behind is asked again after a rest.
+    async fn keep_up(&self, membership: &Membership) -> Result<BootTime, StoreError> {
+        let mut member = membership.member.lock().await;
+        self.step(&mut member).await
+    }
+
+    /// The same, and what is new is asked for in any case.
+    pub(super) async fn look_now(&self, membership: &Membership) -> Result<(), StoreError> {
+        let mut member = membership.member.lock().await;
+        member.wake();
+        self.step(&mut member).await.map(drop)
+    }
+
+    /// Until the first lease: registered, and up to date.
+    pub(super) async fn join(&self, membership: &Membership) -> Result<(), StoreError> {
+        loop {
+            let rest = self.keep_up(membership).await?;
+            let now = self.clock.boot();
+            if self.fence.holds(now) {
+                return Ok(());
+            }
+            tokio::time::sleep(rest.since(now)).await;
+        }
+    }
+
+    /// Says goodbye, so that nobody waits for this process. Only once no request is taken in any more.
+    pub(super) async fn leave(&self) {
+        let Some(membership) = &self.membership else { return };
+        let mut member = membership.member.lock().await;
+        member.leave();
+        if let Err(error) = self.step(&mut member).await {
+            tracing::info!(
+                error = chain(&error),
+                "this replica could not say goodbye; a change may have to wait for it once"
+            );
+        }
+    }
+
+    /// Has all replicas count what they read for so long. Where that is shorter than before, the change is whole once nothing
+    /// counts any more that was read until now.
+    async fn agree(&self, fence: Duration, stale: Duration) -> Result<(), StoreError> {
+        if let Some(shortened) = self.store.set_fence(fence, stale).await? {
+            tokio::time::sleep(lapse(shortened.before)).await;
+            self.store.end_shortening(shortened).await?;
+        }
+        Ok(())
+    }
+
+    async fn step(&self, member: &mut Member) -> Result<BootTime, StoreError> {
+        loop {
+            let (now, random) = (self.clock.boot(), getrandom::u64().map_err(|_| StoreError::NoEntropy)?);
+            match member.next(&self.fence, now, random) {
+                Next::Register(asked) => {
+                    let registration = Registration {
+                        id: self.own.id.clone(),
+                        incarnation: asked.incarnation(),
+                        node: self.own.node.clone(),
+                        version: self.own.version.clone(),
+                    };
+                    in_time(asked.timeout(), self.store.register(registration, asked.timeout())).await?;
+                    member.registered(asked);
+                }
+                Next::Renew(asked) => {
+                    let renewal = self.store.renew(&self.own.id, asked.incarnation(), asked.after(), asked.timeout());
+                    let renewal = in_time(asked.timeout(), renewal).await?;
+                    if let Some(time) = renewal.time {
+                        self.clock.tell(time, now);
+                    }
+                    match member.renewed(&self.fence, asked, renewal) {
+                        Renewed::News(news) => {
+                            self.take_note(&news.tail().news);
+                            member.took(news.apply(&self.fence).extend(&self.fence));
+                            self.heard.store(self.clock.boot().as_nanos(), Ordering::Release);
+                        }
+                        Renewed::Turned => {
+                            self.known.void();
+                            self.adopted.store(Arc::new(Adopted::Unsure));
+                            tracing::warn!(
+                                store = %self.store.path().display(),
+                                "another database answers, or one that was set back: everything that was read is read anew. \
+                                 What it lost by that, if anything, nobody here can know: compare with the audit log"
+                            );
+                        }
+                        Renewed::Unlisted => tracing::info!("this replica was taken for dead, and registers anew"),
+                    }
+                }
+                Next::Acknowledge(asked) => {
+                    let (incarnation, applied) = (asked.incarnation(), asked.applied());
+                    let live = self.store.acknowledge(&self.own.id, incarnation, applied).await?;
+                    member.acknowledged(asked, live);
+                }
+                Next::Leave(incarnation) => self.store.leave(&self.own.id, incarnation).await?,
+                Next::Rest(until) => return Ok(until),
+                Next::Left => return Ok(BootTime::from_nanos(u64::MAX)),
+            }
+        }
+    }
+
+    /// Has others look at the log soon.
+    pub(super) async fn tell_others(&self) {
+        match &self.membership {
+            Some(membership) => membership.news.notify_one(),
+            None => self.store.wake_others().await,
+        }
+    }
+}
+
+impl Keyring {
+    /// Has all replicas of a shared store count what they read for so long, and `stale` more where some do beyond that.
+    pub fn set_fence(&self, fence: Duration, stale: Duration) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.control.spawn(async move {
+            if let Err(error) = shared.agree(fence, stale).await {
+                tracing::warn!(error = chain(&error), "the fence could not be set; the store's stays in force");
+            }
+        });
+    }
+}
+
+/// Keeps up until told to end.
+pub(super) async fn follow(shared: &Shared, membership: &Membership, end: &CancellationToken) {
+    let mut minute = shared.clock.boot();
+    let mut failed = None;
+    loop {
+        let rest = match shared.keep_up(membership).await {
+            Ok(until) => until.since(shared.clock.boot()),
+            Err(error) => {
+                if failed.is_none() {
+                    tracing::warn!(error = chain(&error), "the store cannot be read: keys not yet remembered fail");
+                    failed = Some(shared.heard());
+                }
+                Duration::ZERO
+            }
+        };
+        // That nothing is to be asked now is no answer.
+        if failed.is_some_and(|before| shared.heard() > before) {
+            failed = None;
+            tracing::info!("the store can be read again");
+        }
+        if let Err(error) = shared.settle_doubt().await {
+            tracing::debug!(error = chain(&error), "the prefixes of adopted secrets could not be read");
+        }
+        if shared.clock.boot().since(minute) >= MINUTE {
+            minute = shared.clock.boot();
+            shared.trim().await;
+        }
+        tokio::select! {
+            () = membership.bell.notified() => membership.member.lock().await.wake(),
+            ended = slept(rest.max(PAUSE), end) => if ended { return },
+        }
+    }
+}
+
+/// Between two looks at what is to be asked, at the least.
+const PAUSE: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Listens for others' notices until told to end.
+pub(super) async fn listen(shared: &Shared, membership: &Membership, end: &CancellationToken) {
+    let mut deaf = false;
+    if let Ok(false) = shared.store.hears().await {
+        tracing::warn!(
+            "notices of changes do not come back, as behind a pooler of transactions: the log is looked at twice a second. \
+             store.listen_url may lead past the pooler"
+        );
+    }
+    loop {
+        let heard = tokio::select! {
+            heard = shared.store.woken() => heard,
+            () = end.cancelled() => return,
+        };
+        match heard {
+            Ok(()) => {
+                deaf = false;
+                membership.bell.notify_one();
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut deaf, true) {
+                    tracing::warn!(error = chain(&error), "changes are not heard at once, but within half a second");
+                }
+                if slept(DEAF, end).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Tells others of changes made here until told to end.
+pub(super) async fn announce(shared: &Shared, membership: &Membership, end: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = membership.news.notified() => shared.store.wake_others().await,
+            () = end.cancelled() => return,
+        }
+        if slept(NOTICES, end).await {
+            return;
+        }
+    }
+}
+
+/// The store keeps to the limit itself, once it is connected; and it may have to connect first, or again.
+async fn in_time<T>(limit: Duration, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(limit * 3, answer).await.unwrap_or(Err(StoreError::TimedOut))
+}

@@ -1,0 +1,186 @@
+//! A connection for one thread that blocks: what the statements of `store/sql` run on.
+//!
+//! It is opened when it is first needed, and anew after it broke. A transaction begins with everything it needs in one message,
+//! and its commit and the position that it got come back in one too, so that we hold the others' way for as short as can be.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio_postgres::Row;
+
+use super::address::Address;
+use super::connection::Connection;
+use super::trouble::Trouble;
+use crate::store::sql::Value;
+
+/// A connection that is opened when it is needed.
+pub(in crate::store) struct Link {
+    address: Arc<Address>,
+    runtime: Handle,
+    limit: Duration,
+    open: RefCell<Option<Connection>>,
+}
+
+/// A transaction that was committed.
+#[derive(Debug)]
+pub(super) struct Committed<T> {
+    pub(super) made: T,
+    /// The log's position with it.
+    pub(super) head: u64,
+    /// Whether the server warned that the commit may be lost.
+    pub(super) warned: bool,
+}
+
+/// Why a transaction came to nothing, or may have.
+#[derive(Debug)]
+pub(super) enum NotCommitted<T, E> {
+    /// The work itself ended it.
+    Work(E),
+    /// The database; nothing was changed.
+    Nothing(Trouble),
+    /// The connection ended while it committed.
+    Unsure {
+        made: T,
+        trouble: Trouble,
+        /// The transaction's number, and the server's place in its log.
+        number: String,
+    },
+}
+
+/// Which server's log a transaction's number belongs to: no other's says anything of it.
+pub(super) const PLACE: &str = "(SELECT system_identifier::text FROM pg_control_system()) || '/' ||
+    CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
+
+/// How often, and after what, it is asked again what became of a transaction: in all as long as a database takes to restart.
+const ATTEMPTS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Link {
+    pub(super) fn new(address: Arc<Address>, runtime: Handle, limit: Duration) -> Self {
+        Self { address, runtime, limit, open: RefCell::default() }
+    }
+
+    /// Asks, inside the transaction that runs.
+    pub(in crate::store) fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, Trouble> {
+        self.on(|connection| self.runtime.block_on(connection.query(sql, values, self.limit)))
+    }
+
+    /// Changes, inside the transaction that runs; how many rows.
+    pub(in crate::store) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, Trouble> {
+        self.on(|connection| self.runtime.block_on(connection.execute(sql, values, self.limit)))
+    }
+
+    /// Does several statements without values, inside the transaction that runs.
+    pub(in crate::store) fn script(&self, sql: &str) -> Result<Option<String>, Trouble> {
+        self.on(|connection| self.runtime.block_on(connection.script(sql, self.limit)))
+    }
+
+    /// Runs `work` between `begin` and a commit. What `begin` answers last is the transaction's number.
+    pub(super) fn commit<T, E: From<Trouble>>(
+        &self,
+        begin: &str,
+        work: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<Committed<T>, NotCommitted<T, E>> {
+        let number = self.begin(begin).map_err(NotCommitted::Nothing)?.unwrap_or_default();
+        let made = work(self).map_err(|error| {
+            self.roll_back();
+            NotCommitted::Work(error)
+        })?;
+        self.with(Connection::take_warned);
+        // In a transaction that has failed the first statement fails too; so a commit that answers is one.
+        match self.script("SELECT seq FROM keyward.head; COMMIT") {
+            Ok(head) => {
+                let Some(head) = head.and_then(|head| head.parse().ok()) else {
+                    return Err(NotCommitted::Unsure { made, trouble: Trouble::NoPrimary, number });
+                };
+                let warned = self.with(Connection::take_warned).unwrap_or(false);
+                Ok(Committed { made, head, warned })
+            }
+            Err(said @ Trouble::Said { .. }) if !said.ends_connection() => {
+                self.roll_back();
+                Err(NotCommitted::Nothing(said))
+            }
+            Err(trouble) => Err(NotCommitted::Unsure { made, trouble, number }),
+        }
+    }
+
+    /// What became of a transaction whose commit was not answered: whether it was committed, and the log's position since; none
+    /// where that cannot be told.
+    pub(super) fn became(&self, number: &str) -> Option<(bool, u64)> {
+        let (transaction, place) = number.split_once(' ')?;
+        let sql = format!(
+            "SELECT (CASE WHEN {PLACE} = '{place}' THEN pg_xact_status('{transaction}'::xid8) END) || ' ' || seq
+               FROM keyward.head"
+        );
+        for _ in 0..ATTEMPTS {
+            let said = match self.open().and_then(|()| self.script(&sql)) {
+                Ok(said) => said?,
+                Err(trouble) if trouble.ends_connection() => String::new(),
+                Err(_) => return None,
+            };
+            match said.split_once(' ') {
+                Some(("committed", head)) => return Some((true, head.parse().ok()?)),
+                Some(("aborted", _)) => return Some((false, 0)),
+                _ => std::thread::sleep(PAUSE),
+            }
+        }
+        None
+    }
+
+    /// Runs `work` after `begin` and takes back what it did.
+    pub(super) fn roll<T, E: From<Trouble>>(
+        &self,
+        begin: &str,
+        work: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.begin(begin)?;
+        let answer = work(self);
+        self.roll_back();
+        answer
+    }
+
+    /// Begins on an open connection, or on a new one. One may have died since it was last used; nothing is lost by trying again.
+    fn begin(&self, begin: &str) -> Result<Option<String>, Trouble> {
+        let used = self.with(|connection| !connection.is_closed()).unwrap_or(false);
+        if !used {
+            self.open()?;
+        }
+        match self.script(begin) {
+            Err(trouble) if used && trouble.ends_connection() && !matches!(trouble, Trouble::TimedOut) => {
+                self.open()?;
+                self.script(begin)
+            }
+            begun => begun,
+        }
+        .inspect_err(|_| self.roll_back())
+    }
+
+    fn open(&self) -> Result<(), Trouble> {
+        let connection = self.runtime.block_on(Connection::open(&self.address, &self.runtime))?;
+        *self.open.borrow_mut() = Some(connection);
+        Ok(())
+    }
+
+    fn roll_back(&self) {
+        if self.open.borrow().is_some() && self.script("ROLLBACK").is_err() {
+            *self.open.borrow_mut() = None;
+        }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&Connection) -> T) -> Option<T> {
+        self.open.borrow().as_ref().map(look)
+    }
+
+    /// Never opens one: inside a transaction that would go on outside of it.
+    fn on<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let mut open = self.open.borrow_mut();
+        let Some(connection) = open.as_ref() else { return Err(Trouble::Gone("the connection ended".into())) };
+        let answer = ask(connection);
+        if answer.as_ref().is_err_and(Trouble::ends_connection) {
+            *open = None;
+        }
+        answer
+    }
+}
