@@ -130,7 +130,7 @@ pub(super) fn insert_keys(db: &Db<'_>, keys: &[(&Draft, Option<&AccountId>)], no
     let made: HashMap<String, i64> =
         db.rows(&sql, &values, |row| Ok((row.text(0)?.to_owned(), row.int(1)?)))?.into_iter().collect();
     if made.len() < keys.len() {
-        let taken = keys.iter().find(|(draft, _)| !made.contains_key(draft.id.as_str())).or(keys.first());
+        let taken = keys.iter().find(|(draft, _)| !made.contains_key(draft.id.as_str())).or_else(|| keys.first());
         let id = taken.map(|(draft, _)| draft.id.to_string()).unwrap_or_default();
         return Err(Rejected::Exists { what: "key", id }.into());
     }
