@@ -386,6 +386,14 @@ impl Shared {
     }
 }
 
+impl super::Keyring {
+    /// How long a change that is committed now is open at the most, where the store can be asked.
+    #[must_use]
+    pub fn longest_open(&self) -> Duration {
+        self.shared.completion.bound()
+    }
+}
+
 #[cfg(test)]
 impl super::Keyring {
     /// Has it believe that these serve from its store.

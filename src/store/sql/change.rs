@@ -7,7 +7,7 @@ use super::{Db, Error, Stop, Value, edit, holder, list, record, values};
 use crate::clock::Timestamp;
 use crate::key::token::Prefix;
 use crate::key::{Account, AccountId, Digest, Key, KeyId, Kind, Line, Membership, User, UserId};
-use crate::store::{AccountChange, Draft, MemberChange, Policy, Rejected, SecretDraft, UserChange};
+use crate::store::{AccountChange, Clash, Draft, MemberChange, Policy, Rejected, SecretDraft, UserChange};
 
 /// Makes an account.
 pub(in crate::store) fn create_account(
@@ -90,6 +90,14 @@ pub(in crate::store) fn mint(db: &Db<'_>, policy: &Policy, draft: &Draft, now: T
     let held_to = draft.account.as_ref().filter(|_| draft.kind != Kind::User);
     insert_key(db, draft, held_to, now)?;
     must_have_key(db, &draft.id)
+}
+
+/// Makes an operator key where there has never been one.
+pub(in crate::store) fn first_operator(db: &Db<'_>, draft: &Draft, now: Timestamp) -> Result<Key, Stop> {
+    if list::has_operator(db)? {
+        return Err(Rejected::Conflict(Clash::State, "there is an operator key already".into()).into());
+    }
+    mint(db, &Policy::default(), draft, now)
 }
 
 /// Revokes every operator key and makes this one.
