@@ -347,7 +347,7 @@ impl Postgres {
 
     /// Has others look at the log at once. Nothing depends on it.
     pub(super) async fn wake_others(&self) {
-        let _ = self.note("SELECT pg_notify('keyward', '')", &[]).await;
+        let _ = self.note(replica::WAKE, &[]).await;
     }
 
     /// Waits until another replica says that there is something new, or the connection on which it would has ended.
