@@ -24,7 +24,7 @@ use self::running::{Built, BuiltIn, Running, generation, manner, terms, watched}
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::flaw::Flaw;
-use crate::gateway::{self, Gateway, InFlight};
+use crate::gateway::{self, Gateway, InFlight, Tunnels};
 use crate::key::{Digester, Imprint, Kind};
 use crate::keyring::Keyring;
 use crate::keyring::command::{NewKey, Problem};
@@ -135,6 +135,8 @@ impl App {
         metrics.gauge("keyward_requests_in_flight", "Requests whose answers have not ended", move || {
             counted.count() as f64
         });
+        let tunnels = Arc::<Tunnels>::default();
+        tunnels.tell(&metrics);
         let access = AccessLog::start(Sink::Stdout, &metrics)
             .map_err(|error| AppError::System("the access log cannot start", error))?;
         // The numbers are about clients; the sockets of the other faces count in a book that nobody reads.
@@ -161,6 +163,7 @@ impl App {
             newest: newest.clone(),
             keyring: Arc::clone(&keyring),
             in_flight: Arc::clone(&in_flight),
+            tunnels,
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
         };

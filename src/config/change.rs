@@ -4,7 +4,7 @@
 //! reload takes it over at once or leaves it to the next start.
 
 use super::{ReloadConfig, Settings};
-use crate::gateway::config::{IdentityNames, OriginConfig, UserKeysConfig};
+use crate::gateway::config::{IdentityNames, OriginConfig, TunnelsConfig, UserKeysConfig};
 use crate::keyring::config::KeysConfig;
 use crate::manage::config::{DbtConfig, DialectConfig, DialectsConfig, LeaksConfig, SelfServiceConfig};
 use crate::telemetry::config::{AccessLogConfig, LogConfig};
@@ -298,6 +298,7 @@ impl Table<'_> {
             expiry_notice,
             identity,
             user_keys,
+            tunnels,
         } = old;
         self.at_once("account_mismatch", account_mismatch, &new.account_mismatch);
         self.at_once("realm", realm, &new.realm);
@@ -321,6 +322,12 @@ impl Table<'_> {
         self.at_once("user_keys.sunset", sunset, &new.user_keys.sunset);
         self.at_once("user_keys.brownouts", brownouts, &new.user_keys.brownouts);
         self.at_once("user_keys.link", link, &new.user_keys.link);
+        let TunnelsConfig { limit, per_key, idle, age, drain } = tunnels;
+        self.at_once("tunnels.limit", limit, &new.tunnels.limit);
+        self.at_once("tunnels.per_key", per_key, &new.tunnels.per_key);
+        self.at_once("tunnels.idle", idle, &new.tunnels.idle);
+        self.at_once("tunnels.age", age, &new.tunnels.age);
+        self.at_once("tunnels.drain", drain, &new.tunnels.drain);
     }
 
     fn origin(&mut self, old: &OriginConfig, new: &OriginConfig) {

@@ -1,13 +1,12 @@
 //! One record a request: what the access log and the metrics say of it. It is written when it is dropped, so it is
 //! written however the request ends: answered, cut off by either side, or left by its client.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
@@ -15,12 +14,15 @@ use super::Generation;
 use super::authorize::Permit;
 use super::in_flight::InFlight;
 use super::refuse::Stop;
+use super::request_id::RequestId;
+use super::tunnel::Crowded;
+use super::upgrade::Protocol;
 use crate::clock::{BootTime, Clock};
 use crate::key::{AccountId, KeyId, Kind};
 use crate::keyring::Denied;
 use crate::telemetry::access::LineBuffer;
 use crate::telemetry::chain;
-use crate::telemetry::label::{Decision, Rehearsed};
+use crate::telemetry::label::{Decision, Rehearsed, TunnelEnd};
 use crate::telemetry::line::Line;
 use crate::telemetry::metrics::Shard;
 use crate::telemetry::stamp::Stamp;
@@ -58,6 +60,17 @@ pub(super) struct Record {
     whole: bool,
     /// Whether it counts among the requests in flight: there was room for it.
     admitted: bool,
+    /// Whether its route lets it ask for an upgrade, and it does.
+    asks_upgrade: bool,
+    /// What became of it. Boxed, for it is rare.
+    tunnel: Option<Box<Tunnelled>>,
+}
+
+/// A request whose connection went on as something else.
+struct Tunnelled {
+    protocol: Protocol,
+    received: u64,
+    end: TunnelEnd,
 }
 
 /// What only the log tells.
@@ -97,6 +110,8 @@ impl Record {
             bytes: 0,
             whole: false,
             admitted: ledger.in_flight.enter(ledger.generation.requests),
+            asks_upgrade: false,
+            tunnel: None,
         })
     }
 
@@ -153,6 +168,33 @@ impl Record {
         };
     }
 
+    /// It asks for an upgrade, and its route `lets` it or not.
+    pub(super) fn asks_upgrade(&mut self, lets: bool) {
+        self.asks_upgrade = lets;
+    }
+
+    /// Whether it asked for an upgrade that its route allows.
+    pub(super) fn asked_upgrade(&self) -> bool {
+        self.asks_upgrade
+    }
+
+    /// Its answer is given, and its connection goes on as something else. It counts as answered now, and is told of in the log
+    /// when all is over.
+    pub(super) fn tunnel_begins(&mut self, protocol: &Protocol) {
+        self.whole = true;
+        self.leave();
+        self.count(self.ledger.clock.boot());
+        self.tunnel = Some(Box::new(Tunnelled { protocol: protocol.clone(), received: 0, end: TunnelEnd::Client }));
+    }
+
+    /// All is over: so much went to the origin, and so much came back.
+    pub(super) fn tunnel_ended(&mut self, end: TunnelEnd, received: u64, sent: u64) {
+        self.bytes = sent;
+        if let Some(tunnel) = &mut self.tunnel {
+            (tunnel.end, tunnel.received) = (end, received);
+        }
+    }
+
     /// The head of the origin's answer is there.
     pub(super) fn answered(&mut self) {
         self.answered = Some(self.ledger.clock.boot());
@@ -162,7 +204,7 @@ impl Record {
     pub(super) fn stopped(&mut self, stop: &Stop) {
         self.reason = stop.reason();
         self.decision = match stop {
-            Stop::Failed(_) | Stop::Overloaded => Decision::Failed,
+            Stop::Failed(_) | Stop::Overloaded | Stop::Tunnels(Crowded::All) => Decision::Failed,
             // The verdict was given before; what went wrong after it is the reason.
             Stop::Origin(_) | Stop::Unfilterable(_) | Stop::TooLarge | Stop::Stalled | Stop::TooSlow => self.decision,
             Stop::Malformed(_) if self.forwarded.is_some() => self.decision,
@@ -171,6 +213,7 @@ impl Record {
             | Stop::Misdirected
             | Stop::UnsupportedBody
             | Stop::Gone(_)
+            | Stop::Tunnels(Crowded::Key)
             | Stop::Refused(_) => Decision::Refused,
         };
         if let Stop::Unfilterable(error) = stop {
@@ -206,36 +249,57 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let now = self.ledger.clock.boot();
-        if self.admitted {
-            self.ledger.in_flight.leave();
-        }
+        self.leave();
         if !self.whole && !matches!(self.reason, "origin_broke_off" | "origin_stalled") {
             self.reason = "client_left";
         }
+        let spent = match self.tunnel {
+            None => self.count(now),
+            Some(_) => self.spent(now),
+        };
+        if let Some(told) = &self.told {
+            self.ledger.lines.line(|line| self.write(told, line, &spent));
+        }
+    }
+}
+
+impl Record {
+    /// It is no longer in flight.
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.admitted) {
+            self.ledger.in_flight.leave();
+        }
+    }
+
+    /// The time in all, in the gateway, and at the origin.
+    fn spent(&self, now: BootTime) -> [Duration; 3] {
         let total = now.since(self.started);
         let origin = self.forwarded.map(|sent| self.answered.unwrap_or(now).since(sent)).unwrap_or_default();
         let overhead = match self.forwarded {
             Some(sent) => sent.since(self.started),
             None => total,
         };
-        let status = self.status.unwrap_or_else(client_left);
+        [total, overhead, origin]
+    }
+
+    /// Counts it as it is now, and gives what was spent on it.
+    fn count(&self, now: BootTime) -> [Duration; 3] {
+        let spent = self.spent(now);
         let shard = &self.ledger.shard;
         let route = self.route.map(|at| self.ledger.generation.routes[at]);
-        shard.request(route, &self.method, status, total);
-        shard.overhead(overhead);
+        shard.request(route, &self.method, self.status.unwrap_or_else(client_left), spent[0]);
+        shard.overhead(spent[1]);
         shard.decision(self.decision, self.reason);
         if let (Some(route), Some(why)) = (route, self.rehearsed) {
             shard.rehearsed(route, why);
         }
-        if let Some(told) = &self.told {
-            self.ledger.lines.line(|line| self.write(told, line, status.as_u16(), &[total, overhead, origin]));
-        }
+        spent
     }
 }
 
 impl Record {
-    /// Writes the line; `spent` is the time in all, in the gateway, and at the origin.
-    fn write(&self, told: &Told, line: &mut Vec<u8>, status: u16, spent: &[Duration; 3]) {
+    /// Writes the line.
+    fn write(&self, told: &Told, line: &mut Vec<u8>, spent: &[Duration; 3]) {
         let mut line = Line::begin(line);
         let at = self.ledger.clock.now().minus(spent[0]);
         self.ledger.stamp.borrow_mut().with(at, |text| line.text("time", text));
@@ -248,7 +312,7 @@ impl Record {
             line.optional("query", told.target.query());
         }
         line.text("protocol", protocol(told.version));
-        line.number("status", status.into());
+        line.number("status", self.status.unwrap_or_else(client_left).as_u16().into());
         line.number("bytes", self.bytes);
         for (name, span) in ["duration_us", "gateway_us", "origin_us"].into_iter().zip(spent) {
             line.number(name, u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
@@ -264,6 +328,11 @@ impl Record {
         line.text("decision", self.decision.as_str());
         line.text("reason", self.reason);
         line.optional("would_refuse", self.rehearsed.map(Rehearsed::as_str));
+        if let Some(tunnel) = &self.tunnel {
+            line.text("upgrade", tunnel.protocol.as_str());
+            line.number("received", tunnel.received);
+            line.text("ended", tunnel.end.as_str());
+        }
         line.end();
     }
 }
@@ -279,70 +348,4 @@ const fn protocol(version: Version) -> &'static str {
 /// What nginx calls an answer that its client did not wait for.
 fn client_left() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT)
-}
-
-/// A request's id: 32 hexadecimal digits of ours, or what a trusted proxy gave.
-#[derive(Clone, Debug)]
-pub(super) struct RequestId(HeaderValue);
-
-impl RequestId {
-    const LENGTH: usize = 32;
-
-    fn new(mut id: HeaderValue) -> Self {
-        // It never comes again, so HTTP/2 is not to put it into its table of values that do (RFC 7541, 6.2.3).
-        id.set_sensitive(true);
-        Self(id)
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
-    }
-
-    pub(super) fn value(&self) -> &HeaderValue {
-        &self.0
-    }
-}
-
-/// Makes request ids: unlike any other worker's or process's, not secret.
-pub(super) struct RequestIds {
-    seed: u64,
-    count: Cell<u64>,
-    /// Room for the next ids, which then share one allocation.
-    room: RefCell<BytesMut>,
-}
-
-impl RequestIds {
-    pub(super) fn new(seed: [u8; 16]) -> Self {
-        let half = |at: usize| seed[at..at + 8].iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
-        Self { seed: half(0), count: Cell::new(half(8)), room: RefCell::default() }
-    }
-
-    pub(super) fn next(&self) -> RequestId {
-        let count = self.count.get().wrapping_add(1);
-        self.count.set(count);
-        let mut room = self.room.borrow_mut();
-        if room.capacity() < RequestId::LENGTH {
-            room.reserve(RequestId::LENGTH * 64);
-        }
-        for half in [self.seed, scrambled(count)] {
-            room.extend_from_slice(&hexadecimal(half));
-        }
-        let text = room.split().freeze();
-        RequestId::new(HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("0")))
-    }
-}
-
-fn hexadecimal(number: u64) -> [u8; 16] {
-    let bytes = number.to_be_bytes();
-    std::array::from_fn(|at| {
-        let byte = bytes[at / 2];
-        b"0123456789abcdef"[usize::from(if at % 2 == 0 { byte >> 4 } else { byte & 15 })]
-    })
-}
-
-/// Splitmix64's finishing step: a bijection, so ids of one worker never repeat.
-const fn scrambled(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }

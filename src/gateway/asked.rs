@@ -8,6 +8,7 @@ use super::canon;
 use super::client::Client;
 use super::headers::clean_request;
 use super::refuse::Stop;
+use super::upgrade::Asking;
 use crate::key::AccountId;
 use crate::keyring::Caller;
 use crate::net::Peer;
@@ -20,6 +21,8 @@ pub(super) struct Asked {
     pub(super) client: Client,
     /// Whether it came over HTTP/2.
     pub(super) http2: bool,
+    /// What its connection is asked to go on as.
+    pub(super) upgrade: Option<Asking>,
     /// The position of the log that it is to be judged by, or a later one.
     pub(super) at_least: Option<u64>,
 }
@@ -31,7 +34,7 @@ impl Asked {
     /// [`Stop::HeadTooLarge`], [`Stop::Malformed`] or [`Stop::Misdirected`].
     pub(super) fn new(mut head: request::Parts, peer: &Peer, live: &Generation) -> Result<Box<Self>, Stop> {
         let plan = &live.plan;
-        let (size, framed) = survey(&head);
+        let Survey { size, framed, upgrade } = Survey::of(&head);
         if size > live.header_bytes {
             return Err(Stop::HeadTooLarge);
         }
@@ -44,12 +47,13 @@ impl Asked {
         if framed {
             canon::framing(&head.headers, head.version)?;
         }
+        let upgrade = if upgrade { Asking::of(&head, framed) } else { None };
         let at_least = clean_request(&mut head.headers, &plan.identity, plan.underscores)?;
         head.uri = target.into();
         head.version = Version::HTTP_11;
         head.extensions.clear();
         // Boxed: it is handed on from step to step.
-        let asked = Box::new(Self { head, host, client, http2, at_least });
+        let asked = Box::new(Self { head, host, client, http2, at_least, upgrade });
         if peer.tls.as_ref().is_some_and(|tls| !tls.serves(canon::without_port(asked.host()))) {
             return Err(Stop::Misdirected);
         }
@@ -81,8 +85,8 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn of(asked: &Asked) -> Self {
-        // It was judged.
-        let Asked { head, host, client, http2, at_least: _ } = asked;
+        // It was judged; and one that asks for an upgrade is not sent again.
+        let Asked { head, host, client, http2, at_least: _, upgrade: _ } = asked;
         let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut text = Vec::with_capacity(USUAL);
         let mut add = |part: &[u8]| {
@@ -113,7 +117,8 @@ impl Kept {
             let (name, value) = (next(), next());
             if name.is_empty() {
                 let (head, ()) = request.into_parts();
-                return Ok(Box::new(Asked { head, host, client: self.client, http2: self.http2, at_least: None }));
+                let (client, http2) = (self.client, self.http2);
+                return Ok(Box::new(Asked { head, host, client, http2, at_least: None, upgrade: None }));
             }
             request.headers_mut().append(HeaderName::from_bytes(name)?, HeaderValue::from_bytes(value)?);
         }
@@ -126,16 +131,28 @@ const USUAL: usize = 512;
 /// No target, name or value has it (RFC 9110, 5.5).
 const END: u8 = 0;
 
-/// A head's size as HTTP/1.1 writes it: request line, then `name: value` lines; for HTTP/2 it is the same request's. And
-/// whether any of the lines frames a body.
-fn survey(head: &request::Parts) -> (usize, bool) {
-    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let (mut size, mut framed) = (head.method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len(), false);
-    for (name, value) in &head.headers {
-        size += name.as_str().len() + value.len() + 4;
-        framed |= *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING;
+/// What one look at a head's lines tells.
+struct Survey {
+    /// As HTTP/1.1 writes it: request line, then `name: value` lines; for HTTP/2 it is the same request's.
+    size: usize,
+    /// Whether any of the lines frames a body.
+    framed: bool,
+    /// Whether any asks for an upgrade.
+    upgrade: bool,
+}
+
+impl Survey {
+    fn of(head: &request::Parts) -> Self {
+        let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        let size = head.method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len();
+        let mut all = Self { size, framed: false, upgrade: false };
+        for (name, value) in &head.headers {
+            all.size += name.as_str().len() + value.len() + 4;
+            all.framed |= *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING;
+            all.upgrade |= *name == header::UPGRADE;
+        }
+        all
     }
-    (size, framed)
 }
 
 #[cfg(test)]
@@ -158,7 +175,7 @@ mod tests {
             secure: true,
             request_id: None,
         };
-        Asked { head, host: host.parse().unwrap(), client, http2: true, at_least: None }
+        Asked { head, host: host.parse().unwrap(), client, http2: true, at_least: None, upgrade: None }
     }
 
     proptest! {

@@ -14,6 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::access::Record;
 use super::origin::OriginBody;
+use super::upgrade::Agreed;
 use crate::net::BoxError;
 use crate::net::body::{BodyError, Paced, fits};
 
@@ -229,6 +230,8 @@ pub(super) enum Overrun {
 enum Source {
     Whole(Option<Bytes>),
     Origin(Paced<OriginBody>),
+    /// No body: the origin's connection goes on. Boxed, for it is rare.
+    Agreed(Option<Box<Agreed>>),
 }
 
 impl Outgoing {
@@ -246,6 +249,19 @@ impl Outgoing {
     pub(super) fn origin(body: Paced<OriginBody>, upload: Rc<Upload>) -> Self {
         let upload = Some(upload).filter(|upload| upload.keeps);
         Self { source: Source::Origin(body), upload, rest: None, record: None }
+    }
+
+    /// The origin agreed to go on as something else.
+    pub(super) fn agreed(agreed: Agreed) -> Self {
+        Self { source: Source::Agreed(Some(Box::new(agreed))), upload: None, rest: None, record: None }
+    }
+
+    /// What the origin agreed to go on as, where it did.
+    pub(super) fn take_agreed(&mut self) -> Option<Box<Agreed>> {
+        match &mut self.source {
+            Source::Agreed(agreed) => agreed.take(),
+            Source::Whole(_) | Source::Origin(_) => None,
+        }
     }
 
     /// Ends only once what the client still sends was read.
@@ -296,6 +312,7 @@ impl Body for Outgoing {
         let frame = match &mut this.source {
             Source::Whole(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))),
             Source::Origin(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
+            Source::Agreed(_) => None,
         };
         if let Some(record) = &mut this.record {
             match &frame {
@@ -327,6 +344,7 @@ impl Body for Outgoing {
         match &self.source {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Source::Origin(body) => body.size_hint(),
+            Source::Agreed(_) => SizeHint::with_exact(0),
         }
     }
 }
@@ -336,6 +354,7 @@ impl Source {
         match self {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Origin(body) => body.is_end_stream(),
+            Self::Agreed(_) => true,
         }
     }
 }

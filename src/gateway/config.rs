@@ -38,6 +38,24 @@ pub struct Config {
     pub identity: IdentityNames,
     /// Legacy keys, on their way out.
     pub user_keys: UserKeysConfig,
+    /// Upgraded connections.
+    pub tunnels: TunnelsConfig,
+}
+
+/// `[gateway.tunnels]`: connections that a route let go on as another protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TunnelsConfig {
+    /// At one time, in all.
+    pub limit: usize,
+    /// Of one key; any number where zero.
+    pub per_key: usize,
+    /// Without a byte in either direction; any time where zero.
+    pub idle: Span,
+    /// In all; any time where zero.
+    pub age: Span,
+    /// When keyward stops, they end one after the other within so long.
+    pub drain: Span,
 }
 
 /// `[gateway.user_keys]`: keys of users, which reach every account of theirs.
@@ -208,6 +226,8 @@ pub struct RouteConfig {
     pub link: Option<String>,
     /// Nothing is forwarded any more: 410.
     pub gone: Option<bool>,
+    /// What a client may ask its connection to go on as, as in the header `Upgrade`.
+    pub upgrade: Option<Vec<String>>,
 }
 
 /// `deprecated` of a route.

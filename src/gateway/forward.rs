@@ -9,7 +9,6 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
-use super::access::RequestId;
 use super::asked::{Asked, Kept};
 use super::authorize::Permit;
 use super::body::{ClientBody, Outgoing, RequestBody, Upload, UploadFailure};
@@ -19,8 +18,10 @@ use super::filter::Filter;
 use super::headers::{Identity, clean_answer};
 use super::origin::{Broken, Lease, OriginError, Pool};
 use super::refuse::Stop;
+use super::request_id::RequestId;
 use super::service::Service;
 use super::sign::Signer;
+use super::upgrade::Switch;
 use super::user_keys::UserKeys;
 use crate::clock::{BootTime, Clock};
 use crate::key::Verified;
@@ -55,6 +56,7 @@ pub(super) async fn forward(
     let head = |asked| outbound.request(permit, asked, bodiless, service);
     match exchange(pool, service, asked, head, sent, &upload, outbound.at).await {
         Ok((answer, lease)) => {
+            let answered = if answer.status() == StatusCode::SWITCHING_PROTOCOLS { switched } else { answered };
             let mut answer = answered(answer, lease, upload, service, outbound)?;
             if let Some((filter, holder, method)) = narrow {
                 answer = Box::pin(filter.narrowed(answer, holder, &method)).await?;
@@ -89,23 +91,33 @@ fn answered(
     outbound: &Outbound<'_>,
 ) -> Result<Response<Outgoing>, Stop> {
     let (mut head, body) = answer.into_parts();
-    // An origin may switch protocols only where that was asked for, and we never ask.
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Stop::Origin(OriginError::Unasked));
-    }
     // Whoever reads it by the other length finds another answer behind it (RFC 9112, 6.3).
     if head.headers.contains_key(header::TRANSFER_ENCODING) && head.headers.contains_key(header::CONTENT_LENGTH) {
         return Err(Stop::Origin(OriginError::Ambiguous));
     }
-    head.version = Version::HTTP_11;
-    head.extensions.clear();
-    clean_answer(&mut head.headers);
-    head.headers.insert(X_REQUEST_ID, outbound.request_id.value().clone());
-    if let Some(Carrier::Header(name)) = outbound.carrier {
-        keep_private(&mut head.headers, name);
-    }
+    outbound.tidy(&mut head);
     let body = Paced::new(lease.body(body, Rc::clone(&upload)), service.body_idle, u64::MAX);
     Ok(Response::from_parts(head, Outgoing::origin(body, upload)))
+}
+
+/// The origin's 101. It may switch protocols only where that was asked for, and only to that.
+fn switched(
+    answer: Response<Incoming>,
+    lease: Lease,
+    _: Rc<Upload>,
+    _: &Service,
+    outbound: &Outbound<'_>,
+) -> Result<Response<Outgoing>, Stop> {
+    let (mut head, _) = answer.into_parts();
+    let unasked = Stop::Origin(OriginError::Unasked);
+    let Some(switch) = outbound.switch.filter(|switch| switch.is_answered(&head.headers)) else { return Err(unasked) };
+    let Some(origin) = lease.switched() else { return Err(unasked) };
+    outbound.tidy(&mut head);
+    // It has no body (RFC 9110, 15.2), whatever it says.
+    head.headers.remove(header::CONTENT_LENGTH);
+    switch.protocol().say(&mut head.headers);
+    let Some(agreed) = switch.agreed(origin) else { return Err(unasked) };
+    Ok(Response::from_parts(head, Outgoing::agreed(agreed)))
 }
 
 /// What the origin is told beyond the request itself.
@@ -125,6 +137,8 @@ pub(super) struct Outbound<'a> {
     pub(super) expiry_notice: Duration,
     /// What holders of legacy keys are told.
     pub(super) user_keys: &'a UserKeys,
+    /// What it is asked to go on as.
+    pub(super) switch: Option<&'a Switch>,
 }
 
 impl Outbound<'_> {
@@ -143,6 +157,9 @@ impl Outbound<'_> {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if client.secure { "https" } else { "http" }));
         headers.insert(X_REQUEST_ID, self.request_id.value().clone());
         headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
+        if let Some(switch) = self.switch {
+            switch.protocol().say(headers);
+        }
         if let Some(holder) = permit.holder() {
             let key = holder.verified.standing();
             // Ids and permissions are visible ASCII by construction.
@@ -169,6 +186,17 @@ impl Outbound<'_> {
         }
         head
     }
+
+    /// The head of the origin's answer without what was its connection's, and with what is ours.
+    fn tidy(&self, head: &mut http::response::Parts) {
+        head.version = Version::HTTP_11;
+        head.extensions.clear();
+        clean_answer(&mut head.headers);
+        head.headers.insert(X_REQUEST_ID, self.request_id.value().clone());
+        if let Some(Carrier::Header(name)) = self.carrier {
+            keep_private(&mut head.headers, name);
+        }
+    }
 }
 
 /// One exchange, and one more on a fresh connection where a kept one proved stale and the request cannot have had any
@@ -182,7 +210,8 @@ async fn exchange(
     upload: &Rc<Upload>,
     now: BootTime,
 ) -> Result<(Response<Incoming>, Lease), OriginError> {
-    let repeatable = service.retry && upload.is_finished() && is_idempotent(&asked.head.method);
+    let plain = asked.upgrade.is_none();
+    let repeatable = service.retry && plain && upload.is_finished() && is_idempotent(&asked.head.method);
     let mut lease = pool.take(now, !repeatable).await?;
     let may_retry = service.retry && lease.reused;
     let kept = (repeatable && lease.reused).then(|| Kept::of(&asked));

@@ -35,26 +35,30 @@ pub mod plan;
 pub mod properties;
 mod refuse;
 pub mod rehearsal;
+mod request_id;
 mod retirement;
 mod route;
 pub mod self_service;
 mod service;
 mod sign;
 mod template;
+mod tunnel;
+mod upgrade;
 mod user_keys;
 
 pub use self::in_flight::InFlight;
 pub use self::live::Generation;
 pub use self::refuse::REASONS;
+pub use self::tunnel::Tunnels;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header, request};
 use http_body::Body;
 use hyper::body::Incoming;
 
-use self::access::{Record, RequestIds};
+use self::access::Record;
 use self::agree::Pace;
 use self::asked::Asked;
 use self::authorize::Permit;
@@ -63,6 +67,9 @@ use self::credential::Carrier;
 use self::forward::{Outbound, X_REQUEST_ID, forward};
 use self::live::{Current, Live, Own};
 use self::refuse::{Ours, Stop};
+use self::request_id::RequestIds;
+use self::tunnel::{Lives, Tunnel};
+use self::upgrade::Switch;
 use crate::clock::Clock;
 use crate::key::{Refusal, Verified};
 use crate::keyring::{Denied, Keyring};
@@ -81,6 +88,8 @@ pub struct Parts {
     pub keyring: Arc<Keyring>,
     /// All requests in flight.
     pub in_flight: Arc<InFlight>,
+    /// All upgraded connections.
+    pub tunnels: Arc<Tunnels>,
     /// Where time comes from.
     pub clock: Clock,
     /// Where to count.
@@ -92,19 +101,23 @@ pub struct Gateway {
     keyring: Arc<Keyring>,
     current: Current,
     ids: RequestIds,
+    tunnels: Arc<Tunnels>,
+    lives: Rc<Lives>,
 }
 
 impl Gateway {
     /// A gateway for one worker, with connections to the origins of its own. Call it on the worker's `LocalSet`.
     #[must_use]
     pub fn new(parts: Parts, lines: LineBuffer, seed: [u8; 16]) -> Self {
-        let Parts { newest, keyring, in_flight, clock, metrics } = parts;
+        let Parts { newest, keyring, in_flight, tunnels, clock, metrics } = parts;
+        let lives = Lives::new(clock.clone());
         let own = Own { clock, metrics, lines, in_flight };
         let (first, newer) = newest.follow();
         let current = Current::new(&own, first);
         tokio::task::spawn_local(current.clone().follow(own, newer));
         tokio::task::spawn_local(current.clone().sweep());
-        Self { keyring, current, ids: RequestIds::new(seed) }
+        tokio::task::spawn_local(Rc::clone(&lives).look_after());
+        Self { keyring, current, ids: RequestIds::new(seed), tunnels, lives }
     }
 
     async fn answer(
@@ -119,13 +132,18 @@ impl Gateway {
         if generation.self_service.is_some() {
             asked = Box::pin(self.served(live, asked, body, record)).await?;
         }
-        let mut whose = None;
-        let (permit, carrier) = match self.permit(live, &mut asked, body, record, &mut whose).await {
+        let (mut whose, mut switch) = (None, None);
+        let permitted = self.permit(live, &mut asked, body, record, &mut whose, &mut switch).await;
+        let (permit, carrier) = match permitted {
             Ok(permitted) => permitted,
             Err(stop) => return Err(live.worded(&asked, stop, whose.as_ref())),
         };
         if permit.route().is_gone() {
             return Err(live.worded(&asked, gone(&permit), None));
+        }
+        if let Some(switch) = &switch {
+            let key = permit.holder().map(|holder| holder.verified.key());
+            switch.enters(self.tunnels.enter(key, &plan.tunnels).map_err(Stop::Tunnels)?);
         }
         let at = record.forwarded(&permit);
         let service = permit.route().service;
@@ -139,11 +157,31 @@ impl Gateway {
             clock: &live.ledger.clock,
             expiry_notice: plan.expiry_notice,
             user_keys: &plan.user_keys,
+            switch: switch.as_deref(),
             at,
         };
         let answer = forward(&permit, asked, body, &plan.services[service], &live.pools[service], &outbound).await?;
         record.answered();
         Ok(answer)
+    }
+
+    /// Has the connection go on where the origin agreed to what was asked. Where it did not, it closes: what the client sent
+    /// in the belief that it would is no request.
+    fn upgraded(
+        &self,
+        answer: &mut Response<Outgoing>,
+        peer: &Peer,
+        live: &Live,
+        record: Box<Record>,
+    ) -> Option<Box<Record>> {
+        let Some(agreed) = answer.body_mut().take_agreed() else {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            peer.expect_more();
+            return Some(record);
+        };
+        let life = self.lives.begin(&live.generation().plan.tunnels);
+        peer.tunnel(Box::new(Tunnel::new(*agreed, life, record)));
+        None
     }
 
     /// Route, credential, verify, authorize. Where a refusal may have other words than ours, `whose` request it is is told too.
@@ -154,12 +192,17 @@ impl Gateway {
         body: &mut Option<ClientBody>,
         record: &mut Record,
         whose: &mut Option<Verified>,
+        switch: &mut Option<Box<Switch>>,
     ) -> Result<(Permit<'a>, Option<Carrier>), Stop> {
         let plan = &live.generation().plan;
         let path = asked.head.uri.path();
         let route = plan.routes.iter().find(|route| route.matches(asked.host(), &asked.head.method, path));
         if let Some(route) = route {
             record.falls_under(route.at);
+            if let Some(asking) = &asked.upgrade {
+                *switch = Switch::allowed(&route.upgrade, asking, &asked.head);
+                record.asks_upgrade(switch.is_some());
+            }
             if let Some(permit) = Permit::open(route) {
                 credential::strip_own(&mut asked.head.headers);
                 return Ok((permit, None));
@@ -235,7 +278,7 @@ impl Handler for Gateway {
                 Ok(asked) => self.answer(&live, asked, &mut body, &mut record).await,
                 Err(stop) => Err(stop.into()),
             };
-            let answer = answer.unwrap_or_else(|ours| {
+            let mut answer = answer.unwrap_or_else(|ours| {
                 if let Some(stop) = ours.stop() {
                     record.stopped(stop);
                 }
@@ -247,6 +290,12 @@ impl Handler for Gateway {
                 answer.map(|answer| answer.reading(rest))
             });
             record.status(answer.status());
+            if record.asked_upgrade() {
+                record = match self.upgraded(&mut answer, &peer, &live, record) {
+                    Some(record) => record,
+                    None => return answer,
+                };
+            }
             answer.map(|body| body.recorded(record))
         }
     }

@@ -17,7 +17,7 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
-pub(super) use self::exchange::{Broken, Lease, OriginBody};
+pub(super) use self::exchange::{Broken, Lease, OriginBody, Switched};
 use super::alarm::Alarm;
 use super::body::RequestBody;
 use super::connect::{Look, Stream, connect};
@@ -97,6 +97,8 @@ struct Link {
     bell: Bell,
     alarm: Alarm,
     look: Look,
+    /// hyper is done with it, and must not be asked again.
+    done: bool,
     slot: Slot,
 }
 
@@ -194,7 +196,8 @@ impl Pool {
         let buffer = service.buffer_bytes.max(service.response_header_bytes).max(8 * 1024);
         builder.max_buf_size(buffer).max_header_size(service.response_header_bytes);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(OriginError::Broken)?;
-        Ok(Box::new(Link { sender, connection, bell, alarm: Alarm::new(self.clock.clone()), look, slot }))
+        let alarm = Alarm::new(self.clock.clone());
+        Ok(Box::new(Link { sender, connection, bell, alarm, look, done: false, slot }))
     }
 
     fn kept(&self, closely: bool) -> Option<Box<Link>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::canon::Strictness;
-use super::config::{Config, Mismatch, OriginConfig, RouteConfig, ServiceConfig, Underscores};
+use super::config::{Config, Mismatch, OriginConfig, RouteConfig, ServiceConfig, TunnelsConfig, Underscores};
 use super::credential::Carrier;
 use super::headers::Identity;
 use super::route::Route;
@@ -33,6 +33,7 @@ pub struct Plan {
     /// How long before its key expires a holder is told so.
     pub(super) expiry_notice: Duration,
     pub(super) user_keys: UserKeys,
+    pub(super) tunnels: TunnelsConfig,
 }
 
 impl Plan {
@@ -89,6 +90,7 @@ impl Plan {
             verbose_refusals: config.verbose_refusals,
             expiry_notice: config.expiry_notice.0,
             user_keys,
+            tunnels: config.tunnels.clone(),
         })
     }
 

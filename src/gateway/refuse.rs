@@ -17,6 +17,7 @@ use super::config::Mismatch;
 use super::filter::Unfilterable;
 use super::origin::OriginError;
 use super::plan::Plan;
+use super::tunnel::Crowded;
 use crate::key::{Invalid, Refusal};
 use crate::keyring::{Denied, Failure};
 
@@ -35,6 +36,8 @@ pub(super) enum Stop {
     Failed(Failure),
     /// Our matter too: there are as many requests in flight as may be.
     Overloaded,
+    /// There are as many upgraded connections as may be.
+    Tunnels(Crowded),
     /// Its body is larger than the route allows.
     TooLarge,
     /// Its body stopped coming.
@@ -82,6 +85,8 @@ impl Stop {
             Self::Refused(refusal) => refusal.reason(),
             Self::Failed(failure) => failure.reason(),
             Self::Overloaded => "overloaded",
+            Self::Tunnels(Crowded::All) => "tunnels_full",
+            Self::Tunnels(Crowded::Key) => "tunnels_of_key_full",
             Self::TooLarge => "body_too_large",
             Self::Stalled => "body_stalled",
             Self::TooSlow => "body_too_slow",
@@ -129,6 +134,8 @@ pub const REASONS: &[&str] = &[
     "origin_broke_off",
     "origin_stalled",
     "overloaded",
+    "tunnels_full",
+    "tunnels_of_key_full",
     "malformed",
     "head_too_large",
     "misdirected",
@@ -218,6 +225,14 @@ fn face_of(stop: &Stop, mismatch: Mismatch) -> Face {
         Stop::Overloaded => {
             face(S::SERVICE_UNAVAILABLE, "OVERLOADED", "More requests than can be served are on their way.")
         }
+        Stop::Tunnels(Crowded::All) => {
+            face(S::SERVICE_UNAVAILABLE, "OVERLOADED", "There are as many upgraded connections as can be served.")
+        }
+        Stop::Tunnels(Crowded::Key) => face(
+            S::TOO_MANY_REQUESTS,
+            "TUNNEL_LIMIT_REACHED",
+            "The API key has as many upgraded connections as it may.",
+        ),
         Stop::Failed(_) => face(S::SERVICE_UNAVAILABLE, "AUTH_UNAVAILABLE", "The key cannot be checked at the moment."),
         Stop::Origin(error) => match error {
             OriginError::Unreachable(_) => {
@@ -386,6 +401,7 @@ const fn advice(stop: &Stop) -> &'static str {
         Stop::UnsupportedBody => "Send application/json in UTF-8, without a Content-Encoding.",
         Stop::Gone(_) => "The Link header names what takes its place, where there is something.",
         Stop::Unfilterable(_) => "The key was accepted; tell whoever runs this service.",
+        Stop::Tunnels(_) => "Close some, or try again later.",
         Stop::Overloaded => "Nothing was done about this request; try again in a moment.",
         Stop::Failed(_) => "Nothing is wrong with the key as far as is known; try again.",
         Stop::Origin(OriginError::Busy | OriginError::QueueFull) => "Try again in a moment.",

@@ -16,6 +16,7 @@ use super::headers::{is_plain, is_reserved};
 use super::rehearsal::Reported;
 use super::retirement::Retirement;
 use super::template::{Template, segments};
+use super::upgrade::Protocol;
 use crate::flaw::Flaw;
 use crate::key::Permission;
 
@@ -45,6 +46,8 @@ pub(super) struct Route {
     pub(super) filter: Option<Filter>,
     /// What is told of its end. Boxed, for it is rare.
     pub(super) retirement: Option<Box<Retirement>>,
+    /// What its connections may go on as.
+    pub(super) upgrade: Vec<Protocol>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +132,7 @@ impl Route {
         let agree = Agree::new(said, config, &mut flaw);
         let filter = Filter::new(said, config, &mut flaw);
         let retirement = Retirement::new(said, &mut flaw).map(Box::new);
+        let upgrade = Protocol::all(said, &mut flaw);
         let enforced = path.as_ref().and_then(|path| {
             Place::new(said.account.as_ref(), path, open).map_err(|bad| flaw("account", bad)).ok().flatten()
         });
@@ -150,6 +154,7 @@ impl Route {
             agree,
             filter,
             retirement,
+            upgrade,
         })
     }
 

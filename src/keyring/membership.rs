@@ -105,11 +105,11 @@ impl Shared {
                         node: self.own.node.clone(),
                         version: self.own.version.clone(),
                     };
-                    in_time(asked.timeout(), self.store.register(registration)).await?;
+                    in_time(asked.timeout(), self.store.register(registration, asked.timeout())).await?;
                     member.registered(asked);
                 }
                 Next::Renew(asked) => {
-                    let renewal = self.store.renew(&self.own.id, asked.incarnation(), asked.after());
+                    let renewal = self.store.renew(&self.own.id, asked.incarnation(), asked.after(), asked.timeout());
                     let renewal = in_time(asked.timeout(), renewal).await?;
                     if let Some(time) = renewal.time {
                         self.clock.tell(time, now);
@@ -206,6 +206,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Listens for others' notices until told to end.
 pub(super) async fn listen(shared: &Shared, membership: &Membership, end: &CancellationToken) {
     let mut deaf = false;
+    if let Ok(false) = shared.store.hears().await {
+        tracing::warn!(
+            "notices of changes do not come back, as behind a pooler of transactions: the log is looked at twice a second. \
+             store.listen_url may lead past the pooler"
+        );
+    }
     loop {
         let heard = tokio::select! {
             heard = shared.store.woken() => heard,
@@ -241,6 +247,7 @@ pub(super) async fn announce(shared: &Shared, membership: &Membership, end: &Can
     }
 }
 
+/// The store keeps to the limit itself, once it is connected; and it may have to connect first, or again.
 async fn in_time<T>(limit: Duration, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(limit, answer).await.unwrap_or(Err(StoreError::TimedOut))
+    tokio::time::timeout(limit * 3, answer).await.unwrap_or(Err(StoreError::TimedOut))
 }

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::Response;
 use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -35,7 +35,8 @@ impl<F: Future<Output = Response<B>>, B> Future for Answering<F> {
         let mut response = ready!(this.answer.poll(cx));
         let Some(in_flight) = this.in_flight.take() else { return Poll::Pending };
         in_flight.offered(true);
-        if in_flight.is_last() && !in_flight.is_stream() {
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if in_flight.is_last() && !in_flight.is_stream() && !switches {
             // hyper says so by itself only where it learned of it before it wrote the head.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -4,6 +4,7 @@
 //!   First --byte--> Head -> Handshake, or what follows it                       the PROXY header, where one has to come
 //!   Handshake -> First --byte--> Head --request--> Busy --answered--> Idle      HTTP/1.1
 //!                                 ^----------------byte----------------'
+//!                                                    Busy --101--> Tunnel
 //!   Handshake -> Preface --settings--> Idle <--> Busy                           HTTP/2
 //! ```
 //!
@@ -21,6 +22,7 @@ use tokio::task::AbortHandle;
 
 use super::bell::Bell;
 use super::reaper::Limits;
+use super::tunnel::Next;
 use crate::clock::BootTime;
 use crate::telemetry::label::Closed;
 
@@ -61,6 +63,8 @@ pub(super) struct Conn {
     streams: RefCell<Vec<Rc<Stream>>>,
     /// The stream whose task is about to be spawned.
     fresh: RefCell<Option<Rc<Stream>>>,
+    /// What it goes on as.
+    next: Next,
 }
 
 /// What a connection is at.
@@ -78,6 +82,8 @@ pub(super) enum Phase {
     Busy,
     /// None is.
     Idle,
+    /// HTTP/1.1 is over: bytes go through, and what may be asked of them is not ours to know.
+    Tunnel,
     /// All is answered; what the client still sends is thrown away.
     Linger,
 }
@@ -107,6 +113,7 @@ impl Conn {
             bell: Bell::new(),
             streams: RefCell::new(Vec::new()),
             fresh: RefCell::new(None),
+            next: Next::default(),
         })
     }
 
@@ -262,6 +269,26 @@ impl Conn {
         }
     }
 
+    /// Whether it is to end because keyward stops.
+    pub(super) fn is_departing(&self) -> bool {
+        self.patient.get()
+    }
+
+    /// What it goes on as, once its last answer is given.
+    pub(super) fn next(&self) -> &Next {
+        &self.next
+    }
+
+    /// Whether bytes wait that the client has not taken.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.get().is_some()
+    }
+
+    /// The client may have sent more than the request whose answer is the last.
+    pub(super) fn expect_more(&self) {
+        self.body.set(true);
+    }
+
     /// Whether nothing would be lost if it ended now.
     pub(super) fn loses_nothing(&self) -> bool {
         matches!(self.phase.get(), Phase::First | Phase::Idle | Phase::Linger)
@@ -271,7 +298,7 @@ impl Conn {
     /// hyper the connection is idle until then, and would close.
     pub(super) fn may_leave(&self) -> bool {
         let waits = match self.phase.get() {
-            Phase::Busy | Phase::Linger => false,
+            Phase::Busy | Phase::Tunnel | Phase::Linger => false,
             Phase::Head => true,
             Phase::Handshake | Phase::First | Phase::Preface | Phase::Idle => self.patient.get(),
         };
@@ -330,7 +357,7 @@ impl Conn {
             Phase::Head | Phase::Preface => (limits.header, Closed::HeaderTimeout),
             Phase::Idle => (limits.idle, Closed::IdleTimeout),
             Phase::Linger => (LINGER, Closed::Done),
-            Phase::Busy => (Duration::MAX, Closed::Done),
+            Phase::Busy | Phase::Tunnel => (Duration::MAX, Closed::Done),
         };
         if now.since(self.since.get()) >= limit {
             return Some(why);

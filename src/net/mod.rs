@@ -6,7 +6,7 @@
 //!  worker: a thread, a runtime, its own listeners, handler and reaper; nothing is handed to another thread
 //!     |
 //!  accept -> door -> proxied -> tls -> serve (HTTP/1.1, or what ALPN chose) -> Handler::handle
-//!                           \           |
+//!                           \           |                         '--101--> tunnel
 //!                conn, watch: what a connection is doing, and since when; frames: what an HTTP/2 client sends
 //!                      |
 //!  reaper: once a second, ends what took too long; drain: ends everything, in order
@@ -24,6 +24,7 @@ pub mod newest;
 pub mod peer;
 pub mod socket;
 pub mod tls;
+pub mod tunnel;
 pub mod worker;
 
 mod answer;

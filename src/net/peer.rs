@@ -8,6 +8,7 @@ use http::HeaderValue;
 
 use super::conn::Conn;
 use super::tls::ServerTls;
+use super::tunnel::Tunnel;
 
 /// One connection, as its requests see it.
 #[derive(Debug)]
@@ -62,6 +63,21 @@ impl Peer {
     pub fn close_soon(&self) {
         if let Some(conn) = &self.conn {
             conn.leave();
+        }
+    }
+
+    /// Has the connection go on as `tunnel` once the answer to the request in hand, which has to be 101, is given.
+    pub fn tunnel(&self, tunnel: Box<dyn Tunnel>) {
+        if let Some(conn) = &self.conn {
+            conn.next().set(tunnel);
+        }
+    }
+
+    /// The client may have sent bytes behind its request that are no request. The answer closes the connection; they are
+    /// thrown away before that, or closing would take the answer along (RFC 9112, 9.6).
+    pub fn expect_more(&self) {
+        if let Some(conn) = &self.conn {
+            conn.expect_more();
         }
     }
 }

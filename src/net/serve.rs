@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::error::Error as _;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -19,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
@@ -33,6 +34,7 @@ use super::frames::Counted;
 use super::peer::{Peer, Source, TlsPeer};
 use super::rest::{Active, Readable, Rewound, Step, rest};
 use super::tls::{ALPN_HTTP2, ServerTls};
+use super::tunnel::Client;
 use super::turn::Turns;
 use super::watch::Watched;
 use crate::telemetry::label::{Closed, HandshakeFailure, ParseError};
@@ -97,6 +99,8 @@ impl<H: Handler> Serving<H> {
             Ok(local) => self.spoken(stream, source, local, conn, transport, handshake).await,
             Err(_) => Err(Closed::Broken),
         };
+        // Where it ended before it could go on as anything.
+        drop(conn.next().take());
         conn.finished(ended)
     }
 
@@ -162,7 +166,11 @@ impl<H: Handler> Serving<H> {
             let (back, step) = Box::pin(self.http1_until_idle(io, conn, &peer)).await;
             io = back;
             match step {
-                Ok(Step::Ended(ended)) => return (io.stream, ended.map_err(|error| self.failed(&error))),
+                Ok(Step::Ended(Ok(()))) => {
+                    let ended = tunnelled(&mut io, conn).await;
+                    return (io.stream, ended);
+                }
+                Ok(Step::Ended(Err(error))) => return (io.stream, Err(self.failed(&error))),
                 Err(why) => return (io.stream, Err(why)),
                 // A head has begun, right behind the request before.
                 Ok(Step::Idle) if !io.ahead.is_empty() => conn.enter(Phase::Head),
@@ -234,6 +242,29 @@ impl<H: Handler> Serving<H> {
             None => Closed::Broken,
         }
     }
+}
+
+/// Lets a connection go on as what its last answer said, if it said so.
+async fn tunnelled<I: AsyncRead + AsyncWrite + Unpin>(io: &mut Rewound<I>, conn: &Conn) -> Result<(), Closed> {
+    let Some(mut tunnel) = conn.next().take() else {
+        // hyper leaves the end to others where the last request asked for an upgrade; its client is to see it before we linger.
+        if conn.should_linger() {
+            let _ = conn.run(pin!(io.shutdown()), |_| {}).await?;
+        }
+        return Ok(());
+    };
+    conn.enter(Phase::Tunnel);
+    // What hyper could not write of the head is gone with it.
+    if conn.is_blocked() {
+        tunnel.cut(Closed::Broken);
+        return Err(Closed::Broken);
+    }
+    let moving = pin!(poll_fn(|cx| tunnel.poll(&mut Client::new(io, conn), cx)));
+    let ended = conn.run(moving, |_| {}).await;
+    if let Err(why) = ended {
+        tunnel.cut(why);
+    }
+    ended
 }
 
 /// Spawns on the worker, and tells the connection which task answers which stream.

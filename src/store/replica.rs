@@ -163,22 +163,30 @@ impl Store {
         }
     }
 
-    /// Makes it known that a replica serves from the store. Once this is answered, changes wait for it.
+    /// Makes it known that a replica serves from the store. Once this is answered, changes wait for it. A connection on which no
+    /// answer came within `limit` is given up.
     ///
     /// # Errors
     /// The store could not write: then the replica may count nothing that it reads.
-    pub async fn register(&self, registration: Registration) -> Result<(), StoreError> {
+    pub async fn register(&self, registration: Registration, limit: Duration) -> Result<(), StoreError> {
         match &self.backend {
             Backend::Sqlite(_) => Ok(()),
-            Backend::Postgres(db) => db.register(&registration).await,
+            Backend::Postgres(db) => db.register(&registration, limit).await,
         }
     }
 
-    /// What changed after a position, and for how long that counts. It writes nothing.
+    /// What changed after a position, and for how long that counts. It writes nothing. A connection on which no answer came within
+    /// `limit` is given up.
     ///
     /// # Errors
     /// The store could not tell.
-    pub async fn renew(&self, id: &ReplicaId, incarnation: Incarnation, after: u64) -> Result<Renewal, StoreError> {
+    pub async fn renew(
+        &self,
+        id: &ReplicaId,
+        incarnation: Incarnation,
+        after: u64,
+        limit: Duration,
+    ) -> Result<Renewal, StoreError> {
         match &self.backend {
             Backend::Sqlite(_) => Ok(Renewal {
                 tail: self.tail(after).await?,
@@ -187,7 +195,7 @@ impl Store {
                 instance: Instance("sqlite".into()),
                 time: None,
             }),
-            Backend::Postgres(db) => db.renew(id, incarnation, after).await,
+            Backend::Postgres(db) => db.renew(id, incarnation, after, limit).await,
         }
     }
 
@@ -302,6 +310,17 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(_) => {}
             Backend::Postgres(db) => db.wake_others().await,
+        }
+    }
+
+    /// Whether this process hears others' notices: it tells itself one. Where it does not, it looks often enough.
+    ///
+    /// # Errors
+    /// It cannot tell one.
+    pub async fn hears(&self) -> Result<bool, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(true),
+            Backend::Postgres(db) => db.hears().await,
         }
     }
 

@@ -112,6 +112,24 @@ labels! {
 }
 
 labels! {
+    /// Why an upgraded connection ended.
+    TunnelEnd {
+        /// Its client ended it, or left.
+        Client = "client",
+        /// Its origin did.
+        Origin = "origin",
+        /// Nothing came through for too long.
+        Idle = "idle",
+        /// It had lived as long as the settings allow.
+        Age = "age",
+        /// Its client took none of the bytes that waited for it.
+        WriteStall = "write_stall",
+        /// keyward stops.
+        Drained = "drained",
+    }
+}
+
+labels! {
     /// Which limit a client's connection met before it was served.
     Door {
         /// The connections of its address; it was closed at once.

@@ -45,6 +45,15 @@ fn the_native_api_does_what_its_page_shows() {
 }
 
 #[test]
+fn receipts_are_given_as_their_page_shows() {
+    let origin = Origin::plain();
+    let keyward = keyward().upstream(origin.url()).start();
+    let operator = keyward.stderr.expect("kw_live_").trim().to_owned();
+    let admin = keyward.admin().to_string();
+    runs("receipts.md", &keyward, &[("127.0.0.1:9090/v1\"", &format!("{admin}/v1\"")), ("$OPERATOR", &operator)], 7);
+}
+
+#[test]
 fn clients_of_dbt_cloud_do_what_their_page_shows() {
     let origin = Origin::plain();
     let keyward = keyward().upstream(origin.url()).config("[dialects.dbt]\nenabled = true\n").start();

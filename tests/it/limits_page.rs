@@ -55,7 +55,7 @@ fn every_setting_is_there_with_its_default_and_none_is_left_out() {
         "origin.signature_lifetime",
         "origin.signing_key_id",
     ];
-    for table in ["server.limits", "server.timeouts", "origin"] {
+    for table in ["server.limits", "server.timeouts", "origin", "gateway.tunnels"] {
         let values = table.split('.').fold(reference.as_item(), |item, part| &item[part]);
         for (name, _) in values.as_table().unwrap() {
             let setting = format!("{table}.{name}");

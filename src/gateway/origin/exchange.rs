@@ -14,9 +14,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use pin_project_lite::pin_project;
 
-use super::{Link, OriginError, Pool, ROUNDS};
+use super::{Link, OriginError, Pool, ROUNDS, Slot};
 use crate::clock::BootTime;
 use crate::gateway::body::{RequestBody, Upload};
+use crate::gateway::connect::Stream;
+use crate::net::bell::Bell;
 
 /// A connection in use by one exchange. Dropped, it closes.
 pub(in crate::gateway) struct Lease {
@@ -50,13 +52,32 @@ impl Lease {
         let link = &mut *self.link;
         let answer = link.sender.try_send_request(request);
         link.alarm.set(self.taken.plus(limit));
-        Exchange { answer, link, upload, limit, moved: upload.moved(), open: true }
+        Exchange { answer, link, upload, limit, moved: upload.moved() }
     }
 
     /// The answer's body, which keeps the connection for the next exchange once it ended.
     pub(in crate::gateway) fn body(self, inner: Incoming, upload: Rc<Upload>) -> OriginBody {
         OriginBody { inner, ended: false, exchange: Some((self, upload)) }
     }
+
+    /// The connection itself, after an answer that says it goes on as something else. No other exchange will have it.
+    pub(in crate::gateway) fn switched(self) -> Option<Switched> {
+        let Link { connection, bell, done, slot, .. } = *self.link;
+        // hyper is done as soon as it has read that answer.
+        let parts = done.then(|| connection.into_parts())?;
+        Some(Switched { stream: parts.io.into_inner(), bell, ahead: parts.read_buf, _slot: slot })
+    }
+}
+
+/// A connection that speaks HTTP no longer.
+pub(in crate::gateway) struct Switched {
+    pub(in crate::gateway) stream: Stream,
+    /// Attended wherever the stream is polled.
+    pub(in crate::gateway) bell: Bell,
+    /// What came with the answer's head.
+    pub(in crate::gateway) ahead: Bytes,
+    /// It goes on being one of those that its service may have.
+    _slot: Slot,
 }
 
 pin_project! {
@@ -68,7 +89,6 @@ pin_project! {
         upload: &'a Upload,
         limit: Duration,
         moved: u64,
-        open: bool,
     }
 }
 
@@ -80,10 +100,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let Link { connection, bell, alarm, .. } = &mut **this.link;
+        let Link { connection, bell, alarm, done, .. } = &mut **this.link;
         bell.attend(cx, ROUNDS, |cx| {
-            if *this.open && Pin::new(&mut *connection).poll(cx).is_ready() {
-                *this.open = false;
+            if !*done && Pin::new(&mut *connection).poll(cx).is_ready() {
+                *done = true;
             }
             if let Poll::Ready(answer) = this.answer.as_mut().poll(cx) {
                 return Poll::Ready(answer.map_err(Broken::from));

@@ -189,3 +189,28 @@ async fn any_runtime_may_verify() {
     });
     assert_eq!(tokio::task::spawn_blocking(|| elsewhere.join().unwrap()).await.unwrap(), Ok(()));
 }
+
+#[tokio::test]
+async fn who_was_told_of_a_position_is_judged_by_it_before_it_is_applied_here() {
+    let ring = ring().await;
+    let (secret, _) = ring.remembered().await;
+    let store = ring.keyring.store().clone();
+    let head = async || store.tail(u64::MAX).await.unwrap().head;
+    let before = head().await;
+    assert!(ring.keyring.verify_at_least(&secret, before).await.is_ok());
+    ring.by_hand("UPDATE key SET state = 'revoked'");
+    let position = head().await;
+    assert!(position > before);
+    // Whether or not the log was followed meanwhile.
+    let verdict = ring.keyring.verify_at_least(&secret, position).await;
+    assert_eq!(verdict.unwrap_err(), Denied::Refused(REVOKED));
+    let ahead = ring.keyring.verify_at_least(&secret, position + 1).await;
+    assert_eq!(ahead.unwrap_err(), Denied::Failed(Failure::Behind), "our matter, and no refusal");
+    let malformed = ring.keyring.verify_at_least(&Secret::from("short".to_owned()), position + 1).await;
+    assert_eq!(malformed.unwrap_err(), Denied::Refused(Refusal::KeyInvalid(Invalid::Malformed)));
+    // A secret whose checksum is wrong may have been adopted by what is not applied here.
+    let mut text = fresh().0.expose_str().unwrap().to_owned();
+    text.replace_range(text.len() - 1.., if text.ends_with('a') { "b" } else { "a" });
+    let unsure = ring.keyring.verify_at_least(&Secret::from(text), position + 1).await;
+    assert_eq!(unsure.unwrap_err(), Denied::Failed(Failure::Behind));
+}

@@ -79,6 +79,8 @@ const OURS: i32 = 0x6b79_7764;
 
 /// The longest that one statement may take; an import of a hundred thousand rows is a hundred thousand statements.
 const STATEMENT: Duration = Duration::from_secs(30);
+/// What a notice takes to come back, at the most.
+const HEARING: Duration = Duration::from_secs(1);
 /// The longest that a transaction of ours may do nothing, as when this process is stopped: it holds others up.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -259,16 +261,19 @@ impl Postgres {
         id: &ReplicaId,
         incarnation: Incarnation,
         after: u64,
+        limit: Duration,
     ) -> Result<Renewal, StoreError> {
         let Shared { follower, manner, .. } = &*self.shared;
         let nonce = follower.nonce();
         let values = values![after.cast_signed(), nonce, id.as_str(), incarnation.0];
-        self.follow(&manner.renew, values, |rows| replica::renewal(rows, after, nonce)).await
+        let rows = follower.query(&manner.renew, values, limit).await;
+        self.answer(rows, |rows| replica::renewal(rows, after, nonce))
     }
 
     /// What changed after a position, for whom no change waits.
     pub(super) async fn tail(&self, after: u64) -> Result<Tail, StoreError> {
-        Ok(self.renew(&ReplicaId::known(""), Incarnation(0), after).await?.tail)
+        let limit = self.shared.manner.load_timeout;
+        Ok(self.renew(&ReplicaId::known(""), Incarnation(0), after, limit).await?.tail)
     }
 
     pub(super) async fn replicas(&self) -> Result<Replicas, StoreError> {
@@ -283,9 +288,12 @@ impl Postgres {
         self.follow(replica::REVISION, values, |rows| replica::revision(rows, position, nonce)).await
     }
 
-    pub(super) async fn register(&self, who: &Registration) -> Result<(), StoreError> {
+    pub(super) async fn register(&self, who: &Registration, limit: Duration) -> Result<(), StoreError> {
+        let Shared { follower, manner, .. } = &*self.shared;
         let Registration { id, incarnation, node, version } = who;
-        self.note(replica::REGISTER, values![id.as_str(), incarnation.0, node, version]).await.map(drop)
+        let values = values![id.as_str(), incarnation.0, node, version];
+        let registered = follower.execute(replica::REGISTER, values, limit).await;
+        registered.map(drop).map_err(|trouble| trouble.of(&manner.path))
     }
 
     pub(super) async fn acknowledge(
@@ -347,7 +355,21 @@ impl Postgres {
 
     /// Has others look at the log at once. Nothing depends on it.
     pub(super) async fn wake_others(&self) {
-        let _ = self.note(replica::WAKE, &[]).await;
+        let _ = self.note(replica::NOTIFY, &[]).await;
+    }
+
+    /// Whether this process hears what it says itself within a second. Behind a pooler it does not.
+    pub(super) async fn hears(&self) -> Result<bool, StoreError> {
+        let Shared { follower, lookups, manner, .. } = &*self.shared;
+        let told = async {
+            let (connection, _) = follower.line(0).await?;
+            connection.listen(manner.load_timeout).await?;
+            // On another connection: a session hears what it says itself, though a pooler keeps all others' notices.
+            lookups.execute(replica::NOTIFY, &[], manner.load_timeout).await?;
+            Ok::<_, Trouble>(connection)
+        };
+        let connection = told.await.map_err(|trouble| trouble.of(&manner.path))?;
+        Ok(tokio::time::timeout(HEARING, connection.heard().bell.notified()).await.is_ok())
     }
 
     /// Waits until another replica says that there is something new, or the connection on which it would has ended.

@@ -1,8 +1,8 @@
 //! Who serves from the store, and how far each has come: one statement each.
 //!
-//! What others rely on must outlive the server, whatever its own setting is: a registration that a crash forgot, or a longer
-//! fence, would let a change be complete too soon. What can only save time waits for no disk. Both are said in the statement
-//! itself, so that a pooler of transactions may stand between.
+//! What others rely on outlives the server, whatever its own setting is: a registration that a crash forgot, or a longer fence,
+//! would let a change be complete too soon. What can only save time waits for no disk. Both are said in the statement itself,
+//! so that a pooler of transactions may stand between.
 
 use std::time::Duration;
 
@@ -13,14 +13,15 @@ use crate::store::sql::{Error, Row};
 /// Registers, or registers anew. Answered only when it is committed for good: from then on changes wait for this replica.
 pub(super) const REGISTER: &str = "
     INSERT INTO keyward.replica (id, incarnation, state, node, version)
-    SELECT $1, $2, 'live', $3, $4 WHERE set_config('synchronous_commit', 'on', true) = 'on'
+    SELECT $1, $2, 'live', $3, $4 FROM (SELECT set_config('synchronous_commit', 'on', true)) AS lasting
     ON CONFLICT (id) DO UPDATE
       SET incarnation = excluded.incarnation, state = 'live', applied = NULL, node = excluded.node,
           version = excluded.version, joined = excluded.joined, heard = excluded.heard";
-/// Acknowledges a position. That it may be lost costs nothing but time.
+/// Acknowledges a position. That it may be lost costs nothing but time, so it waits for no disk.
 pub(super) const ACKNOWLEDGE: &str = "
     UPDATE keyward.replica SET applied = greatest(applied, $3), heard = (extract(epoch FROM clock_timestamp()) * 1000)::bigint
-     WHERE id = $1 AND incarnation = $2 AND state = 'live' AND set_config('synchronous_commit', 'off', true) = 'off'";
+      FROM (SELECT set_config('synchronous_commit', 'off', true)) AS fleeting
+     WHERE id = $1 AND incarnation = $2 AND state = 'live'";
 /// Takes a replica for worse, if it is still what it was taken for.
 pub(super) const DOUBT: &str = "
     UPDATE keyward.replica SET state = $4 WHERE id = $1 AND incarnation = $2 AND state = $3";
@@ -59,12 +60,11 @@ pub(super) const SHORTENED: &str = "UPDATE keyward.head SET fence_before = NULL 
 
 /// Notes up to where changes are complete.
 pub(super) const COMPLETE: &str = "
-    UPDATE keyward.complete SET seq = $1 WHERE seq < $1 AND set_config('synchronous_commit', 'off', true) = 'off'";
+    UPDATE keyward.complete SET seq = $1 FROM (SELECT set_config('synchronous_commit', 'off', true)) AS fleeting
+     WHERE seq < $1";
 
-/// Has others look at the log at once. Nothing depends on it.
-pub(super) const WAKE: &str = "
-    SELECT pg_notify('keyward', '') WHERE set_config('synchronous_commit', 'off', true) = 'off'";
-
+/// Has whoever listens look at the log.
+pub(super) const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('keyward', '')";
 /// The answer to a replica that asked what is new after a position.
 pub(super) fn renewal(rows: &[Row<'_>], after: u64, nonce: i64) -> Result<Renewal, Error> {
     let first = load::first(rows, 4, nonce)?;

@@ -4,12 +4,12 @@
 //! before are made, and so is the membership a personal or user key needs; with no permissions, because an import knows
 //! none and widening is somebody's decision; with the licence that its first row names. A membership that is there is left as it is.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use super::change::{add_account, add_user, insert_key};
-use super::{Db, Error, Stop, values};
+use super::change::{add_account, add_user, insert_keys, places};
+use super::{Db, Error, Row, Stop, Value, values};
 use crate::clock::Timestamp;
-use crate::key::{AccountId, Kind, Line, UserId};
+use crate::key::{AccountId, Digest, Kind, Line, UserId};
 use crate::store::{Clash, Draft, Fate, Imported, Rejected, Trial};
 
 /// From so many keys on, one log entry stands for all.
@@ -45,11 +45,12 @@ fn keep_pages(db: &Db<'_>, mebibytes: i64) -> Result<(), Error> {
 
 fn adopt(db: &Db<'_>, drafts: &[Draft], now: Timestamp) -> Result<Imported, Stop> {
     let mut adoption = Adoption::begin(db, now);
-    for (at, draft) in drafts.iter().enumerate() {
-        match adoption.take(draft)? {
-            Fate::Adopted | Fate::Already => {}
-            Fate::Refused(why) => {
-                return Err(Rejected::Conflict(Clash::Owner, format!("row {}: {why}", at + 1)).into());
+    let mut at = 0;
+    for some in drafts.chunks(db.at_once()) {
+        for fate in adoption.take(some)? {
+            at += 1;
+            if let Fate::Refused(why) = fate {
+                return Err(Rejected::Conflict(Clash::Owner, format!("row {at}: {why}")).into());
             }
         }
     }
@@ -59,7 +60,10 @@ fn adopt(db: &Db<'_>, drafts: &[Draft], now: Timestamp) -> Result<Imported, Stop
 /// What would become of each row; the caller takes back what was changed to find out.
 pub(in crate::store) fn attempt(db: &Db<'_>, drafts: &[Draft], now: Timestamp) -> Result<Trial, Stop> {
     let mut adoption = Adoption::begin(db, now);
-    let fates = drafts.iter().map(|draft| adoption.take(draft)).collect::<Result<_, _>>()?;
+    let mut fates = Vec::with_capacity(drafts.len());
+    for some in drafts.chunks(db.at_once()) {
+        fates.extend(adoption.take(some)?);
+    }
     let Imported { accounts, users, .. } = adoption.imported;
     Ok(Trial { fates, accounts, users })
 }
@@ -75,21 +79,32 @@ impl<'a> Adoption<'a> {
         Self { places: Places { db, now, seen: HashSet::new() }, imported: Imported::default() }
     }
 
-    fn take(&mut self, draft: &Draft) -> Result<Fate, Stop> {
+    /// Takes some rows, and tells each one's fate.
+    fn take(&mut self, drafts: &[Draft]) -> Result<Vec<Fate>, Stop> {
         let Places { db, now, .. } = self.places;
-        let owner = owner(draft);
-        let theirs = current_owner(db, draft)?;
-        if theirs.as_ref().is_some_and(|theirs| *theirs != owner) {
-            return Ok(Fate::Refused("the same secret is another owner's key already".to_owned()));
+        let mut theirs = current_owners(db, drafts)?;
+        let (mut fates, mut new) = (Vec::with_capacity(drafts.len()), Vec::new());
+        for draft in drafts {
+            let owner = owner(draft);
+            let known = theirs.get(&draft.secret.digest);
+            if known.is_some_and(|theirs| *theirs != owner) {
+                fates.push(Fate::Refused("the same secret is another owner's key already".to_owned()));
+                continue;
+            }
+            let already = known.is_some();
+            self.places.settle(draft, &mut self.imported)?;
+            if already {
+                self.imported.already += 1;
+                fates.push(Fate::Already);
+                continue;
+            }
+            new.push((draft, draft.account.as_ref().filter(|_| draft.kind != Kind::User)));
+            theirs.insert(draft.secret.digest, owner);
+            self.imported.keys += 1;
+            fates.push(Fate::Adopted);
         }
-        self.places.settle(draft, &mut self.imported)?;
-        if theirs.is_some() {
-            self.imported.already += 1;
-            return Ok(Fate::Already);
-        }
-        insert_key(db, draft, owner.1.as_ref(), now)?;
-        self.imported.keys += 1;
-        Ok(Fate::Adopted)
+        insert_keys(db, &new, now)?;
+        Ok(fates)
     }
 }
 
@@ -100,13 +115,17 @@ fn owner(draft: &Draft) -> Owner {
     (draft.kind, account, draft.user.clone())
 }
 
-/// Whose key already has the draft's secret.
-fn current_owner(db: &Db<'_>, draft: &Draft) -> Result<Option<Owner>, Error> {
-    db.first(
-        "SELECT k.kind, k.account, k.\"user\" FROM secret s JOIN key k ON k.serial = s.key WHERE s.digest = ?1",
-        values![&draft.secret.digest],
-        |row| Ok((row.parsed(0)?, row.optional(1)?, row.optional(2)?)),
-    )
+/// Whose key already has the secret of which draft.
+fn current_owners(db: &Db<'_>, drafts: &[Draft]) -> Result<HashMap<Digest, Owner>, Error> {
+    let sql = format!(
+        "SELECT s.digest, k.kind, k.account, k.\"user\" FROM secret s JOIN key k ON k.serial = s.key
+          WHERE s.digest IN {}",
+        places(1, drafts.len())
+    );
+    let values: Vec<Value<'_>> = drafts.iter().map(|draft| Value::from(&draft.secret.digest)).collect();
+    let owner =
+        |row: &Row<'_>| Ok((Digest::from_bytes(row.array(0)?), (row.parsed(1)?, row.optional(2)?, row.optional(3)?)));
+    Ok(db.rows(&sql, &values, owner)?.into_iter().collect())
 }
 
 /// Accounts, users and memberships an import needs; each is looked at once.

@@ -1,7 +1,9 @@
 //! Changes. Each runs inside one transaction that the backend opened and commits, so what is checked here still holds when it is
 //! written; and the triggers of the schema log whatever is written.
 
-use super::{Db, Error, Stop, edit, holder, list, record, values};
+use std::collections::{HashMap, HashSet};
+
+use super::{Db, Error, Stop, Value, edit, holder, list, record, values};
 use crate::clock::Timestamp;
 use crate::key::token::Prefix;
 use crate::key::{Account, AccountId, Digest, Key, KeyId, Kind, Line, Membership, User, UserId};
@@ -117,29 +119,56 @@ pub(super) fn add_user(db: &Db<'_>, id: &UserId, now: Timestamp) -> Result<bool,
     Ok(db.execute(sql, values![id.as_str(), now])? == 1)
 }
 
-/// Writes a key, held to `account`, and its secret.
+/// Writes a key and its first secret; `account` is what it is held to.
 pub(super) fn insert_key(db: &Db<'_>, draft: &Draft, account: Option<&AccountId>, now: Timestamp) -> Result<(), Stop> {
-    let serial = db.first(
+    insert_keys(db, &[(draft, account)], now)
+}
+
+/// Writes keys and their first secrets, each in one statement for all.
+pub(super) fn insert_keys(db: &Db<'_>, keys: &[(&Draft, Option<&AccountId>)], now: Timestamp) -> Result<(), Stop> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let values: Vec<_> = keys.iter().flat_map(|(draft, account)| key_values(draft, *account, now)).collect();
+    let sql = format!(
         "INSERT INTO key (id, kind, account, \"user\", name, permissions, allowed_ips, not_before, expires_at, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING RETURNING serial",
-        values![
-            draft.id.as_str(),
-            draft.kind.as_str(),
-            account.map(AccountId::as_str),
-            draft.user.as_ref().map(UserId::as_str),
-            &draft.name,
-            draft.permissions.to_string(),
-            record::networks_text(&draft.allowed_ips),
-            draft.not_before,
-            draft.expires_at,
-            now,
-        ],
-        |row| row.int(0),
-    )?;
-    let Some(serial) = serial else {
-        return Err(Rejected::Exists { what: "key", id: draft.id.to_string() }.into());
+         VALUES {} ON CONFLICT (id) DO NOTHING RETURNING id, serial",
+        places(keys.len(), 10)
+    );
+    let made: HashMap<String, i64> =
+        db.rows(&sql, &values, |row| Ok((row.text(0)?.to_owned(), row.int(1)?)))?.into_iter().collect();
+    if made.len() < keys.len() {
+        let taken = keys.iter().find(|(draft, _)| !made.contains_key(draft.id.as_str())).or_else(|| keys.first());
+        let id = taken.map(|(draft, _)| draft.id.to_string()).unwrap_or_default();
+        return Err(Rejected::Exists { what: "key", id }.into());
+    }
+    let secrets: Vec<_> =
+        keys.iter().filter_map(|(draft, _)| Some((*made.get(draft.id.as_str())?, 1, &draft.secret))).collect();
+    Ok(insert_secrets(db, &secrets, now)?)
+}
+
+fn key_values<'a>(draft: &'a Draft, account: Option<&'a AccountId>, now: Timestamp) -> [Value<'a>; 10] {
+    [
+        draft.id.as_str().into(),
+        draft.kind.as_str().into(),
+        account.map(AccountId::as_str).into(),
+        draft.user.as_ref().map(UserId::as_str).into(),
+        (&draft.name).into(),
+        draft.permissions.to_string().into(),
+        record::networks_text(&draft.allowed_ips).into(),
+        draft.not_before.into(),
+        draft.expires_at.into(),
+        now.into(),
+    ]
+}
+
+/// The places of so many rows of so many values.
+pub(super) fn places(rows: usize, columns: usize) -> String {
+    let row = |row: usize| {
+        let row: Vec<_> = (1..=columns).map(|column| format!("?{}", row * columns + column)).collect();
+        format!("({})", row.join(", "))
     };
-    Ok(insert_secret(db, serial, 1, &draft.secret, now)?)
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }
 
 /// Writes the `number`th secret of a key.
@@ -150,15 +179,35 @@ pub(super) fn insert_secret(
     secret: &SecretDraft,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let prefix = secret.prefix.as_ref().map(Prefix::as_str);
-    db.execute(
-        "INSERT INTO secret (digest, key, number, prefix, kid, hint, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        values![&secret.digest, key, number, prefix, secret.kid.as_deref(), &secret.hint, now],
-    )?;
-    if let Some(prefix) = prefix.filter(|_| secret.foreign_checksum) {
-        db.execute("INSERT INTO adopted_prefix (prefix) VALUES (?1) ON CONFLICT DO NOTHING", values![prefix])?;
+    insert_secrets(db, &[(key, number, secret)], now)
+}
+
+/// Writes secrets: the key of each, its number among that key's, and itself.
+fn insert_secrets(db: &Db<'_>, secrets: &[(i64, i64, &SecretDraft)], now: Timestamp) -> Result<(), Error> {
+    let values: Vec<_> =
+        secrets.iter().flat_map(|(key, number, secret)| secret_values(*key, *number, secret, now)).collect();
+    let sql = format!(
+        "INSERT INTO secret (digest, key, number, prefix, kid, hint, created_at) VALUES {}",
+        places(secrets.len(), 7)
+    );
+    db.execute(&sql, &values)?;
+    let foreign = secrets.iter().filter(|(_, _, secret)| secret.foreign_checksum);
+    for prefix in foreign.filter_map(|(_, _, secret)| secret.prefix.as_ref()).collect::<HashSet<_>>() {
+        db.execute("INSERT INTO adopted_prefix (prefix) VALUES (?1) ON CONFLICT DO NOTHING", values![prefix.as_str()])?;
     }
     Ok(())
+}
+
+fn secret_values(key: i64, number: i64, secret: &SecretDraft, now: Timestamp) -> [Value<'_>; 7] {
+    [
+        (&secret.digest).into(),
+        key.into(),
+        number.into(),
+        secret.prefix.as_ref().map(Prefix::as_str).into(),
+        secret.kid.as_deref().into(),
+        (&secret.hint).into(),
+        now.into(),
+    ]
 }
 
 pub(super) fn must_be_new(db: &Db<'_>, digest: &Digest) -> Result<(), Stop> {

@@ -151,10 +151,10 @@ async fn who_serves_is_registered_acknowledges_is_doubted_and_leaves() {
     let database = Server::shared().database();
     let store = at(database.url());
     let (one, other) = (ReplicaId::of([1; 8]), ReplicaId::of([2; 8]));
-    assert!(!store.renew(&one, Incarnation(1), 0).await.unwrap().live, "before it registered");
-    store.register(registration(&one, 1)).await.unwrap();
-    store.register(registration(&other, 5)).await.unwrap();
-    let renewal = store.renew(&one, Incarnation(1), 0).await.unwrap();
+    assert!(!store.renew(&one, Incarnation(1), 0, LIMIT).await.unwrap().live, "before it registered");
+    store.register(registration(&one, 1), LIMIT).await.unwrap();
+    store.register(registration(&other, 5), LIMIT).await.unwrap();
+    let renewal = store.renew(&one, Incarnation(1), 0, LIMIT).await.unwrap();
     assert!(renewal.live && renewal.fence == Duration::from_secs(10) && renewal.time.is_some());
     assert_eq!(store.replicas().await.unwrap().replicas.iter().map(|one| one.applied).collect::<Vec<_>>(), [None; 2]);
     assert!(store.acknowledge(&one, Incarnation(1), 4).await.unwrap());
@@ -166,15 +166,15 @@ async fn who_serves_is_registered_acknowledges_is_doubted_and_leaves() {
 
     assert!(!store.doubt(&other, Incarnation(4), ReplicaState::Live).await.unwrap(), "another registration");
     assert!(store.doubt(&other, Incarnation(5), ReplicaState::Live).await.unwrap());
-    assert!(!store.renew(&other, Incarnation(5), 0).await.unwrap().live, "a suspect gets no more time");
+    assert!(!store.renew(&other, Incarnation(5), 0, LIMIT).await.unwrap().live, "a suspect gets no more time");
     assert!(!store.acknowledge(&other, Incarnation(5), 9).await.unwrap());
     assert_eq!(store.replicas().await.unwrap().replicas.len(), 2, "and is waited for");
-    store.register(registration(&other, 6)).await.unwrap();
+    store.register(registration(&other, 6), LIMIT).await.unwrap();
     assert!(!store.doubt(&other, Incarnation(5), ReplicaState::Suspect).await.unwrap(), "it came back");
     assert!(store.doubt(&other, Incarnation(6), ReplicaState::Live).await.unwrap());
     assert!(store.doubt(&other, Incarnation(6), ReplicaState::Suspect).await.unwrap());
     assert_eq!(store.replicas().await.unwrap().replicas.len(), 1);
-    store.register(registration(&one, 2)).await.unwrap();
+    store.register(registration(&one, 2), LIMIT).await.unwrap();
     assert_eq!(store.replicas().await.unwrap().replicas[0].applied, None, "what it acknowledged before is forgotten");
     store.leave(&one, Incarnation(2)).await.unwrap();
     assert!(store.replicas().await.unwrap().replicas.is_empty());
@@ -212,7 +212,7 @@ async fn a_shorter_fence_is_whole_only_when_who_shortened_it_says_so() {
     let database = Server::shared().database();
     let store = at(database.url());
     let fences = async || {
-        let renewed = store.renew(&ReplicaId::of([1; 8]), Incarnation(1), 0).await.unwrap().fence;
+        let renewed = store.renew(&ReplicaId::of([1; 8]), Incarnation(1), 0, LIMIT).await.unwrap().fence;
         (renewed.as_secs(), store.replicas().await.unwrap().fence.as_secs())
     };
     let set = async |seconds| store.set_fence(Duration::from_secs(seconds), Duration::ZERO).await.unwrap();
@@ -254,6 +254,9 @@ async fn a_notice_is_heard_by_others_and_never_needed() {
     until(|| database.psql("SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN keyward'") != "0").await;
     other.wake_others().await;
     heard.await.unwrap().unwrap();
+    assert!(other.hears().await.unwrap());
+    let pooler = PgBouncer::to(Server::shared().address());
+    assert!(!at(database.url_by(pooler.address())).hears().await.unwrap(), "a pooler keeps notices to itself");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -393,6 +396,8 @@ async fn a_pooler_of_transactions_may_stand_between() {
 fn of(digest: &Digest) -> Subject {
     Subject::Secret(digest.as_bytes()[..16].try_into().unwrap())
 }
+
+const LIMIT: Duration = Duration::from_secs(5);
 
 async fn until(mut condition: impl FnMut() -> bool) {
     while !condition() {

@@ -63,6 +63,7 @@ themes! {
     a_key_rides_in_one_place: "credentials",
     only_the_gateway_says_who_asks: "identity",
     a_lying_origin_harms_nobody_else: "lies",
+    another_protocol_begins_only_where_all_agree: "upgrades",
     fields_of_http2_break_out_of_no_line: "fields",
     frames_are_no_way_around: "frames",
 }

@@ -156,6 +156,14 @@ pub(super) fn breaches(message: &Message) -> Vec<String> {
         }
     };
     let count = |name: &str| message.all(name).count();
+    let one = |name: &str, value: &str| message.all(name).collect::<Vec<_>>() == [value];
+    let upgrades = message.target.starts_with("/socket/")
+        && message.method == "GET"
+        && message.body.is_empty()
+        && count("content-length") + count("transfer-encoding") == 0
+        && one("connection", "upgrade")
+        && one("upgrade", "websocket")
+        && count("sec-websocket-key") == 1;
     let hosts: Vec<&str> = message.all("host").collect();
     breach(hosts.len() != 1 && message.whole, "not exactly one Host");
     breach(!hosts.iter().all(|host| is_host(host)), "a Host that is none");
@@ -165,7 +173,8 @@ pub(super) fn breaches(message: &Message) -> Vec<String> {
     for (name, value) in &message.fields {
         let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         breach(name.contains('_'), "an underscore");
-        breach(HOP_BY_HOP.contains(&plain.as_str()), &format!("{name}, which is the connection's,"));
+        let asked = upgrades && matches!(name.as_str(), "connection" | "upgrade");
+        breach(!asked && HOP_BY_HOP.contains(&plain.as_str()), &format!("{name}, which is the connection's,"));
         breach(plain == "authorization" && !message.target.starts_with("/open"), "a credential");
         breach(plain != *name && (is_ours(&plain) || is_framing(&plain)), &format!("{name}, an alias,"));
         breach(is_ours(name) && count(name) != 1, &format!("{name} twice"));
@@ -258,10 +267,25 @@ fn what_must_never_reach_an_origin_is_found() {
         ("/a%20b?c", "a"),
         ("host: a", "host: a\r\nauthorization: Basic YTpi"),
         ("host: a", "host: a\r\nconnection: close"),
+        ("host: a", "host: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: a"),
         ("host: a", "host: a\r\nx_keyward_account: 102"),
         ("host: a", "host: a\r\nx.keyward.account: 102"),
         ("host: a", "host: a\r\nx-keyward-account: 102"),
         ("host: a", "host: a\r\nx-own: spoofed"),
+    ] {
+        let bad = good.replace(from, to);
+        assert!(!breaches(&message(bad.as_bytes()).unwrap()).is_empty(), "{bad:?}");
+    }
+    let good = "GET /socket/a HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: a\r\n\r\n";
+    assert_eq!(breaches(&message(good.as_bytes()).unwrap()), [""; 0]);
+    for (from, to) in [
+        ("GET", "POST"),
+        ("/socket/", "/sockets/"),
+        ("upgrade: websocket", "upgrade: h2c"),
+        ("upgrade: websocket", "upgrade: websocket\r\nupgrade: h2c"),
+        ("connection: upgrade", "connection: upgrade, x"),
+        ("connection: upgrade", "connection: upgrade\r\ncontent-length: 0"),
+        ("sec-websocket-key: a\r\n", ""),
     ] {
         let bad = good.replace(from, to);
         assert!(!breaches(&message(bad.as_bytes()).unwrap()).is_empty(), "{bad:?}");

@@ -77,6 +77,10 @@ path = "/small"
 service = "api"
 body_limit = "16B"
 [[routes]]
+path = "/socket/**"
+service = "api"
+upgrade = ["websocket"]
+[[routes]]
 path = "/own/**"
 service = "api"
 carriers = ["token", "bearer", "header:X-API-Key"]

@@ -165,7 +165,14 @@ impl<S: Read + Write> Wire<S> {
         }
     }
 
-    fn take(&mut self, count: usize) -> Vec<u8> {
+    /// Reads until the other side ends the connection.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        while self.more() {}
+        std::mem::take(&mut self.read)
+    }
+
+    /// Reads so many bytes.
+    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         while self.read.len() < count {
             assert!(self.more(), "the connection ended {} bytes early", count - self.read.len());
         }

@@ -1,7 +1,7 @@
 //! Origins that do what a test tells them, and remember what they were sent, byte for byte.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -159,6 +159,32 @@ impl Line {
     /// Sends bytes as they are; a connection that has ended takes none.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).and_then(|()| self.stream.flush());
+    }
+
+    /// Sends bytes; whether the other side still takes any.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// What came and was not read yet, without waiting for more.
+    pub(crate) fn came(&mut self) -> Vec<u8> {
+        self.stream.set_nonblocking(true).unwrap();
+        while self.more().is_some() {}
+        self.stream.set_nonblocking(false).unwrap();
+        std::mem::take(&mut self.read)
+    }
+
+    /// Reads at least one byte and at most so many; none where the connection ends.
+    pub(crate) fn some(&mut self, most: usize) -> Vec<u8> {
+        if self.read.is_empty() {
+            self.more();
+        }
+        self.read.drain(..self.read.len().min(most)).collect()
+    }
+
+    /// Sends no more, and goes on reading.
+    pub(crate) fn shut(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Waits until the other side ends the connection.

@@ -12,6 +12,7 @@ mod lies;
 mod lines;
 mod paths;
 mod pipeline;
+mod upgrades;
 
 use super::case::Case;
 
@@ -27,6 +28,7 @@ pub(super) const THEMES: &[(&str, &[Case])] = &[
     ("credentials", credentials::CASES),
     ("identity", identity::CASES),
     ("lies", lies::CASES),
+    ("upgrades", upgrades::CASES),
     ("fields", http2::fields::CASES),
     ("frames", http2::frames::CASES),
 ];

@@ -1,0 +1,91 @@
+//! Connections that go on as another protocol.
+
+mod clients;
+mod limits;
+mod tunnel;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, Stdio};
+
+use crate::support::http::head;
+use crate::support::origin::Line;
+use crate::support::python::python;
+use crate::support::{Keyward, Minted, Origin, Wire, keyward};
+
+/// The key of RFC 6455, 1.3, and its proof.
+const ASKED: [(&str, &str); 3] =
+    [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")];
+const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// A keyward before this origin, where anything may become a WebSocket or `tcp`, and a key of account 101.
+fn before(url: &str, more: &str) -> (Keyward, Minted) {
+    let config = format!(
+        "server.workers = 1\n{more}\n[services.api]\nurl = \"{url}\"\n[[routes]]\npath = \"/**\"\nservice = \"api\"\n\
+         upgrade = [\"websocket\", \"tcp\"]\n"
+    );
+    let keyward = keyward().config(config).start();
+    keyward.account("101");
+    let key = keyward.service_key("101", &[]);
+    (keyward, key)
+}
+
+/// An origin that agrees to a WebSocket, and then does this.
+fn agreeing(then: impl Fn(&mut Line) + Send + Sync + 'static) -> Origin {
+    Origin::scripted(move |line| {
+        if line.head().is_some() {
+            line.send(AGREED);
+            then(line);
+        }
+    })
+}
+
+/// Asks for a WebSocket.
+fn ask(keyward: &Keyward, key: &Minted, path: &str) -> Wire {
+    let mut wire = keyward.wire();
+    let token = format!("Token {}", key.secret);
+    wire.send(head("GET", path, &[&ASKED[..], &[("Authorization", &token)]].concat()));
+    wire
+}
+
+/// Asks for a WebSocket, and gets it.
+fn open(keyward: &Keyward, key: &Minted, path: &str) -> Wire {
+    let mut wire = ask(keyward, key, path);
+    assert_eq!(wire.head().0, 101);
+    wire
+}
+
+/// An origin of WebSockets that nobody here wrote.
+struct Sockets {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    address: SocketAddr,
+}
+
+impl Sockets {
+    fn start(environment: &[(&str, &str)]) -> Self {
+        let mut child = python()
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/websocket_server.py"))
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("it said {line:?}"));
+        Self { address: address.parse().unwrap(), stdin: child.stdin.take(), child }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.child.wait();
+    }
+}
