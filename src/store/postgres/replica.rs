@@ -1,4 +1,8 @@
 //! Who serves from the store, and how far each has come: one statement each.
+//!
+//! What others rely on outlives the server, whatever its own setting is: a registration that a crash forgot, or a longer fence,
+//! would let a change be complete too soon. What can only save time waits for no disk. Both are said in the statement itself,
+//! so that a pooler of transactions may stand between.
 
 use std::time::Duration;
 
@@ -48,7 +52,7 @@ pub(super) const SET_FENCE: &str = "
     UPDATE keyward.head
        SET fence_before = CASE WHEN fence > $1 THEN greatest(fence, fence_before) ELSE fence_before END, fence = $1,
            fence_changes = fence_changes + 1, stale = greatest(stale, $2)
-     WHERE fence <> $1 OR stale < $2 OR fence_before IS NOT NULL
+     WHERE (fence <> $1 OR stale < $2 OR fence_before IS NOT NULL) AND set_config('synchronous_commit', 'on', true) = 'on'
     RETURNING fence_before, fence_changes";
 
 /// Nothing counts any more that was read under the longer fence before. Nothing happens if it was changed again.
