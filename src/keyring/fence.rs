@@ -195,7 +195,7 @@ impl Fence {
     }
 
     /// The last position that touched the digest's stripe or one of its owners'; a look-up from before it is void.
-    fn changed(&self, digest: &Digest, owners: &Owners) -> u64 {
+    pub(super) fn changed(&self, digest: &Digest, owners: &Owners) -> u64 {
         let secret = self.secrets[secret(digest.as_bytes())].load(Ordering::Acquire);
         let owners = owners.iter().map(|stripe| self.owners[stripe].load(Ordering::Acquire));
         owners.fold(secret.max(self.floor.load(Ordering::Acquire)), u64::max)

@@ -109,6 +109,7 @@ impl Shared {
         }
         self.take_note(&tail.news);
         self.fence.apply(asked, tail);
+        self.open.hear(&tail.news);
         self.heard.store(self.clock.boot().as_nanos(), Ordering::Release);
     }
 }

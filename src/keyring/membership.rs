@@ -21,6 +21,7 @@ use super::follow::slept;
 use super::{Keyring, Shared};
 use crate::clock::BootTime;
 use crate::store::StoreError;
+use crate::store::log::News;
 use crate::store::replica::Registration;
 use crate::telemetry::chain;
 
@@ -117,11 +118,16 @@ impl Shared {
                     match member.renewed(&self.fence, asked, renewal) {
                         Renewed::News(news) => {
                             self.take_note(&news.tail().news);
+                            let quiet = matches!(&news.tail().news, News::Entries(entries) if entries.is_empty());
                             member.took(news.apply(&self.fence).extend(&self.fence));
+                            if !quiet {
+                                self.open.look();
+                            }
                             self.heard.store(self.clock.boot().as_nanos(), Ordering::Release);
                         }
                         Renewed::Turned => {
                             self.known.void();
+                            self.open.look();
                             self.adopted.store(Arc::new(Adopted::Unsure));
                             tracing::warn!(
                                 store = %self.store.path().display(),
