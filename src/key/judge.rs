@@ -1,6 +1,7 @@
 //! Is the key behind this look-up alive now? The one place that mints [`Verified`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::id::KeyId;
 use super::record::{AccountState, KeyState, Kind, Presented, Standing};
@@ -12,6 +13,8 @@ use crate::clock::Timestamp;
 pub struct Verified {
     standing: Arc<Standing>,
     at: Timestamp,
+    /// Of how many seconds ago what was judged is, where that is longer than it may be believed.
+    stale: Option<u32>,
 }
 
 impl Verified {
@@ -40,6 +43,18 @@ impl Verified {
     #[must_use]
     pub const fn at(&self) -> Timestamp {
         self.at
+    }
+
+    /// The same, of something that nobody could ask about for `age`: it may have been revoked since.
+    #[must_use]
+    pub fn of_old(self, age: Duration) -> Self {
+        Self { stale: Some(u32::try_from(age.as_secs()).unwrap_or(u32::MAX)), ..self }
+    }
+
+    /// How many seconds ago the store last told anything, where what was judged should not be believed for so long.
+    #[must_use]
+    pub const fn stale(&self) -> Option<u32> {
+        self.stale
     }
 }
 
@@ -74,13 +89,11 @@ pub fn judge(standing: &Arc<Standing>, now: Timestamp) -> Result<Verified, Refus
     if standing.kind == Kind::Personal && standing.memberships.is_empty() || !standing.licensed {
         return Err(Refusal::KeyInvalid(Invalid::NotAMember));
     }
-    Ok(Verified { standing: Arc::clone(standing), at: now })
+    Ok(Verified { standing: Arc::clone(standing), at: now, stale: None })
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::key::record::Standing;
 

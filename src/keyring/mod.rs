@@ -132,6 +132,8 @@ pub struct Stats {
     pub loads: u64,
     /// Look-ups that failed.
     pub failures: u64,
+    /// Requests let pass by what should not be believed any more, while the store did not answer.
+    pub stale: u64,
     /// Changes that the store committed.
     pub changes: u64,
     /// Changes that the store failed to commit.
@@ -178,6 +180,7 @@ struct Counts {
     misses: AtomicU64,
     loads: AtomicU64,
     failures: AtomicU64,
+    stale: AtomicU64,
     changes: AtomicU64,
     change_failures: AtomicU64,
 }
@@ -298,6 +301,7 @@ impl Keyring {
             misses: count(&counts.misses),
             loads: count(&counts.loads),
             failures: count(&counts.failures),
+            stale: count(&counts.stale),
             changes: count(&counts.changes),
             change_failures: count(&counts.change_failures),
             uses_waiting: uses.waiting(),

@@ -23,6 +23,7 @@ mod leaks;
 mod limits_page;
 mod load_test;
 mod memory;
+mod outage;
 mod postgres;
 mod readme;
 mod receipts;

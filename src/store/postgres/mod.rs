@@ -31,7 +31,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use self::address::Address;
 use self::lines::Lines;
-use self::link::{Committed, Link, NotCommitted, PLACE};
+use self::link::{Committed, Link, NotCommitted, PLACE, STANDBY};
 use self::trouble::Trouble;
 use super::replica::{Incarnation, Registration, Renewal, ReplicaId, ReplicaState, Replicas, Revision, Shortened};
 use super::sql::{Db, Error, Row, Stop, Value, Words, values};
@@ -98,7 +98,7 @@ impl Manner {
             path: PathBuf::from(&*address.name),
             load_timeout: config.load_timeout.0,
             fence: config.fence(),
-            reading: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {settings}"),
+            reading: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {settings}; {STANDBY}"),
             changing: String::new(),
             tending: String::new(),
             settings,
