@@ -19,7 +19,7 @@ use super::request_id::RequestId;
 use super::tunnel::{Crowded, Life};
 use super::upgrade::Protocol;
 use crate::clock::{BootTime, Clock};
-use crate::key::{AccountId, KeyId, Kind};
+use crate::key::{AccountId, KeyId, Kind, Verified};
 use crate::keyring::Denied;
 use crate::net::Exchange;
 use crate::telemetry::access::LineBuffer;
@@ -58,6 +58,8 @@ pub(super) struct Record {
     reason: &'static str,
     /// What it was forwarded in spite of.
     rehearsed: Option<Rehearsed>,
+    /// Of how many seconds ago what its key was judged by is, where that should not be believed any more.
+    stale: Option<u32>,
     /// None until an answer was begun; what the client would have seen then is 499, as nginx calls it.
     status: Option<StatusCode>,
     bytes: u64,
@@ -114,6 +116,7 @@ impl Record {
             decision: Decision::Refused,
             reason: "",
             rehearsed: None,
+            stale: None,
             status: None,
             bytes: 0,
             whole: false,
@@ -151,10 +154,16 @@ impl Record {
     }
 
     /// Whose key it is; known from here on even where the request is refused.
-    pub(super) fn by(&mut self, key: &KeyId, kind: Kind) {
+    pub(super) fn by(&mut self, verified: &Verified) {
+        self.stale = verified.stale();
         if let Some(told) = &mut self.told {
-            told.key = Some((key.clone(), kind));
+            told.key = Some((verified.key().clone(), verified.standing().kind));
         }
+    }
+
+    /// Of how many seconds ago what its key was judged by is, where that should not be believed any more.
+    pub(super) const fn stale(&self) -> Option<u32> {
+        self.stale
     }
 
     /// It goes on to the origin; returns when, which is now.
@@ -357,6 +366,9 @@ impl Record {
         line.optional("account", told.account.as_ref().map(AccountId::as_str));
         line.text("decision", self.decision.as_str());
         line.text("reason", self.reason);
+        if let Some(age) = self.stale {
+            line.number("stale_s", age.into());
+        }
         line.optional("would_refuse", self.rehearsed.map(Rehearsed::as_str));
         if let Some(tunnel) = &self.tunnel {
             line.text("upgrade", tunnel.protocol.as_str());

@@ -55,7 +55,7 @@ pub use self::tunnel::Tunnels;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, request};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -215,12 +215,12 @@ impl Gateway {
         let carriers = route.map_or(&plan.carriers, |route| &route.carriers);
         let credential = credential::take(&mut asked.head.headers, carriers)?;
         credential::strip_minted(&mut asked.head.headers);
-        let verified = self.verified(&credential.secret, asked.at_least).await.inspect_err(|denied| {
+        let verified = self.verified_to_forward(&credential.secret, asked.at_least).await.inspect_err(|denied| {
             if denied.is_reuse() {
                 self.keyring.reused(&credential.secret, Some(asked.client.address));
             }
         })?;
-        record.by(verified.key(), verified.standing().kind);
+        record.by(&verified);
         if live.generation().self_service.is_some() {
             *whose = Some(verified.clone());
         }
@@ -261,6 +261,14 @@ impl Gateway {
             Some(position) => Box::pin(self.keyring.verify_at_least(secret, position)).await,
         }
     }
+
+    /// The same for a request that is not ours to answer: `store.outage` may let it pass by what was last read.
+    async fn verified_to_forward(&self, secret: &Secret, at_least: Option<u64>) -> Result<Verified, Denied> {
+        match at_least {
+            None => self.keyring.verify_to_forward(secret).await,
+            Some(_) => self.verified(secret, at_least).await,
+        }
+    }
 }
 
 impl Handler for Gateway {
@@ -294,6 +302,9 @@ impl Handler for Gateway {
                 answer.map(|answer| answer.reading(rest))
             });
             record.status(answer.status());
+            if let Some(age) = record.stale() {
+                answer.headers_mut().insert(STALE, stale(age));
+            }
             if record.asked_upgrade() {
                 record = match self.upgraded(&mut answer, &live, record) {
                     Some(record) => record,
@@ -303,6 +314,14 @@ impl Handler for Gateway {
             answer.map(|body| body.recorded(record))
         }
     }
+}
+
+/// Told with every answer to a request whose key was let pass by what should not be believed any more.
+const STALE: HeaderName = HeaderName::from_static("keyward-stale");
+
+#[cold]
+fn stale(age: u32) -> HeaderValue {
+    HeaderValue::try_from(format!("age={age}")).unwrap_or_else(|_| HeaderValue::from_static("age"))
 }
 
 /// What is left of a route that is gone: the word that it is, and of what takes its place.

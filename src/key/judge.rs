@@ -1,6 +1,7 @@
 //! Is the key behind this look-up alive now? The one place that mints [`Verified`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::digest::Digest;
 use super::id::KeyId;
@@ -14,6 +15,8 @@ pub struct Verified {
     standing: Arc<Standing>,
     digest: Digest,
     at: Timestamp,
+    /// Of how many seconds ago what was judged is, where that is longer than it may be believed.
+    stale: Option<u32>,
 }
 
 impl Verified {
@@ -55,6 +58,18 @@ impl Verified {
     pub const fn at(&self) -> Timestamp {
         self.at
     }
+
+    /// The same, of something that nobody could ask about for `age`: it may have been revoked since.
+    #[must_use]
+    pub fn of_old(self, age: Duration) -> Self {
+        Self { stale: Some(u32::try_from(age.as_secs()).unwrap_or(u32::MAX)), ..self }
+    }
+
+    /// How many seconds ago the store last told anything, where what was judged should not be believed for so long.
+    #[must_use]
+    pub const fn stale(&self) -> Option<u32> {
+        self.stale
+    }
 }
 
 /// Judges a key, found under this digest, at `now`.
@@ -63,7 +78,7 @@ impl Verified {
 /// The first [`Refusal`] that applies.
 pub fn judge(standing: &Arc<Standing>, digest: &Digest, now: Timestamp) -> Result<Verified, Refusal> {
     alive(standing, now)?;
-    Ok(Verified { standing: Arc::clone(standing), digest: *digest, at: now })
+    Ok(Verified { standing: Arc::clone(standing), digest: *digest, at: now, stale: None })
 }
 
 /// Whether a key is alive at `now`.
@@ -105,8 +120,6 @@ fn alive(standing: &Standing, now: Timestamp) -> Result<(), Refusal> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::key::record::Standing;
 

@@ -137,6 +137,8 @@ pub struct Stats {
     pub loads: u64,
     /// Look-ups that failed.
     pub failures: u64,
+    /// Requests let pass by what should not be believed any more, while the store did not answer.
+    pub stale: u64,
     /// Changes that the store committed.
     pub changes: u64,
     /// Changes that the store failed to commit.
@@ -183,6 +185,7 @@ struct Counts {
     misses: AtomicU64,
     loads: AtomicU64,
     failures: AtomicU64,
+    stale: AtomicU64,
     changes: AtomicU64,
     change_failures: AtomicU64,
 }
@@ -267,7 +270,8 @@ impl Keyring {
         });
         shared.catch_up().await?;
         if shared.is_shared() {
-            shared.completion.heed(shared.replicas().await?, shared.clock.boot());
+            let asked = shared.clock.boot();
+            shared.completion.heed(asked, shared.replicas().await?, shared.clock.boot());
         }
         let end = CancellationToken::new();
         let room = if config.warm { config.live } else { 0 };
@@ -305,6 +309,7 @@ impl Keyring {
             misses: count(&counts.misses),
             loads: count(&counts.loads),
             failures: count(&counts.failures),
+            stale: count(&counts.stale),
             changes: count(&counts.changes),
             change_failures: count(&counts.change_failures),
             uses_waiting: uses.waiting(),

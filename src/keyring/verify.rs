@@ -106,6 +106,34 @@ impl Keyring {
         self.shared.asked(self.shared.digester.digest(secret), position, |_| None).await
     }
 
+    /// As [`verify`](Self::verify), for who forwards a request; where the store does not answer, by what was last read, for as long
+    /// as `store.outage` lets replicas go on so: [`Verified::stale`] tells. Never for who manages keys.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn verify_to_forward(&self, secret: &Secret) -> Result<Verified, Denied> {
+        let shared = &*self.shared;
+        let digest = shared.admit(secret)?;
+        match shared.recall(&digest, None) {
+            Some(verdict) => Ok(verdict?),
+            None => Box::pin(self.look_up_or_recall(digest)).await,
+        }
+    }
+
+    async fn look_up_or_recall(&self, digest: Digest) -> Result<Verified, Denied> {
+        let shared = &self.shared;
+        // Nobody waits to be told again that the store does not answer.
+        if shared.is_cut_off()
+            && let Some(verdict) = shared.recall_stale(&digest)
+        {
+            return Ok(verdict?);
+        }
+        match self.look_up(digest).await {
+            Err(Denied::Failed(failure)) => Ok(shared.recall_stale(&digest).ok_or(failure)??),
+            answer => answer,
+        }
+    }
+
     async fn look_up(&self, digest: Digest) -> Result<Verified, Denied> {
         self.shared.counts.misses.fetch_add(1, Ordering::Relaxed);
         self.shared.look_up(digest).await
@@ -156,9 +184,10 @@ impl Shared {
     /// What can be told of a secret without knowing any key; else its digest.
     fn admit(&self, secret: &Secret) -> Result<Digest, Refusal> {
         possible(secret)?;
-        // A wrong checksum is proof only where every secret of that prefix has ours.
+        // A wrong checksum is proof only where every secret of that prefix has ours, as far as the log is applied: that counts as
+        // any remembered look-up does.
         if let Shape::Ours { prefix, intact: false, .. } = shape(secret.expose())
-            && !self.adopted.load().may_hold(prefix)
+            && self.fence.counts(|| !self.adopted.load().may_hold(prefix), || self.clock.boot())
         {
             return Err(Refusal::KeyInvalid(Invalid::Malformed));
         }
@@ -173,8 +202,28 @@ impl Shared {
             self.counts.hit(shelf).fetch_add(1, Ordering::Relaxed);
             return Some(self.decide(digest, &entry));
         }
-        self.cache.forget(digest, shelf);
+        // It counts again with the next lease, unless it is void.
+        if self.fence.is_void(digest, &entry) {
+            self.cache.forget(digest, shelf);
+        }
         None
+    }
+
+    /// The verdict on a key that is remembered, where that may be used though it should not be believed any more. A revoked key
+    /// stays so; any other refusal may have been taken back since, as may be that no key has a secret: that cannot be told.
+    #[cold]
+    fn recall_stale(&self, digest: &Digest) -> Option<Result<Verified, Refusal>> {
+        let shelves = || [Shelf::Live, Shelf::Refused].into_iter().find_map(|shelf| self.cache.get(digest, shelf));
+        let judged = self.fence.judge_stale(digest, shelves, || self.clock.boot());
+        let Judged { entry, .. } = judged.filter(|judged| judged.counts)?;
+        match self.decide(digest, &entry) {
+            Ok(verified) => {
+                self.counts.stale.fetch_add(1, Ordering::Relaxed);
+                Some(Ok(verified.of_old(self.clock.boot().since(self.heard()))))
+            }
+            Err(refusal @ Refusal::KeyInvalid(Invalid::Revoked)) => Some(Err(refusal)),
+            Err(_) => None,
+        }
     }
 
     /// What is remembered of a digest. First whether it is any secret's: an invented one then costs neither a look-up nor a

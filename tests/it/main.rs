@@ -25,6 +25,7 @@ mod leaks;
 mod limits_page;
 mod load_test;
 mod memory;
+mod outage;
 mod postgres;
 mod probe;
 mod readme;

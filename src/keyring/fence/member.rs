@@ -35,6 +35,8 @@ pub(in crate::keyring) struct Member {
     turned: bool,
     /// As the last answer had it.
     fence: Option<Duration>,
+    /// For how long beyond a lease this process may serve, if those who wait for changes know of it.
+    stale: Duration,
     /// The last registration, and the last renewal since.
     registered: Option<Asked>,
     renewed: Option<Asked>,
@@ -191,6 +193,9 @@ impl Applied {
     pub(in crate::keyring) fn extend(self, fence: &Fence) -> Extended {
         let Self(granted) = self;
         fence.extend(granted.sent.plus(lease(granted.fence)));
+        if !granted.stale.is_zero() {
+            fence.extend_stale(granted.sent.plus(lease(granted.fence.saturating_add(granted.stale))));
+        }
         Extended(granted)
     }
 }
@@ -205,6 +210,8 @@ struct Lease {
     incarnation: Incarnation,
     sent: BootTime,
     fence: Duration,
+    /// Both this process and whoever waits for changes reckon with so much more.
+    stale: Duration,
 }
 
 impl Member {
@@ -214,6 +221,7 @@ impl Member {
             instance: None,
             turned: false,
             fence: None,
+            stale: Duration::ZERO,
             registered: None,
             renewed: None,
             woken: false,
@@ -292,7 +300,8 @@ impl Member {
             return Renewed::Unlisted;
         }
         self.fence = Some(answer.fence);
-        let lease = Lease { incarnation: asked.incarnation, sent: asked.sent, fence: answer.fence };
+        let stale = self.stale.min(answer.stale);
+        let lease = Lease { incarnation: asked.incarnation, sent: asked.sent, fence: answer.fence, stale };
         let (mut after, mut tail) = (asked.after, answer.tail);
         if mem::take(&mut self.turned) {
             (after, tail.news) = (fence.point(), Entries::Gone);
@@ -321,6 +330,17 @@ impl Member {
     /// The connection is another one. The store may have crashed, and lost acknowledgements: it does not wait for them to last.
     pub(in crate::keyring) const fn reconnected(&mut self) {
         self.acknowledged = None;
+    }
+
+    /// Has leases that come from now on be outlasted by so much, or by what the store knows of, where that is less: it tells those
+    /// who wait for changes, and a lease that was granted before it knew is none of which they do.
+    pub(in crate::keyring) const fn outlast(&mut self, stale: Duration) {
+        self.stale = stale;
+    }
+
+    /// For how long beyond a lease this process may serve.
+    pub(in crate::keyring) const fn stale(&self) -> Duration {
+        self.stale
     }
 
     /// Says goodbye. Only once no request is taken in any more: nobody waits for this process afterwards.

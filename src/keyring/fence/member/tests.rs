@@ -10,7 +10,8 @@ fn at(millis: u64) -> BootTime {
 fn answer(after: u64, head: u64) -> Renewal {
     let entries = (after + 1..=head).map(|seq| Entry { seq, subject: Subject::Everything }).collect();
     let tail = Tail { head, news: Entries::Entries(entries) };
-    Renewal { tail, live: true, fence: FENCE, instance: Instance("one".into()), time: None }
+    let instance = Instance("one".into());
+    Renewal { tail, live: true, fence: FENCE, stale: Duration::ZERO, instance, time: None }
 }
 
 /// A member and its fence; the middle of the jitter, so that a tick is a tick.
@@ -76,6 +77,23 @@ fn it_registers_then_renews_then_acknowledges_then_rests() {
     assert!(matches!(process.next(150), Next::Rest(until) if until == at(610)));
     let asked = process.renew(610);
     assert_eq!((asked.after(), asked.timeout()), (5, Duration::from_secs(1)), "a quarter of the fence");
+}
+
+#[test]
+fn a_lease_is_outlasted_by_what_both_the_store_and_the_process_reckon_with() {
+    let until = |own: u64, told: u64| {
+        let mut process = Process::listed(0);
+        process.0.outlast(Duration::from_secs(own));
+        let asked = process.renew(0);
+        process.take(asked, Renewal { stale: Duration::from_secs(told), ..answer(0, 1) });
+        let Process(_, fence) = process;
+        assert!(fence.holds(at(3919)) && !fence.holds(at(3920)), "the lease is what it is");
+        (3920..20_000).find(|millis| !fence.serves(at(*millis))).unwrap()
+    };
+    assert_eq!(until(6, 6), 9800, "on a slow clock it still ends before who waits on a fast one has waited");
+    assert_eq!(until(4, 6), 7840, "no longer than it was told to");
+    assert_eq!(until(6, 4), 7840, "no longer than others wait for");
+    assert_eq!((until(6, 0), until(0, 6)), (3920, 3920));
 }
 
 #[test]

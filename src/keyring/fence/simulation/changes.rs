@@ -12,7 +12,7 @@ use super::keys::What;
 use super::oracle::Note;
 use super::world::World;
 use crate::clock::BootTime;
-use crate::store::replica::{Incarnation, ReplicaState, Replicas};
+use crate::store::replica::{ReplicaState, Replicas};
 
 impl World {
     /// A process makes a change, and asks again, by the same name, until it is answered.
@@ -84,7 +84,7 @@ impl World {
     }
 
     /// Looks at the replicas, for whoever waits here.
-    fn look(&mut self, process: usize) {
+    pub(super) fn look(&mut self, process: usize) {
         let own = &mut self.processes[process];
         if own.looking || (own.waits.is_empty() && own.purge.is_idle()) {
             return;
@@ -185,18 +185,6 @@ impl World {
             _ => self.oracle.note(Note::Suspect),
         }
         self.ask(process, move |world| world.store.doubt(whose, incarnation, from, to), |_, ()| ());
-    }
-
-    /// An operator takes one for dead, rightly or wrongly.
-    pub(super) fn evict(&mut self, process: usize) {
-        let awaited: Vec<(usize, Incarnation)> = self.store.awaited().collect();
-        if awaited.is_empty() {
-            return;
-        }
-        let (whose, incarnation) = awaited[self.chance.index(awaited.len())];
-        let name = self.names[whose].clone();
-        self.processes[process].purge.evict(name, incarnation);
-        self.look(process);
     }
 
     /// The fence changes; the old one is forgotten when nothing counts by it.

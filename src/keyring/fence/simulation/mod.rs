@@ -118,6 +118,7 @@ fn empty() -> Fence {
         floor: AtomicU64::new(0),
         applied: AtomicU64::new(0),
         deadline: AtomicU64::new(0),
+        stale: AtomicU64::new(0),
         secrets: Box::default(),
         owners: Box::default(),
         hasher: RandomState::default(),
@@ -125,7 +126,7 @@ fn empty() -> Fence {
 }
 
 fn wipe(fence: &Fence) {
-    for each in [&fence.floor, &fence.applied, &fence.deadline].into_iter().chain(&fence.secrets) {
+    for each in [&fence.floor, &fence.applied, &fence.deadline, &fence.stale].into_iter().chain(&fence.secrets) {
         each.store(0, Relaxed);
     }
     for account in ACCOUNTS {

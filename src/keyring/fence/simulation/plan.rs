@@ -226,7 +226,7 @@ fn trouble_now(world: &mut World, trouble: u64) {
         }
         2..4 => {
             if let Some(process) = anybody(world) {
-                world.after(0, Some(process), move |world| world.evict(process));
+                world.after(0, Some(process), move |world| world.look(process));
             }
         }
         4 => {

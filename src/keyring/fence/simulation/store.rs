@@ -93,6 +93,7 @@ impl Store {
             tail: self.tail(after),
             live: self.row(process, incarnation).is_some_and(|row| row.state == ReplicaState::Live),
             fence: self.state.fence,
+            stale: Duration::ZERO,
             instance: self.instance(),
             time: None,
         }
@@ -214,12 +215,6 @@ impl Store {
             _ => self.state.rows.clone_from(&self.durable),
         }
         self.durable.clone_from(&self.state.rows);
-    }
-
-    /// The replicas that are waited for.
-    pub(super) fn awaited(&self) -> impl Iterator<Item = (usize, Incarnation)> {
-        let awaited = self.state.rows.iter().filter(|row| row.state != ReplicaState::Dead);
-        awaited.map(|row| (row.process, row.incarnation))
     }
 
     /// What a process that is waited for has acknowledged.
