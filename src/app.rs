@@ -27,7 +27,7 @@ use crate::flaw::Flaw;
 use crate::gateway::{self, Gateway, InFlight, Tunnels};
 use crate::key::{Digester, Imprint, Kind};
 use crate::keyring::Keyring;
-use crate::keyring::command::{By, Command, NewKey, Outcome, Problem};
+use crate::keyring::command::{NewKey, Problem};
 use crate::manage::health::Health;
 use crate::manage::{self, Admin, Hand, LeakTally, socket};
 use crate::measure::Span;
@@ -229,9 +229,7 @@ impl App {
         let entropy = |error: getrandom::Error| AppError::System("the system gives no random bytes", error.into());
         let (secret, imprint) = crate::key::token::mint(&settings.keys.prefix, getrandom::fill).map_err(entropy)?;
         let id = crate::key::token::random_id("key_", 16, getrandom::fill).map_err(entropy)?;
-        let made = self.keyring.operate(&By::KEYWARD, Command::MintKey(Box::new(operator(&id, imprint)?))).await?;
-        debug_assert!(matches!(made, Outcome::Key(_)), "a minted key is answered with itself");
-        Ok(Some(secret))
+        Ok(self.keyring.make_first_operator(operator(&id, imprint)?).await?.then_some(secret))
     }
 
     /// Runs until `stop` says so or until a part fails, then ends everything in order. Meanwhile `reload` keeps the settings up

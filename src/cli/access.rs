@@ -1,4 +1,5 @@
-//! Who carries a command out: the running server, over its socket, or this process, with the store under its lock.
+//! Who carries a command out: the keyward that `--admin` names, over HTTP; where it names none, the server that runs on the
+//! store, over its socket, or this process, with the store under its lock.
 //!
 //! The lock decides, never a guess: where it is free no server runs, and this process holds it until it is done. Where it is
 //! held, its holder is a server, which answers on the socket, or another command, which is done in a moment.
@@ -8,17 +9,23 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::runtime::Handle;
 
-use super::receipt::{Patience, Received};
+use super::admin;
+use super::output::say;
+use super::receipt::{Patience, Received, short};
+use super::settings::Site;
 use crate::clock::Clock;
 use crate::config::{Settings, pepper};
 use crate::key::Digester;
 use crate::keyring::command::{By, Command, Outcome};
+use crate::keyring::effect::Effect;
 use crate::keyring::{self, Keyring};
 use crate::manage::socket::{self, Client};
 use crate::store::{self, Store, StoreError};
 
 /// A way to have commands carried out.
 pub(super) enum Access {
+    /// By a server elsewhere.
+    Admin(Box<admin::Client>),
     /// By the server that runs on the store.
     Socket(Client),
     /// By this process.
@@ -27,7 +34,10 @@ pub(super) enum Access {
 
 impl Access {
     /// Finds out which way is open. `missing` says whether a store that is not there is made.
-    pub(super) async fn open(settings: &Settings, missing: store::Access) -> anyhow::Result<Self> {
+    pub(super) async fn open(settings: &Site, missing: store::Access) -> anyhow::Result<Self> {
+        if let Some(server) = &settings.admin {
+            return Ok(Self::Admin(Box::new(admin::Client::connect(server).await?)));
+        }
         if settings.store.is_postgres() {
             return Self::shared(settings, missing).await;
         }
@@ -78,8 +88,15 @@ impl Access {
     ) -> anyhow::Result<(Outcome, Option<Received>)> {
         let began = Clock::System.boot();
         let (mut done, served) = match self {
+            Self::Admin(client) => (client.ask_within(command, patience).await?, true),
             Self::Socket(client) => (client.ask_within(command, patience).await?, true),
             Self::Own(keyring) => {
+                if keyring.store().is_shared() && command.effect() == Effect::Narrows {
+                    let bound = short(keyring.longest_open());
+                    say(&format!(
+                        "no running keyward was asked: committing directly; in force everywhere after at most {bound}"
+                    ));
+                }
                 let by = By::command_line(rustix::process::geteuid().as_raw());
                 (keyring.operate_within(&by, command, patience).await?, keyring.store().is_shared())
             }
@@ -101,7 +118,7 @@ impl Access {
 }
 
 /// Has one command carried out.
-pub(super) async fn carry_out(settings: &Settings, command: Command) -> anyhow::Result<Outcome> {
+pub(super) async fn carry_out(settings: &Site, command: Command) -> anyhow::Result<Outcome> {
     // What has nothing to look for in an empty store would only leave one behind under a mistyped name.
     let missing = match &command {
         Command::CreateAccount(..) | Command::CreateUser(..) | Command::Import(_) => store::Access::Create,
@@ -115,7 +132,7 @@ pub(super) async fn carry_out(settings: &Settings, command: Command) -> anyhow::
 
 /// Has one command carried out that may take something away.
 pub(super) async fn change(
-    settings: &Settings,
+    settings: &Site,
     command: Command,
     patience: Patience,
 ) -> anyhow::Result<(Outcome, Option<Received>)> {
@@ -126,7 +143,10 @@ pub(super) async fn change(
 }
 
 /// Has a command carried out that only a running server can: what it asks for is in the server's memory.
-pub(super) async fn ask_server(settings: &Settings, command: Command) -> anyhow::Result<Outcome> {
+pub(super) async fn ask_server(settings: &Site, command: Command) -> anyhow::Result<Outcome> {
+    if let Some(server) = &settings.admin {
+        return admin::Client::connect(server).await?.ask(command).await;
+    }
     let Some(store) = settings.store.place() else {
         bail!(
             "what was asked for is in a server's memory alone: name one with --admin, or its folder with store.folder"

@@ -6,9 +6,8 @@ use super::access::{Access, unexpected};
 use super::key::{new_id, new_secret};
 use super::output::{key_json, print, print_json, print_secret, say};
 use super::receipt::{self, Patience, Received, print_changed};
-use super::settings::OnStore;
+use super::settings::{OnStore, Site};
 use crate::clock::{Clock, Timestamp};
-use crate::config::Settings;
 use crate::key::token::Prefix;
 use crate::key::{AccountId, KeyId, Kind, Permission};
 use crate::keyring::command::{Command, Legacy, Old, Outcome, Replaced, Replacement, Tally};
@@ -68,7 +67,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-async fn report(settings: &Settings, as_json: bool) -> anyhow::Result<()> {
+async fn report(settings: &Site, as_json: bool) -> anyhow::Result<()> {
     let mut access = Access::open(settings, store::Access::Existing).await?;
     let (mut all, mut after) = (Vec::new(), 0);
     loop {
@@ -131,7 +130,7 @@ fn text(one: &Legacy, now: Timestamp) -> String {
     text
 }
 
-async fn replace(settings: &Settings, wanted: Replace, as_json: bool) -> anyhow::Result<()> {
+async fn replace(settings: &Site, wanted: Replace, as_json: bool) -> anyhow::Result<()> {
     let now = Clock::System.now();
     let prefix = wanted.prefix.as_ref().unwrap_or(&settings.keys.prefix);
     let (mut keys, mut secrets) = (Vec::new(), Vec::new());

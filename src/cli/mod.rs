@@ -2,7 +2,8 @@
 //! carried out, and shows the outcome.
 //!
 //! ```text
-//!  arguments -> settings -> access --(beside a running server)--> socket
+//!  arguments -> settings -> access --(--admin)------------------> a server elsewhere, over HTTP
+//!                               +----(beside a running server)--> socket
 //!                               '----(no server runs)-----------> the store, under its lock
 //! ```
 //!
@@ -11,8 +12,10 @@
 
 mod access;
 mod account;
+mod admin;
 mod audit;
 mod demo;
+mod dial;
 mod export;
 mod health;
 mod import;
@@ -22,6 +25,7 @@ mod member;
 mod migrate;
 mod operator;
 mod output;
+mod probe;
 mod receipt;
 mod rehearsal;
 mod replicas;
@@ -96,6 +100,8 @@ enum Verb {
     Barrier(revision::Barrier),
     /// Show who serves from the store, and how far each has followed its changes.
     Replicas(replicas::Arguments),
+    /// Measure from outside what keyward promises.
+    Probe(probe::Arguments),
     /// The keys that run keyward itself.
     Operator(operator::Arguments),
 }
@@ -119,6 +125,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Revision(arguments) => block_on(revision::run(arguments))?,
         Verb::Barrier(arguments) => block_on(revision::barrier(arguments))?,
         Verb::Replicas(arguments) => block_on(replicas::run(arguments))?,
+        Verb::Probe(arguments) => return block_on(probe::run(arguments)),
         Verb::Operator(arguments) => block_on(operator::run(arguments))?,
     }
     Ok(ExitCode::SUCCESS)
@@ -215,6 +222,9 @@ mod tests {
             "key update key_1 --any-ip --wait 0s",
             "account suspend 101 --wait 2s",
             "member remove --account 101 --user paul --wait 2s",
+            "probe staleness --replica http://127.0.0.1:8080 --replica https://10.0.0.5 --path /jobs?page=1 --carrier header:X-Key --json",
+            "probe staleness --replica http://a --header Host:b --every 1m --metrics 127.0.0.1:9100 --admin https://keyward.internal",
+            "key list --admin https://keyward.internal --operator-key-file operator.key --admin-ca ca.pem --admin-in-clear",
             "operator reset",
         ] {
             let words = std::iter::once("keyward").chain(line.split(' '));

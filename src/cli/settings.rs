@@ -1,7 +1,9 @@
 //! The flags that stand for settings, and how every command comes by its settings.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 
+use super::admin::{self, AdminArguments};
 use crate::config::{Flag, Problems, Read, Said, Settings, read};
 use crate::key::{BadLine, Edit, Line};
 
@@ -14,6 +16,32 @@ pub(super) struct StoreArguments {
     /// The store, such as sqlite:///var/lib/keyward/keyward.db.
     #[arg(long, value_name = "URL", global = true)]
     store: Option<String>,
+    #[command(flatten)]
+    admin: AdminArguments,
+}
+
+/// What a command works on.
+#[derive(Clone)]
+pub(super) struct Site {
+    settings: Settings,
+    /// Who is asked, where that is not whoever has the store.
+    pub(super) admin: Option<admin::Server>,
+}
+
+impl Site {
+    /// The store with these settings, whoever has it.
+    pub(super) const fn here(settings: Settings) -> Self {
+        Self { settings, admin: None }
+    }
+}
+
+/// Most of it is settings.
+impl Deref for Site {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
 }
 
 /// What a family of commands on the store takes.
@@ -29,11 +57,21 @@ pub(super) struct OnStore<V: clap::Subcommand> {
 }
 
 impl StoreArguments {
-    /// The settings, of which the store's and the keys' are right.
-    pub(super) fn settings(self) -> anyhow::Result<Settings> {
+    /// The settings, and whom to ask. Where nobody is named, those of the store and the keys are right.
+    pub(super) fn settings(self) -> anyhow::Result<Site> {
+        let admin = self.admin.server(self.store.is_none())?;
         let mut flags = Vec::new();
         flags.extend(flag("--store", "store.url", self.store));
-        Ok(from(self.config, flags)?.resolve_store()?)
+        let read = from(self.config, flags)?;
+        if admin.is_none() {
+            return Ok(Site::here(read.resolve_store()?));
+        }
+        // A store and a pepper on this machine are not what is asked about.
+        if read.problems.is_empty() {
+            Ok(Site { settings: read.settings, admin })
+        } else {
+            Err(Problems(read.problems).into())
+        }
     }
 }
 

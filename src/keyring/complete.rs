@@ -6,10 +6,13 @@
 //! ```
 //!
 //! What a look is worth, when that makes a change complete, and whom nobody waits for any more is decided in
-//! [`fence`](super::fence), without I/O. One task looks, for however many wait, and only while something is open. Positions complete in their order: a replica that
-//! has applied one has applied all before it, and what was committed sooner has waited for longer. So a receipt speaks for every
-//! position below its own. Whoever gives up waiting takes nothing away: the position stays open, and whoever asks for it later
-//! finds how far it has come since it was committed.
+//! [`fence`](super::fence), without I/O. One task looks, for however many wait, and only while something is open. Positions
+//! complete in their order: a replica that has applied one has applied all before it, and what was committed sooner has waited
+//! for longer. So a receipt speaks for every position below its own. Whoever gives up waiting takes nothing away: the position
+//! stays open, and whoever asks for it later finds how far it has come since it was committed.
+//!
+//! Positions belong to one history of the log. After a failover or a restore the same ones are given out once more: what was
+//! known of them is forgotten, and what is open begins anew.
 //!
 //! A store that one process has to itself needs none of this: its changes are complete once they are applied here.
 
@@ -30,7 +33,7 @@ use super::fence::wait::{Complete, Judgement, Wait};
 use super::receipt::{Heard, Progress, Receipt};
 use crate::clock::{BootTime, Timestamp};
 use crate::store::StoreError;
-use crate::store::replica::{ReplicaState, Replicas};
+use crate::store::replica::{Instance, ReplicaState, Replicas};
 use crate::telemetry::chain;
 
 /// What is waited for, and what is known to be complete.
@@ -62,6 +65,8 @@ struct Known {
     open: BTreeMap<u64, Open>,
     /// By position, the last that are, or that were lost.
     receipts: BTreeMap<u64, Receipt>,
+    /// Whose positions these are, and the last one that a look has shown.
+    history: Option<(Instance, u64)>,
     grace: Grace,
     purge: Purge,
     /// The longest that anything a replica has read counts, when that was last heard.
@@ -103,6 +108,7 @@ impl Completion {
     /// Takes in a first look, from which on acknowledgements count once rows can no longer be missing.
     pub(super) fn heed(&self, said: Replicas, now: BootTime) {
         let mut known = self.known();
+        known.follow(&said, now);
         known.fence = known.grace.see(said, now).fence();
     }
 
@@ -119,6 +125,15 @@ impl Completion {
     /// What came of what was waited for.
     pub(super) const fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// A change was answered with this position, just now. One that no look has shown yet is new, whatever is known of it.
+    fn commit(&self, position: u64) {
+        let mut known = self.known();
+        if known.history.as_ref().is_none_or(|(_, head)| position > *head) {
+            known.receipts.split_off(&position);
+            known.open.remove(&position);
+        }
     }
 
     /// Has a position waited for from `now`, unless it is complete or waited for already. Whether nobody looks yet.
@@ -171,7 +186,10 @@ impl Completion {
     fn take_in(&self, said: Option<Replicas>, asked: BootTime, now: BootTime, at: Timestamp) -> Look {
         let mut known = self.known();
         let known = &mut *known;
-        let sight = said.map(|said| known.grace.see(said, now));
+        let sight = said.map(|said| {
+            known.follow(&said, now);
+            known.grace.see(said, now)
+        });
         if let Some(sight) = &sight {
             known.fence = sight.fence();
         }
@@ -189,10 +207,6 @@ impl Completion {
                 Judgement::Pending(_) => {}
             }
         }
-        if !lost.is_empty() {
-            // Those positions are given out a second time: what was told of any is told of none.
-            known.receipts.clear();
-        }
         for position in lost {
             self.counts.lost.fetch_add(1, Ordering::Relaxed);
             if let Some(open) = known.open.remove(&position) {
@@ -206,11 +220,11 @@ impl Completion {
             };
             count.fetch_add(1, Ordering::Relaxed);
             known.purge.timed_out(&open.wait);
-            known.remember(Receipt {
-                revision: position,
-                progress: Progress::Complete { at },
-                replicas: open.wait.heard(),
-            });
+            // One that is complete because a later one is has no say of its own.
+            if open.wait.is_complete() {
+                let (progress, replicas) = (Progress::Complete { at }, open.wait.heard());
+                known.remember(Receipt { revision: position, progress, replicas });
+            }
         }
         let doubts = sight.map_or_else(Vec::new, |sight| known.purge.next(&sight));
         self.looks.send_modify(|looks| *looks += 1);
@@ -243,6 +257,18 @@ impl Known {
     fn up_to(&mut self, last: u64) -> BTreeMap<u64, Open> {
         let later = self.open.split_off(&(last + 1));
         std::mem::replace(&mut self.open, later)
+    }
+
+    /// Begins anew where another database answers, or one that was set back.
+    fn follow(&mut self, said: &Replicas, now: BootTime) {
+        let same = |(instance, head): &(Instance, u64)| *instance == said.instance && *head <= said.head;
+        if self.history.as_ref().is_some_and(|history| !same(history)) {
+            self.receipts.clear();
+            for (position, open) in &mut self.open {
+                *open = Open { since: now, wait: Wait::new(*position, now) };
+            }
+        }
+        self.history = Some((said.instance.clone(), said.head));
     }
 
     fn receipt(&self, position: u64) -> Option<Receipt> {
@@ -293,12 +319,18 @@ impl Shared {
         if !self.is_shared() {
             return self.completion.learn(position, self.clock.now(), vec![self.own.acknowledged()]);
         }
+        self.completion.commit(position);
+        self.wait(position, patience).await
+    }
+
+    async fn wait(self: &Arc<Self>, position: u64, patience: Duration) -> Receipt {
         let mut looks = self.completion.looks.subscribe();
-        if self.completion.open(position, self.clock.boot()) {
-            self.control.spawn(look(Arc::clone(self)));
-        }
         let complete = async {
             loop {
+                // Once more, where its receipt was forgotten with a history before it was taken.
+                if self.completion.open(position, self.clock.boot()) {
+                    self.control.spawn(look(Arc::clone(self)));
+                }
                 if let Some(receipt) = self.completion.receipt(position) {
                     return receipt;
                 }
@@ -348,8 +380,17 @@ impl Shared {
                 let told = self.completion.receipt(position);
                 told.unwrap_or_else(|| self.completion.learn(position, self.clock.now(), Vec::new()))
             }
+            None if self.is_shared() => self.wait(position, patience).await,
             None => self.until_complete(position, patience).await,
         }
+    }
+}
+
+impl super::Keyring {
+    /// How long a change that is committed now is open at the most, where the store can be asked.
+    #[must_use]
+    pub fn longest_open(&self) -> Duration {
+        self.shared.completion.bound()
     }
 }
 
@@ -385,7 +426,10 @@ async fn look(shared: Arc<Shared>) {
                 Err(error) => tracing::debug!(error = chain(&error), "a replica could not be doubted"),
             }
         }
-        sleep(if shared.completion.looks.receiver_count() == 0 { UNHURRIED } else { pause }).await;
+        // The more there are, the longer a look takes; it must not become the store's main work.
+        let rest = shared.clock.boot().since(asked) * 4;
+        let hurry = if shared.completion.looks.receiver_count() == 0 { UNHURRIED } else { pause };
+        sleep(hurry.max(rest.min(UNHURRIED))).await;
         pause = (pause * 2).min(LATER);
     }
 }

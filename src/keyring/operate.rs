@@ -18,7 +18,7 @@ use super::{Keyring, Shared, audit};
 use crate::clock::Timestamp;
 use crate::key::rotation::{Mode, Rotation};
 use crate::key::{Digester, Imprint, KeyId, Kind, Permissions};
-use crate::store::{Along, Changed, Draft, Kept, Rejected, SecretDraft, StoreError};
+use crate::store::{Along, Changed, Clash, Draft, Kept, Rejected, SecretDraft, StoreError};
 use crate::telemetry::chain;
 
 impl Keyring {
@@ -223,12 +223,28 @@ impl Keyring {
         })
     }
 
-    /// Whether there has never been an operator key: the first start prints one.
+    /// Whether there has never been an operator key: the first start makes one.
     ///
     /// # Errors
     /// The store could not tell.
     pub async fn is_new(&self) -> Result<bool, StoreError> {
         Ok(!self.shared.store.has_operator().await?)
+    }
+
+    /// Makes the first operator key, unless there is one by now: of replicas that start at once on a new store, one makes it. Whether
+    /// this did.
+    ///
+    /// # Errors
+    /// As [`Self::operate`].
+    pub async fn make_first_operator(&self, new: NewKey) -> Result<bool, Problem> {
+        let (shared, now) = (&self.shared, self.shared.clock.now());
+        let command = Command::MintKey(Box::new(new.clone()));
+        let store = shared.store.along(Along { note: audit::note(&By::KEYWARD, now, &command), kept: None });
+        let mut revision = None;
+        match store.first_operator(draft(new, &shared.digester), now).await {
+            Err(Rejected::Conflict(Clash::State, _)) => Ok(false),
+            made => shared.settle(made, &mut revision).await.map(|_| true),
+        }
     }
 }
 

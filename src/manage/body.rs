@@ -121,7 +121,8 @@ async fn gather<B: Body<Data = Bytes> + Unpin>(mut body: B, longest: u64) -> Res
     Ok(text)
 }
 
-fn too_large(longest: u64) -> Problem {
+/// That it has more bytes than are taken.
+pub(super) fn too_large(longest: u64) -> Problem {
     Problem::detailed(Code::PayloadTooLarge, format!("At most {} KiB are taken.", longest / 1024))
 }
 

@@ -45,6 +45,11 @@ pub(super) struct Operator {
 }
 
 impl Operator {
+    /// The key they asked with.
+    pub(super) const fn key(&self) -> &KeyId {
+        &self.key
+    }
+
     /// The secret they presented.
     pub(super) const fn secret(&self) -> &Secret {
         &self.secret

@@ -23,7 +23,7 @@ use crate::keyring::command::{
     SecretUse, Slice,
 };
 use crate::keyring::once::{Made, Once, Running, Turn};
-use crate::keyring::receipt::{Done, Receipt};
+use crate::keyring::receipt::{Done, Progress, Receipt};
 use crate::keyring::{Denied, Keyring};
 use crate::secret::Secret;
 
@@ -40,6 +40,8 @@ pub struct Hand {
     pub leaks: Arc<Tally>,
     /// How many more of them holders may have under way.
     room: Arc<Semaphore>,
+    /// How many more long commands may be under way.
+    long: Arc<Semaphore>,
     /// How often each holder asks for a change.
     pub(super) pace: Pace,
 }
@@ -48,7 +50,8 @@ impl Hand {
     /// What carries commands out on this runtime.
     #[must_use]
     pub fn new(keyring: Arc<Keyring>, clock: Clock, control: Handle, leaks: Arc<Tally>) -> Self {
-        Self { keyring, clock, control, leaks, room: Arc::new(Semaphore::new(OF_HOLDERS)), pace: Pace::new() }
+        let (room, long) = (Semaphore::new(OF_HOLDERS), Semaphore::new(LONG));
+        Self { keyring, clock, control, leaks, room: Arc::new(room), long: Arc::new(long), pace: Pace::new() }
     }
 
     /// How many changes holders asked for beyond their number in a minute.
@@ -63,7 +66,16 @@ impl Hand {
         // It is never closed.
         Arc::clone(&self.room).acquire_owned().await.ok()
     }
+
+    /// Waits until there is room for what one more long command has in memory.
+    pub(super) async fn long_command(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.long).acquire_owned().await.ok()
+    }
 }
+
+/// Long commands of operators that are under way at one time; the others wait.
+const LONG: usize = 4;
 
 /// Commands of holders that are under way at one time; the others wait.
 const OF_HOLDERS: usize = 16;
@@ -159,6 +171,9 @@ impl Desk<'_> {
     }
 
     fn tell(&self, revision: u64, receipt: Option<Receipt>) -> Result<(), NotDone> {
+        if receipt.as_ref().is_some_and(|receipt| receipt.progress == Progress::Lost) {
+            return Err(NotDone::lost());
+        }
         if self.patience.get().is_none() && receipt.as_ref().is_some_and(|receipt| !receipt.is_complete()) {
             return Err(NotDone::not_in_force());
         }

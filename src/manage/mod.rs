@@ -7,6 +7,7 @@
 //! It has a listener, limits and a thread of its own, so that a flood of clients cannot silence it, and it answers only
 //! what stands in its table of routes. Knows nothing of the gateway: `app` hands in what it tells.
 
+pub mod commands;
 pub mod config;
 pub mod health;
 pub mod socket;
@@ -36,9 +37,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use self::body::Document;
-use self::caller::Caller;
+use self::caller::{Caller, Operator};
+use self::commands::Reply;
 use self::desk::Desk;
 pub use self::desk::Hand;
+use self::dialect::native::query::Query;
 use self::dialect::native::{self, Asked, Call};
 use self::health::Health;
 pub use self::leaks::tally::Tally as LeakTally;
@@ -92,7 +95,7 @@ impl Admin {
         Self { health, metrics, manner, hand }
     }
 
-    async fn answer<B>(&self, client: IpAddr, request: Request<B>) -> Response<Full<Bytes>>
+    async fn answer<B>(&self, client: IpAddr, request: Request<B>) -> Response<Reply>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -101,7 +104,8 @@ impl Admin {
         let is_head = head.method == Method::HEAD;
         let request_id = request_id(&head.headers);
         let answer = self.judged(client, &request_id, head, body, &manner).await;
-        let mut response = answer.unwrap_or_else(|problem| problem.into_response(&manner.realm, &request_id));
+        let refused = |problem: Problem| problem.into_response(&manner.realm, &request_id).map(Reply::Whole);
+        let mut response = answer.unwrap_or_else(refused);
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response.headers_mut().extend(HeaderValue::try_from(request_id).ok().map(|id| (X_REQUEST_ID, id)));
         if is_head { without_body(response) } else { response }
@@ -114,10 +118,11 @@ impl Admin {
         mut head: request::Parts,
         body: B,
         manner: &Manner,
-    ) -> Result<Response<Full<Bytes>>, Problem>
+    ) -> Result<Response<Reply>, Problem>
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        let whole = |answer: Response<Full<Bytes>>| answer.map(Reply::Whole);
         let Found { right, to } = routes::find(head.uri.path(), &head.method);
         // Before anything else is told, be it that there is no such path.
         let caller = match right {
@@ -126,30 +131,41 @@ impl Admin {
             Right::Holder => return Err(Problem::new(Code::RouteNotFound)),
         };
         let (path, row, names) = match to? {
-            To::Options(methods) => return Ok(options(&methods)),
+            To::Options(methods) => return Ok(whole(options(&methods))),
             To::Row { path, row, names } => (path, row, names),
         };
+        // The table's rows of the other kinds all name the right; one that did not would still answer nobody.
+        let caller = caller.ok_or_else(|| Problem::new(Code::KeyRequired));
+        let by = |caller: &Operator| {
+            let who = Who::Operator { key: caller.key().clone() };
+            By { who, address: Some(client), request_id: Some(request_id.into()) }
+        };
         let call = match row {
-            Row::Live => return Ok(answer(StatusCode::OK, TEXT, "alive\n")),
-            Row::Ready => return self.readiness(&head),
-            Row::Metrics => return Ok(self.numbers(&head)),
+            Row::Live => return Ok(whole(answer(StatusCode::OK, TEXT, "alive\n"))),
+            Row::Ready => return self.readiness(&head).map(whole),
+            Row::Metrics => return Ok(whole(self.numbers(&head))),
+            Row::Greet | Row::Command => {
+                let operator = caller?;
+                Query::read(head.uri.query())?.end()?;
+                return match row {
+                    Row::Command => commands::reply(&self.hand, &operator, by(&operator), &head.headers, body).await,
+                    _ => Ok(whole(commands::greeting())),
+                };
+            }
             Row::Native(call) => call,
         };
-        // The table's rows of this kind all name the right; one that did not would still answer nobody.
-        let caller = caller.ok_or_else(|| Problem::new(Code::KeyRequired))?;
+        let operator = caller?;
         let body = match call {
             Call::Introspect => Document::form(&head.headers, body).await?,
             call if call.takes_body() => Document::read(&head.headers, body).await?,
             _ => Document::default(),
         };
-        let secret = Some(caller.secret().clone());
-        let caller = Caller::Operator(caller);
-        let who = Who::Operator { key: caller.key().clone() };
-        let by = By { who, address: Some(client), request_id: Some(request_id.into()) };
+        let (secret, by) = (Some(operator.secret().clone()), by(&operator));
+        let caller = Caller::Operator(operator);
         let desk = Desk::new(&self.hand, &caller, by, secret);
-        let (whole, query) = (head.uri.path(), head.uri.query());
+        let query = head.uri.query();
         let description = Bytes::from_static(native::OPENAPI.as_bytes());
-        let asked = Asked { base: "", path: whole, names, query, headers: &head.headers, body, description };
+        let asked = Asked { base: "", path: head.uri.path(), names, query, headers: &head.headers, body, description };
         let done = native::call(call, &desk, &asked, &manner.prefix).await;
         if head.method != Method::GET && head.method != Method::HEAD {
             let status = done.as_ref().map_or_else(|problem| problem.code.status(), Response::status);
@@ -162,7 +178,7 @@ impl Admin {
                 "an operator asked for a change"
             );
         }
-        done
+        done.map(whole)
     }
 
     fn readiness(&self, head: &request::Parts) -> Result<Response<Full<Bytes>>, Problem> {
@@ -186,9 +202,9 @@ impl Admin {
 }
 
 impl Handler for Admin {
-    type Body = Full<Bytes>;
+    type Body = Reply;
 
-    async fn handle(self: Rc<Self>, peer: Rc<Peer>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn handle(self: Rc<Self>, peer: Rc<Peer>, request: Request<Incoming>) -> Response<Reply> {
         Box::pin(Self::answer(&self, peer.ip(), request)).await
     }
 }
@@ -243,12 +259,12 @@ fn options(methods: &str) -> Response<Full<Bytes>> {
 }
 
 /// What HEAD is answered: the length is told, the body is not sent. Over HTTP/2 hyper would send it.
-fn without_body(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+fn without_body(mut response: Response<Reply>) -> Response<Reply> {
     if let Some(length) = response.body().size_hint().exact().filter(|_| response.status() != StatusCode::NOT_MODIFIED)
     {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    response.map(|_| Full::default())
+    response.map(|_| Reply::Whole(Full::default()))
 }
 
 #[cfg(test)]

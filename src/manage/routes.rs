@@ -16,6 +16,10 @@ pub(super) enum Row {
     Ready,
     /// Its numbers.
     Metrics,
+    /// How the command line is to speak to it.
+    Greet,
+    /// Carries out what the command line asks for.
+    Command,
     /// A call of the native API.
     Native(Call),
 }
@@ -107,6 +111,8 @@ pub(super) const ROUTES: &[Route] = {
         operators("/v1/revisions/{rev}", &[(Method::GET, Native(Call::ShowRevision))]),
         operators("/v1/barrier", &[(Method::POST, Native(Call::Barrier))]),
         operators("/v1/replicas", &[(Method::GET, Native(Call::ShowReplicas))]),
+        // The command line's own, and so not in the description: `keyward … --admin`.
+        operators("/v1/commands", &[(Method::GET, Row::Greet), (Method::POST, Row::Command)]),
         operators("/v1/audit", &[(Method::GET, Native(Call::ListAudit))]),
         operators(
             "/v1/users",

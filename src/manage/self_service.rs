@@ -36,6 +36,7 @@ use crate::key::{Refusal, Standing, Verified};
 use crate::keyring::Denied;
 use crate::keyring::command::{By, Command, Outcome, Problem as NotDone, Who};
 use crate::keyring::once::{Made, Once};
+use crate::keyring::receipt::Progress;
 use crate::secret::Secret;
 
 /// Answers holders.
@@ -280,6 +281,7 @@ impl SelfService {
         drop(room);
         let receipt = keyring.came_to(revision, patience.unwrap_or(Duration::MAX)).await;
         match patience {
+            _ if receipt.progress == Progress::Lost => Err(NotDone::lost().into()),
             None if !receipt.is_complete() => Err(NotDone::not_in_force().into()),
             None => Ok(Some(userplane::rotated(&key, &new))),
             Some(_) => {

@@ -1,15 +1,9 @@
-//! The command line's way into a running server: a Unix socket next to the store.
+//! The command line's way into a running server on its machine: a Unix socket next to the store, over which
+//! [commands](super::commands) pass.
 //!
-//! ```text
-//!  keyward key revoke … --{"v":2,"command":…}\n--> server --operate--> keyring
-//!                       <--"working" …--'                                |
-//!                       <--{"ok":…} | {"problem":…} | {"refused":…}------'
-//! ```
-//!
-//! A line of JSON each way, and while a command takes long a line now and then that says so: a server that says nothing
-//! at all is stopped or stuck, and its client need not wait for ever. No secret passes here, only imprints. The file has mode 0600 before anybody can connect, and
-//! the peer's user is asked of the kernel as well: the server's own, or root. Whoever binds holds the store's lock, so a
-//! socket file that is there already is a dead server's and may be replaced.
+//! The file has mode 0600 before anybody can connect, and the peer's user is asked of the kernel as well: the server's own,
+//! or root. Whoever binds holds the store's lock, so a socket file that is there already is a dead server's and may be
+//! replaced.
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -32,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::commands::{self, Answer, AskError, BEAT, LONGEST, SILENCE, carry_out};
 use crate::keyring::command::{By, Command, Outcome, Problem};
 use crate::keyring::receipt::Done;
 
@@ -162,11 +156,7 @@ impl Client {
     /// # Errors
     /// See [`AskError`].
     pub async fn ask_within(&mut self, command: Command, patience: Duration) -> Result<Done, AskError> {
-        let mut line = serde_json::to_vec(&Request { v: VERSION, command, patience }).map_err(AskError::Unreadable)?;
-        line.push(b'\n');
-        if line.len() > LONGEST {
-            return Err(AskError::TooLong { bytes: line.len() });
-        }
+        let line = commands::line(command, patience)?;
         // A server that refuses may answer and leave before it has read everything; its answer says more than the error.
         let sent = self.send(&line).await;
         if let Err(error) = &sent
@@ -180,13 +170,16 @@ impl Client {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     return Err(AskError::Silent { server: self.server(), patience: self.patience });
                 }
-                Err(lost) => return Err(sent.map_or_else(AskError::NotSent, |()| AskError::Lost(lost))),
+                Err(lost) => {
+                    let server = self.server();
+                    return Err(match sent {
+                        Err(error) => AskError::NotSent { server, error: error.into() },
+                        Ok(()) => AskError::Lost { server, error: lost.into() },
+                    });
+                }
             };
-            match serde_json::from_slice(&answer).map_err(AskError::Unreadable)? {
-                Answer::Ok(done) => return Ok(*done),
-                Answer::Problem(problem) => return Err(AskError::Problem(problem)),
-                Answer::Refused(reason) => return Err(AskError::Refused(reason)),
-                Answer::Working => {}
+            if let Some(done) = commands::heard(&answer, || self.server())? {
+                return Ok(done);
             }
         }
     }
@@ -224,78 +217,6 @@ impl Client {
     }
 }
 
-/// Why a command brought no outcome back.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// The keyring did not carry it out.
-    #[error(transparent)]
-    Problem(Problem),
-    /// The server did not look at it.
-    #[error("the running server refuses: {0}")]
-    Refused(String),
-    /// It never reached the server.
-    #[error("the running server hung up before the command was sent; nothing was changed")]
-    NotSent(#[source] io::Error),
-    /// The server was lost before it answered.
-    #[error(
-        "the connection to the running server was lost before it answered; the command may have been carried out: look \
-         with `list` or `show` before trying again"
-    )]
-    Lost(#[source] io::Error),
-    /// The server has the command and says nothing, not even that it works on it.
-    #[error(
-        "{server} has said nothing for {patience:?}: it is stopped or overloaded. It may yet carry the command out, as soon \
-         as it goes on: look with `list` or `show` before trying again"
-    )]
-    Silent {
-        /// Who.
-        server: String,
-        /// How long it was waited for.
-        patience: Duration,
-    },
-    /// The server did not take the whole command.
-    #[error("{server} has taken nothing for {patience:?}: it is stopped or overloaded; nothing was changed")]
-    NotTaken {
-        /// Who.
-        server: String,
-        /// How long it was waited for.
-        patience: Duration,
-    },
-    /// More than one line may hold.
-    #[error("the command has {bytes} bytes, more than a running server takes ({LONGEST}); stop it and try again")]
-    TooLong {
-        /// Length of the command.
-        bytes: usize,
-    },
-    /// The two are not of the same version, most likely.
-    #[error("cannot make sense of what the running server says; is it of another version?")]
-    Unreadable(#[source] serde_json::Error),
-}
-
-#[derive(Serialize, Deserialize)]
-struct Request {
-    v: u32,
-    command: Command,
-    /// How long to wait until it is true everywhere.
-    patience: Duration,
-}
-
-/// Read before the rest, which another version may shape differently.
-#[derive(Deserialize)]
-struct RequestVersion {
-    v: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Answer {
-    Ok(Box<Done>),
-    Problem(Problem),
-    Refused(String),
-    /// Not the answer yet.
-    Working,
-}
-
 /// `peer` is who is there, where they may ask.
 async fn converse<F, A>(stream: UnixStream, peer: Option<By>, operate: F) -> io::Result<()>
 where
@@ -328,9 +249,7 @@ where
 }
 
 async fn say(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
-    let mut text = serde_json::to_vec(answer)?;
-    text.push(b'\n');
-    timeout(PATIENCE, stream.write_all(&text)).await?
+    timeout(PATIENCE, stream.write_all(&answer.line())).await?
 }
 
 /// Carries a command out, and tells who waits for it that it is being worked on. A client that left changes nothing.
@@ -347,26 +266,6 @@ where
                 let _ = say(stream, &Answer::Working).await;
             }
         }
-    }
-}
-
-async fn carry_out<F, A>(line: &[u8], operate: F) -> Answer
-where
-    F: Fn(Command, Duration) -> A,
-    A: Future<Output = Result<Done, Problem>>,
-{
-    match serde_json::from_slice(line) {
-        Ok(RequestVersion { v: VERSION }) => {}
-        Ok(RequestVersion { v }) => return Answer::Refused(format!("it speaks version {VERSION}, not {v}")),
-        Err(error) => return Answer::Refused(format!("not a command: {error}")),
-    }
-    let Request { command, patience, .. } = match serde_json::from_slice(line) {
-        Ok(request) => request,
-        Err(error) => return Answer::Refused(format!("not a command: {error}")),
-    };
-    match operate(command, patience).await {
-        Ok(done) => Answer::Ok(Box::new(done)),
-        Err(problem) => Answer::Problem(problem),
     }
 }
 
@@ -401,18 +300,11 @@ impl Address {
     }
 }
 
-const VERSION: u32 = 2;
 /// Longest path in a socket's address, without the zero byte at its end.
 const SUN_PATH: usize = 107;
-/// Longest command: an import of 100,000 keys has about 40 MiB.
-const LONGEST: usize = 64 << 20;
 /// Clients at one time; the next waits.
 const CLIENTS: usize = 16;
 /// How long a client may keep its place without saying or taking anything whole.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a client that waits is told that its command is being worked on.
-const BEAT: Duration = Duration::from_secs(3);
-/// How long a client waits for a server that says nothing and takes nothing.
-const SILENCE: Duration = Duration::from_secs(15);
 /// How long commands in hand may take at the end.
 const FINISH: Duration = Duration::from_secs(5);

@@ -420,6 +420,14 @@ impl Store {
         self.change_key(id, KeyChange::state(state), seen, now).await
     }
 
+    /// Makes an operator key where there has never been one: of several processes that start on a new store one makes it.
+    ///
+    /// # Errors
+    /// There was one, or the store could not write.
+    pub async fn first_operator(&self, draft: Draft, now: Timestamp) -> Result<Changed<Key>, Rejected> {
+        self.backend.change(self.along.clone(), move |db| change::first_operator(db, &draft, now)).await
+    }
+
     /// Revokes every operator key and makes this one.
     ///
     /// # Errors

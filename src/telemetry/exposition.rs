@@ -31,7 +31,8 @@ impl Form {
     }
 
     /// OpenMetrics text in this form.
-    pub(super) fn write(self, open_metrics: String) -> String {
+    #[must_use]
+    pub fn write(self, open_metrics: String) -> String {
         match self {
             Self::OpenMetrics => open_metrics,
             Self::Prometheus => prometheus(&open_metrics),

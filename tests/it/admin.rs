@@ -60,6 +60,11 @@ fn metrics_tell_what_happened_in_names_that_promtool_accepts() {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
     assert!(!metrics.contains(&key.id) && !metrics.contains("\"101\""), "a key or an account is a label");
+    promtool_accepts(&metrics);
+}
+
+/// Has promtool check them.
+pub(crate) fn promtool_accepts(metrics: &str) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

@@ -1,18 +1,34 @@
 //! The binary as a person or a script uses it: what it prints, where, and with which exit code.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// A folder with a store, and the command line over it.
+use crate::support::keyward;
+
+/// A folder with a store, and the command line over it; or with none, and the command line asks a keyward elsewhere.
 struct Machine {
     folder: tempfile::TempDir,
+    /// The admin listener's URL, and the operator key.
+    elsewhere: Option<(String, RefCell<String>)>,
 }
 
 impl Machine {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), elsewhere: None }
+    }
+
+    fn asking(url: String, operator: &str) -> Self {
+        Self { elsewhere: Some((url, RefCell::new(operator.to_owned()))), ..Self::new() }
+    }
+
+    /// An operator key took the place of the one before.
+    fn operator(&self, secret: &str) {
+        if let Some((_, operator)) = &self.elsewhere {
+            operator.replace(secret.to_owned());
+        }
     }
 
     fn file(&self, name: &str, text: &str) -> PathBuf {
@@ -28,7 +44,13 @@ impl Machine {
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
         command.args(line.split_whitespace()).current_dir(self.folder.path());
-        command.env_clear().env("KEYWARD__STORE__URL", format!("sqlite://{}", self.store().display()));
+        command.env_clear();
+        match &self.elsewhere {
+            None => command.env("KEYWARD__STORE__URL", format!("sqlite://{}", self.store().display())),
+            Some((url, operator)) => {
+                command.env("KEYWARD_ADMIN_URL", url).env("KEYWARD_OPERATOR_KEY", operator.borrow().as_str())
+            }
+        };
         command
     }
 
@@ -63,7 +85,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
-/// What has to work alike beside a running server and without one.
+/// What has to work alike beside a running server, without one, and asking one elsewhere.
 fn whole_life_of_a_key(machine: &Machine) {
     machine.says("account create 101");
     let minted = machine.run("key mint --account 101 --name ci --permission jobs:run --expires-in 30d");
@@ -108,7 +130,9 @@ fn whole_life_of_a_key(machine: &Machine) {
     bringing_along(machine);
 
     let first = machine.json("operator reset");
-    machine.says("operator reset");
+    machine.operator(text(&first["secret"]));
+    let second = machine.says("operator reset");
+    machine.operator(second.trim());
     assert_eq!(machine.json(&format!("key show {}", text(&first["id"])))["state"], "revoked");
 }
 
@@ -157,9 +181,30 @@ fn a_key_lives_its_whole_life_beside_a_server() {
     server.join().unwrap();
 }
 
+#[test]
+fn a_key_lives_its_whole_life_at_a_keyward_elsewhere() {
+    let keyward = keyward().upstream("echo").start();
+    let operator = keyward.stderr.expect("kw_live_");
+    let machine = Machine::asking(format!("http://{}", keyward.admin()), operator.trim());
+    whole_life_of_a_key(&machine);
+    machine.says("load --keys 2500 --accounts 7 --out loaded.csv");
+    assert_eq!(machine.json("import loaded.csv")["already"], 2500);
+    assert_eq!(machine.says("rehearsal --json"), "{\n  \"rows\": [],\n  \"more\": 0\n}\n");
+    assert_eq!(machine.json("migrate report")["keys"].as_array().unwrap().len(), 0);
+    assert!(!machine.store().exists(), "nothing is kept on the machine that asks");
+    // What was done is in the audit log there, and as an operator's.
+    let entries = machine.json("audit --action key.rotate --outcome done")["entries"].clone();
+    assert_eq!((text(&entries[0]["who"]["type"]), text(&entries[0]["address"])), ("operator", "127.0.0.1"));
+    for line in keyward.stderr.all().iter().filter(|line| line.contains("INFO") || line.contains("WARN")) {
+        assert!(!line.contains("kw_live_"), "{line}");
+    }
+}
+
 /// The part of a server that commands reach: the keyring, and the socket beside its store.
 fn serve(store: &Path, up: &std::sync::mpsc::Sender<()>, stopped: tokio::sync::oneshot::Receiver<()>) {
-    use keyward::{clock::Clock, config, key::Digester, keyring::Keyring, manage::socket, store::Access, store::Store};
+    use ::keyward::{
+        clock::Clock, config, key::Digester, keyring::Keyring, manage::socket, store::Access, store::Store,
+    };
 
     let flag =
         config::Flag { name: "--store", key: "store.url", values: vec![format!("sqlite://{}", store.display())] };

@@ -13,6 +13,7 @@ mod demo;
 mod described;
 mod desync;
 mod dialects;
+mod elsewhere;
 
 mod floods;
 mod floors;
@@ -25,6 +26,7 @@ mod limits_page;
 mod load_test;
 mod memory;
 mod postgres;
+mod probe;
 mod readme;
 mod receipts;
 mod reload;

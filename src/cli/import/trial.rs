@@ -10,13 +10,14 @@ use serde::Serialize;
 use super::entry::Entry;
 use crate::cli::access::{carry_out, unexpected};
 use crate::cli::output::{print, print_json};
+use crate::cli::settings::Site;
 use crate::config::Settings;
 use crate::key::{AccountId, Kind, UserId};
 use crate::keyring::command::{Command, Fate, NewKey, Outcome, Trial};
 use crate::store::StoreError;
 
 /// Shows every entry's fate. Exit code 1: the import would be refused.
-pub(super) async fn run(settings: &Settings, entries: Vec<Entry>, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(settings: &Site, entries: Vec<Entry>, json: bool) -> anyhow::Result<ExitCode> {
     let (places, keys): (Vec<_>, Vec<_>) = entries.into_iter().map(|entry| (entry.at, entry.key)).unzip();
     let sound: Vec<NewKey> = keys.iter().flatten().cloned().collect();
     let tried = attempt(settings, sound).await?;
@@ -34,12 +35,13 @@ pub(super) async fn run(settings: &Settings, entries: Vec<Entry>, json: bool) ->
     Ok(if report.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn attempt(settings: &Settings, keys: Vec<NewKey>) -> anyhow::Result<Trial> {
+async fn attempt(settings: &Site, keys: Vec<NewKey>) -> anyhow::Result<Trial> {
     let outcome = match carry_out(settings, Command::TryImport(keys.clone())).await {
         Err(error) if matches!(error.downcast_ref(), Some(StoreError::Missing { .. })) => {
             let folder = tempfile::tempdir()?;
-            let mut stand_in = settings.clone();
+            let mut stand_in = Settings::clone(settings);
             stand_in.store.url = format!("sqlite://{}", folder.path().join("keyward.db").display());
+            let stand_in = Site::here(stand_in);
             // So that it is there: a trial makes none.
             carry_out(&stand_in, Command::Import(Vec::new())).await?;
             carry_out(&stand_in, Command::TryImport(keys)).await

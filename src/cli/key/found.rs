@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::cli::access::{Access, unexpected};
 use crate::cli::output::{cell, key_json, print_list, say};
+use crate::cli::settings::Site;
 use crate::clock::Clock;
-use crate::config::Settings;
 use crate::key::Imprint;
 use crate::key::found::secrets;
 use crate::keyring::command::{Command, Found, Outcome};
@@ -21,7 +21,7 @@ struct Row {
     found: Option<Found>,
 }
 
-pub(super) async fn run(settings: &Settings, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(settings: &Site, json: bool) -> anyhow::Result<()> {
     let input = std::io::stdin();
     if input.is_terminal() {
         say("Give the secret, or the text that holds it, and end it with Ctrl-D.");

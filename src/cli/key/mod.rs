@@ -13,9 +13,8 @@ use self::show::{print_completed, print_key, print_key_in_use, print_keys};
 use super::access::{Access, carry_out, change, unexpected};
 use super::output::print_secret;
 use super::receipt::Patience;
-use super::settings::OnStore;
+use super::settings::{OnStore, Site};
 use crate::clock::{Clock, Timestamp};
-use crate::config::Settings;
 use crate::key::{AccountId, Key, KeyId, KeyState, Kind, Status, UserId};
 use crate::keyring::command::{Command, KeyFilter, Outcome};
 use crate::store;
@@ -121,7 +120,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// A key, and who uses it.
-async fn show(settings: &Settings, id: KeyId, json: bool, now: Timestamp) -> anyhow::Result<()> {
+async fn show(settings: &Site, id: KeyId, json: bool, now: Timestamp) -> anyhow::Result<()> {
     let mut access = Access::open(settings, store::Access::Existing).await?;
     let key = expect_key(access.run(Command::ShowKey(id.clone())).await?)?;
     let secrets = match access.run(Command::ShowCallers(id)).await? {

@@ -7,8 +7,8 @@ use super::{expect_key, mint};
 use crate::cli::access::Access;
 use crate::cli::output::{print_secret, say};
 use crate::cli::receipt::Patience;
+use crate::cli::settings::Site;
 use crate::clock::{Clock, Timestamp};
-use crate::config::Settings;
 use crate::key::rotation::{Mode, Rotation};
 use crate::key::token::Prefix;
 use crate::key::{KeyId, SecretState};
@@ -68,7 +68,7 @@ impl Arguments {
     }
 }
 
-pub(super) async fn run(settings: &Settings, arguments: Arguments, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(settings: &Site, arguments: Arguments, json: bool) -> anyhow::Result<()> {
     let mut access = Access::open(settings, store::Access::Existing).await?;
     let before = expect_key(access.run(Command::ShowKey(arguments.id.clone())).await?)?;
     let rotation = arguments.rotation(before.generation, Clock::System.now());

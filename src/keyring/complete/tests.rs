@@ -75,12 +75,62 @@ fn a_change_is_complete_once_everybody_has_it_where_no_row_can_be_missing() {
 #[test]
 fn a_change_that_the_database_does_not_have_was_lost() {
     let completion = Completion::new();
+    completion.heed(Replicas { head: 4, ..said(&[]) }, after(Duration::ZERO));
     completion.learn(4, AT, Vec::new());
     completion.open(5, after(Duration::ZERO));
-    let older = Replicas { head: 3, instance: Instance("b".into()), ..said(&[]) };
-    assert_eq!(completion.take_in(Some(older), after(Duration::ZERO), after(Duration::ZERO), AT), Look::default());
-    assert_eq!(completion.receipt(5).unwrap().progress, Progress::Lost);
+    let older = || Some(Replicas { head: 3, instance: Instance("b".into()), ..said(&[]) });
+    let (turned, later) = (after(FENCE), after(FENCE + Duration::from_millis(2)));
+    assert_eq!(completion.take_in(older(), after(Duration::ZERO), turned, AT), Look::default());
     assert_eq!(completion.receipt(4), None, "what was told of the position before is void");
+    // The first look that was sent since then.
+    assert_eq!(completion.take_in(older(), turned, later, AT), Look::default());
+    assert_eq!(completion.receipt(5).unwrap().progress, Progress::Lost);
+    completion.commit(5);
+    assert!(completion.receipt(5).is_none(), "it is given out once more");
+}
+
+#[test]
+fn what_is_open_begins_anew_where_another_database_answers_or_one_that_was_set_back() {
+    let at = |head, instance: &str| Some(Replicas { head, instance: Instance(instance.into()), ..said(&[None]) });
+    for other in [at(9, "b"), at(8, "a")] {
+        let completion = Completion::new();
+        completion.open(5, after(Duration::ZERO));
+        let take_in = |said, now| completion.take_in(said, after(now), after(now), AT).complete;
+        assert_eq!(take_in(at(9, "a"), Duration::ZERO), None);
+        let turned = BOUND - Duration::from_nanos(1);
+        assert_eq!(take_in(other.clone(), turned), None);
+        assert_eq!(take_in(other.clone(), turned + BOUND - Duration::from_nanos(1)), None);
+        assert_eq!(take_in(other, turned + BOUND), Some(5));
+    }
+}
+
+#[test]
+fn a_position_that_is_given_out_once_more_is_another_one() {
+    let completion = Completion::new();
+    completion.heed(Replicas { head: 3, ..said(&[]) }, after(Duration::ZERO));
+    completion.learn(4, AT, Vec::new());
+    completion.learn(9, AT, Vec::new());
+    // No look has shown it yet, so it is no change that changed nothing.
+    completion.commit(5);
+    assert_eq!((completion.receipt(5), completion.receipt(9)), (None, None));
+    completion.open(7, after(Duration::ZERO));
+    assert!(completion.receipt(4).is_some());
+    let look = |now| completion.take_in(Some(said(&[None])), after(now), after(now), AT).complete;
+    assert_eq!(look(FENCE), None);
+    assert_eq!(look(BOUND), Some(7));
+    // From here on looks have shown it: whoever is answered with it changed nothing.
+    completion.commit(7);
+    assert!(completion.receipt(7).is_some());
+}
+
+#[test]
+fn whoever_is_complete_with_a_later_one_is_told_what_that_one_is() {
+    let completion = Completion::new();
+    completion.open(7, after(Duration::ZERO));
+    completion.open(5, after(FENCE));
+    let look = |now| completion.take_in(Some(said(&[Some(5), None])), after(now), after(now), AT).complete;
+    assert_eq!((look(FENCE), look(BOUND)), (None, Some(7)));
+    assert_eq!(hows(&completion.receipt(5).unwrap()), [How::Lapsed; 2]);
 }
 
 #[test]

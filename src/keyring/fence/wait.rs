@@ -108,6 +108,11 @@ impl Wait {
         all.map(|(id, met)| Heard { id: id.clone(), node: met.node.clone(), how: how(met) }).collect()
     }
 
+    /// Whether it was judged complete.
+    pub(in crate::keyring) const fn is_complete(&self) -> bool {
+        self.complete.is_some()
+    }
+
     /// Who kept silent until time was up; for the purge.
     pub(super) fn silent(&self) -> impl Iterator<Item = (&ReplicaId, Incarnation)> {
         let by_time = self.complete == Some(Complete::ByTime);

@@ -231,6 +231,8 @@ async fn the_first_start_is_told_from_later_ones() {
     let (lost, imprint) = fresh();
     ring.mint(new_key(Kind::Operator, None, None, imprint)).await;
     assert!(!ring.keyring.is_new().await.unwrap());
+    let late = new_key(Kind::Operator, None, None, fresh().1);
+    assert_eq!(ring.keyring.make_first_operator(late).await, Ok(false), "another replica was first");
     assert_eq!(ring.refusal(&lost).await, None);
     let (found, imprint) = fresh();
     ring.operate(Command::ResetOperator(Box::new(new_key(Kind::Operator, None, None, imprint)))).await;

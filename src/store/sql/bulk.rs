@@ -46,7 +46,7 @@ fn keep_pages(db: &Db<'_>, mebibytes: i64) -> Result<(), Error> {
 fn adopt(db: &Db<'_>, drafts: &[Draft], now: Timestamp) -> Result<Imported, Stop> {
     let mut adoption = Adoption::begin(db, now);
     let mut at = 0;
-    for some in drafts.chunks(adoption.at_once()) {
+    for some in drafts.chunks(db.at_once()) {
         for fate in adoption.take(some)? {
             at += 1;
             if let Fate::Refused(why) = fate {
@@ -61,7 +61,7 @@ fn adopt(db: &Db<'_>, drafts: &[Draft], now: Timestamp) -> Result<Imported, Stop
 pub(in crate::store) fn attempt(db: &Db<'_>, drafts: &[Draft], now: Timestamp) -> Result<Trial, Stop> {
     let mut adoption = Adoption::begin(db, now);
     let mut fates = Vec::with_capacity(drafts.len());
-    for some in drafts.chunks(adoption.at_once()) {
+    for some in drafts.chunks(db.at_once()) {
         fates.extend(adoption.take(some)?);
     }
     let Imported { accounts, users, .. } = adoption.imported;
@@ -77,11 +77,6 @@ struct Adoption<'a> {
 impl<'a> Adoption<'a> {
     fn begin(db: &'a Db<'a>, now: Timestamp) -> Self {
         Self { places: Places { db, now, seen: HashSet::new() }, imported: Imported::default() }
-    }
-
-    /// Rows that are taken at once. What a statement costs on the way to a server many of them share; in a file it costs nothing.
-    const fn at_once(&self) -> usize {
-        if self.places.db.is_postgres() { 1000 } else { 1 }
     }
 
     /// Takes some rows, and tells each one's fate.

@@ -7,7 +7,7 @@ use super::{Db, Error, Stop, Value, edit, holder, list, record, values};
 use crate::clock::Timestamp;
 use crate::key::token::Prefix;
 use crate::key::{Account, AccountId, Digest, Key, KeyId, Kind, Line, Membership, User, UserId};
-use crate::store::{AccountChange, Draft, MemberChange, Policy, Rejected, SecretDraft, UserChange};
+use crate::store::{AccountChange, Clash, Draft, MemberChange, Policy, Rejected, SecretDraft, UserChange};
 
 /// Makes an account.
 pub(in crate::store) fn create_account(
@@ -92,6 +92,14 @@ pub(in crate::store) fn mint(db: &Db<'_>, policy: &Policy, draft: &Draft, now: T
     must_have_key(db, &draft.id)
 }
 
+/// Makes an operator key where there has never been one.
+pub(in crate::store) fn first_operator(db: &Db<'_>, draft: &Draft, now: Timestamp) -> Result<Key, Stop> {
+    if list::has_operator(db)? {
+        return Err(Rejected::Conflict(Clash::State, "there is an operator key already".into()).into());
+    }
+    mint(db, &Policy::default(), draft, now)
+}
+
 /// Revokes every operator key and makes this one.
 pub(in crate::store) fn reset_operator(db: &Db<'_>, draft: &Draft, now: Timestamp) -> Result<Key, Stop> {
     db.execute("UPDATE key SET state = 'revoked' WHERE kind = 'operator' AND state <> 'revoked'", values![])?;
@@ -130,7 +138,7 @@ pub(super) fn insert_keys(db: &Db<'_>, keys: &[(&Draft, Option<&AccountId>)], no
     let made: HashMap<String, i64> =
         db.rows(&sql, &values, |row| Ok((row.text(0)?.to_owned(), row.int(1)?)))?.into_iter().collect();
     if made.len() < keys.len() {
-        let taken = keys.iter().find(|(draft, _)| !made.contains_key(draft.id.as_str())).or(keys.first());
+        let taken = keys.iter().find(|(draft, _)| !made.contains_key(draft.id.as_str())).or_else(|| keys.first());
         let id = taken.map(|(draft, _)| draft.id.to_string()).unwrap_or_default();
         return Err(Rejected::Exists { what: "key", id }.into());
     }

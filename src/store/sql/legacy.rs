@@ -15,11 +15,9 @@ pub(in crate::store) fn uses(
     most: usize,
     now: Timestamp,
 ) -> Result<Vec<LegacyUse>, Error> {
-    let sql = format!(
-        "{} WHERE k.kind = 'user' AND k.serial > ?1 AND k.state <> 'revoked'
-              AND (k.expires_at IS NULL OR k.expires_at > ?2) ORDER BY k.serial LIMIT ?3",
-        record::KEY
-    );
+    let chosen = "k.kind = 'user' AND k.serial > ?1 AND k.state <> 'revoked'
+                  AND (k.expires_at IS NULL OR k.expires_at > ?2)";
+    let sql = record::few_keys_where(chosen, "?3");
     let keys = db.rows(&sql, values![after, now, many], record::key)?;
     keys.into_iter().map(|key| seen(db, key, most, now)).collect()
 }

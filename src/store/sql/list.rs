@@ -8,7 +8,7 @@ use crate::store::{KeyFilter, MemberFilter, Slice};
 
 /// One key, by its id.
 pub(in crate::store) fn key(db: &Db<'_>, id: &KeyId) -> Result<Option<Key>, Error> {
-    db.first(&format!("{} WHERE k.id = ?1", record::KEY), values![id.as_str()], record::key)
+    db.first(&record::key_of_id(), values![id.as_str()], record::key)
 }
 
 /// Keys, oldest first.
@@ -21,14 +21,13 @@ pub(in crate::store) fn keys(db: &Db<'_>, filter: &KeyFilter, now: Timestamp) ->
     ];
     // Written out rather than `?2 IS NULL OR …`, which would read the whole table past its indexes.
     let more = filter.status.map(status_at).into_iter().chain(filter.unrevoked.then_some("k.state <> 'revoked'"));
-    let conditions: Vec<_> =
-        wanted.iter().filter(|(_, value)| value.is_some()).map(|(condition, _)| *condition).chain(more).collect();
-    let mut sql = record::KEY.to_owned();
-    if !conditions.is_empty() {
-        sql.push_str(" WHERE ");
-        sql.push_str(&conditions.join(" AND "));
-    }
-    sql.push_str(" ORDER BY k.serial LIMIT ?6");
+    let wanted_here = wanted.iter().filter(|(_, value)| value.is_some()).map(|(condition, _)| *condition);
+    let conditions: Vec<_> = ["TRUE"].into_iter().chain(wanted_here).chain(more).collect();
+    let chosen = conditions.join(" AND ");
+    let sql = match filter.most {
+        Some(_) => record::few_keys_where(&chosen, "?6"),
+        None => record::keys_where(&chosen, "?6"),
+    };
     let [account, user, kind, after] = wanted.map(|(_, value)| value.unwrap_or(Value::Text(None)));
     db.rows(&sql, &[now.into(), account, user, kind, after, most(filter.most).into()], record::key)
 }

@@ -160,17 +160,20 @@ fn append(db: &Db<'_>, note: &Note, outcome: Ending) -> Result<i64, Error> {
 /// An entry for every other key that the change ended or made: those of a member who left, those of operators who were replaced,
 /// those that take the place of a user's. The log knows which secrets a change touched.
 fn append_others(db: &Db<'_>, note: &Note, before: u64) -> Result<(), Error> {
-    // SQLite makes a text of what is joined.
-    let bytes = if db.is_postgres() { "BYTEA" } else { "BLOB" };
-    let sql = format!(
-        "SELECT DISTINCT k.id, l.kind = 5 FROM log l CROSS JOIN secret s CROSS JOIN key k
-          WHERE s.digest >= l.subject AND s.digest <= CAST(l.subject || ?4 AS {bytes}) AND k.serial = s.key
-            AND l.seq > ?1 AND k.id IS DISTINCT FROM ?2 AND (l.kind = 1 AND k.state = 'revoked' OR l.kind = 5 AND ?3 = 1)"
-    );
+    // From the log to the secrets and on to their keys, each by its index: a planner that is left to choose begins with every
+    // revoked key there is.
+    let sql = "SELECT DISTINCT k.id, t.made
+                 FROM (SELECT l.kind = 5 AS made,
+                              (SELECT CASE WHEN substr(s.digest, 1, 16) = l.subject THEN s.key END FROM secret s
+                                WHERE s.digest >= l.subject ORDER BY s.digest LIMIT 1) AS key
+                         FROM log l WHERE l.seq > ?1 AND l.kind IN (1, 5)) t
+                      CROSS JOIN key k
+                WHERE k.serial = t.key AND k.id IS DISTINCT FROM ?2
+                  AND (t.made AND ?3 = 1 OR NOT t.made AND k.state = 'revoked')";
     // An import is one entry, whatever it made.
     let with_made = note.action == Action::KeyReplace;
     let key = note.key.as_ref().map(KeyId::as_str);
-    let others = db.rows(&sql, values![before.cast_signed(), key, with_made, &[0xff; 16]], |row| {
+    let others = db.rows(sql, values![before.cast_signed(), key, with_made], |row| {
         let action = if row.flag(1)? { Action::KeyMint } else { Action::KeyRevoke };
         Ok((row.parsed::<KeyId>(0)?, action))
     })?;

@@ -10,16 +10,33 @@ pub(super) fn networks_text(networks: &[IpNet]) -> String {
     networks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// Of [`key`].
-pub(super) const KEY: &str =
+/// Of [`key`], for the key with an id.
+pub(super) fn key_of_id() -> String {
+    format!("{KEY} FROM key k {BESIDE} WHERE k.id = ?1")
+}
+
+/// Of [`key`], for the keys that a condition on `k` chooses, oldest first; at most as many as the value `most` says.
+pub(super) fn keys_where(chosen: &str, most: &str) -> String {
+    format!("{KEY} FROM key k {BESIDE} WHERE {chosen} ORDER BY k.serial LIMIT {most}")
+}
+
+/// The same for a few of them: they are chosen before anything is looked up beside them, because PostgreSQL else goes through
+/// what is beside all keys before them too.
+pub(super) fn few_keys_where(chosen: &str, most: &str) -> String {
+    let few = format!("(SELECT * FROM key k WHERE {chosen} ORDER BY k.serial LIMIT {most}) k");
+    format!("{KEY} FROM {few} {BESIDE} ORDER BY k.serial")
+}
+
+const KEY: &str =
     "SELECT k.serial, k.id, k.kind, k.state, k.account, k.\"user\", k.name, s.prefix, s.kid, coalesce(s.hint, ''),
         k.permissions, k.allowed_ips, k.not_before, k.expires_at, k.created_at, k.rotated_at, u.last_used_at, k.generation,
         k.version, o.state, o.hint, o.until, q.span,
         (SELECT max(last_seen) FROM caller c WHERE c.key = o.key AND c.secret = o.number),
-        (SELECT max(last_seen) FROM other_callers c WHERE c.key = o.key AND c.secret = o.number)
-   FROM key k LEFT JOIN secret s ON s.key = k.serial AND s.state = 'current' LEFT JOIN usage u ON u.key = k.serial
-        LEFT JOIN secret o ON o.key = k.serial AND o.state IN ('pending', 'grace')
-        LEFT JOIN quiet q ON q.key = k.serial";
+        (SELECT max(last_seen) FROM other_callers c WHERE c.key = o.key AND c.secret = o.number)";
+
+/// What is told of a key beside its own row.
+const BESIDE: &str = "LEFT JOIN secret s ON s.key = k.serial AND s.state = 'current' LEFT JOIN usage u ON u.key = k.serial
+        LEFT JOIN secret o ON o.key = k.serial AND o.state IN ('pending', 'grace') LEFT JOIN quiet q ON q.key = k.serial";
 
 /// A key's record.
 pub(super) fn key(row: &Row<'_>) -> Result<Key, Error> {

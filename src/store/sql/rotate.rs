@@ -161,10 +161,11 @@ pub(in crate::store) fn retire_quiet(db: &Db<'_>, known: Timestamp, through: Tim
 
 /// Keys with such a secret.
 pub(in crate::store) fn quiet(db: &Db<'_>, known: Timestamp, through: Timestamp) -> Result<Vec<(i64, KeyId)>, Error> {
-    // Since then nobody may have used it: neither since it is in grace, nor since all uses are known.
+    // Nobody used it for so long, that long all uses are known, and that long it is in grace. In this order for SQLite's sake, which
+    // would begin with every secret there is.
     db.rows(
-        "SELECT q.key, k.id FROM quiet q JOIN key k ON k.serial = q.key JOIN secret s ON s.key = q.key AND s.state = 'grace'
-          WHERE s.until > ?2 AND q.since <= ?2 - q.span AND ?1 <= ?2 - q.span
+        "SELECT q.key, k.id FROM quiet q CROSS JOIN secret s CROSS JOIN key k
+          WHERE s.key = q.key AND s.state = 'grace' AND k.serial = q.key AND s.until > ?2 AND q.since <= ?2 - q.span AND ?1 <= ?2 - q.span
             AND NOT EXISTS (SELECT 1 FROM caller c
                              WHERE c.key = s.key AND c.secret = s.number AND c.last_seen > ?2 - q.span)
             AND NOT EXISTS (SELECT 1 FROM other_callers c

@@ -398,8 +398,10 @@ pub(super) async fn the_directory_comes_by_pages(store: &Store) {
 
 pub(super) async fn a_lost_operator_key_is_replaced(store: &Store) {
     assert!(!store.has_operator().await.unwrap());
-    store.mint(operator("op_1", ONE), NOW).await.unwrap();
+    store.first_operator(operator("op_1", ONE), NOW).await.unwrap();
     assert!(store.has_operator().await.unwrap());
+    let second = store.first_operator(operator("op_2", TWO), NOW).await;
+    assert!(matches!(second, Err(Rejected::Conflict(Clash::State, _))), "{second:?}");
     store.reset_operator(operator("op_2", TWO), NOW).await.unwrap();
     assert_eq!(standing(store, ONE).await.unwrap().state, KeyState::Revoked);
     assert_eq!(standing(store, TWO).await.unwrap().state, KeyState::Active);

@@ -1,11 +1,14 @@
 //! What befalls replicas and what they stand on, in an order that a seed draws.
 
-use std::thread::sleep;
+use std::sync::Arc;
+use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 
 use super::scene::Scene;
 use crate::support::Replica;
 use crate::support::draw::Draw;
+use crate::support::postgres::relay::{Direction, Relay, Traffic};
+use crate::support::postgres::{Database, Mode, Server};
 
 /// One thing that goes wrong and is put right again. How long it lasts is what it is, so it may sleep.
 pub(super) struct Fault<'a> {
@@ -18,6 +21,8 @@ pub(super) struct Stage<'a> {
     pub(super) scene: &'a Scene,
     pub(super) replicas: &'a mut [Replica],
     pub(super) draw: &'a mut Draw,
+    /// What lasts on while others befall.
+    pub(super) lasting: &'a mut Vec<JoinHandle<()>>,
 }
 
 impl<'a> Fault<'a> {
@@ -55,6 +60,39 @@ pub(super) fn kill(away: Duration) -> Fault<'static> {
         sleep(away);
         replica.restart();
         stage.scene.moved(number, &stage.replicas[number]);
+    })
+}
+
+/// The database ends every session that keyward has.
+pub(super) fn terminate<'a>(database: &'a Database<'_>) -> Fault<'a> {
+    Fault::new("every session is ended", |_| {
+        database.terminate_backends("%");
+    })
+}
+
+/// The database is stopped, and back after so long.
+pub(super) fn restart(server: &Server, mode: Mode, away: Duration) -> Fault<'_> {
+    Fault::new(format!("the database is stopped ({mode:?}) and away for {away:?}"), move |_| {
+        server.stop(mode);
+        sleep(away);
+        server.start();
+    })
+}
+
+/// Connections are reset.
+pub(super) fn cut(relay: &Arc<Relay>) -> Fault<'_> {
+    Fault::new("a replica's connections are reset", |_| relay.cut())
+}
+
+/// For so long nothing arrives in one direction, while other things befall: it is held, or lost.
+pub(super) fn silence(relay: &Arc<Relay>, direction: Direction, traffic: Traffic, time: Duration) -> Fault<'static> {
+    let relay = Arc::clone(relay);
+    Fault::new(format!("{direction:?} from a replica: {traffic:?} for {time:?}"), move |stage| {
+        relay.set(direction, traffic);
+        stage.lasting.push(std::thread::spawn(move || {
+            sleep(time);
+            relay.set(direction, Traffic::Pass);
+        }));
     })
 }
 

@@ -6,6 +6,20 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// An answer.
+pub(super) struct Said {
+    pub(super) status: u16,
+    head: String,
+    pub(super) body: Vec<u8>,
+}
+
+impl Said {
+    /// A number in its head.
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        crate::support::origin::value(&self.head, name)?.parse().ok()
+    }
+}
+
 /// A kept connection.
 pub(super) struct Line {
     stream: TcpStream,
@@ -27,18 +41,20 @@ impl Line {
         self.stream.write_all(bytes.as_bytes()).await
     }
 
-    /// Sends a request and reads the answer's status and body.
-    pub(super) async fn ask(&mut self, request: &str) -> io::Result<(u16, Vec<u8>)> {
+    /// Sends a request and reads the answer.
+    pub(super) async fn ask(&mut self, request: &str) -> io::Result<Said> {
         self.send(request).await?;
         let head = self.head().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let broken = || io::Error::new(io::ErrorKind::InvalidData, head.clone());
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(broken)?;
-        let length = crate::support::origin::value(&head, "content-length");
-        let length: usize = length.and_then(|length| length.parse().ok()).ok_or_else(broken)?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, head.clone()))?;
+        let mut said = Said { status, head, body: Vec::new() };
+        let length = said.number("content-length").and_then(|length| usize::try_from(length).ok());
+        let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, said.head.clone()))?;
         while self.read.len() < length {
             self.more().await?;
         }
-        Ok((status, self.read.drain(..length).collect()))
+        said.body.extend(self.read.drain(..length));
+        Ok(said)
     }
 
     /// Reads a head; none where the connection ends before it begins.

@@ -4,6 +4,7 @@ mod changes;
 mod faults;
 mod judge;
 mod line;
+mod many;
 mod run;
 mod scene;
 
@@ -53,9 +54,12 @@ fn a_replica_is_paused_resumed_killed_and_started_again() {
 /// What would only fill the logs, or is told elsewhere.
 const QUIET: &str = "access_log.enabled = false\nkeys.on_reuse = \"ignore\"\n";
 
+/// Of one process, which knows at once what was made.
+const ALONE: Pace = Pace { per_second: 100, operators: 1, pause: Duration::from_millis(50), lapse: Duration::ZERO };
+
 #[test]
 fn one_process_forwards_no_request_that_began_after_a_receipt_whatever_befalls_it() {
-    let pace = Pace { per_second: 100, operators: 4, pause: Duration::from_millis(100) };
+    let pace = Pace { operators: 4, pause: Duration::from_millis(100), ..ALONE };
     let mut run = Run::start(1, pace, |_, setup| setup.config(QUIET));
     let millis = Duration::from_millis;
     run.befall(vec![pause(millis(500)), kill(millis(100)), pause(millis(500)), kill(millis(100))]);
@@ -66,8 +70,7 @@ fn one_process_forwards_no_request_that_began_after_a_receipt_whatever_befalls_i
 
 #[test]
 fn a_receipt_that_is_not_true_is_found_by_the_requests_that_it_lets_through() {
-    let pace = Pace { per_second: 100, operators: 1, pause: Duration::from_millis(50) };
-    let run = Run::start(1, pace, |_, setup| setup.config(QUIET));
+    let run = Run::start(1, ALONE, |_, setup| setup.config(QUIET));
     run.expect_changes(1);
     run.forge_a_receipt();
     run.expect_changes(10);

@@ -35,6 +35,8 @@ pub(super) struct Pace {
     pub(super) operators: usize,
     /// From one change of an operator to the next.
     pub(super) pause: Duration,
+    /// What a replica has read counts no longer than this.
+    pub(super) lapse: Duration,
 }
 
 impl Run {
@@ -52,9 +54,13 @@ impl Run {
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let replicas = Replica::start(count, move |number, plain| setup(number, plain.upstream(&origin)));
         let said = replicas.iter().flat_map(|replica| replica.now().stderr.all());
-        let operator = said.map(|line| line.trim().to_owned()).find(|line| line.starts_with("kw_live_"));
+        let operators: Vec<_> =
+            said.map(|line| line.trim().to_owned()).filter(|line| line.starts_with("kw_live_")).collect();
         let scene = Arc::new(Scene::of(&replicas));
-        let desk = Arc::new(Desk::new(&scene, &operator.expect("the first start prints an operator's key")));
+        let [operator] = &operators[..] else {
+            panic!("one start is the first, and prints an operator's key: {operators:?}")
+        };
+        let desk = Arc::new(Desk::new(&scene, operator, pace.lapse));
         let mut drawn = || Draw::seeded(draw.below(u64::MAX) as u64);
         let operators: Vec<Draw> = (0..pace.operators).map(|_| drawn()).collect();
         let clients: Vec<Draw> = (0..count).map(|_| drawn()).collect();
@@ -79,13 +85,14 @@ impl Run {
 
     /// Has these faults befall them, one after the other, each after some changes went well.
     pub(super) fn befall(&mut self, faults: Vec<Fault<'_>>) {
-        let begun = now();
+        let (begun, mut lasting) = (now(), Vec::new());
         for fault in shuffled(faults, &mut self.draw) {
             self.expect_changes(self.desk.complete() + BETWEEN);
             println!("replicas: at {:.1} s {}", begun.elapsed().as_secs_f64(), fault.name);
             let (scene, replicas, draw) = (&*self.scene, &mut self.replicas[..], &mut self.draw);
-            fault.befall(&mut Stage { scene, replicas, draw });
+            fault.befall(&mut Stage { scene, replicas, draw, lasting: &mut lasting });
         }
+        lasting.into_iter().for_each(|fault| fault.join().unwrap());
     }
 
     /// Waits for so many complete changes in all.
@@ -95,6 +102,17 @@ impl Run {
         });
         assert_eq!(self.desk.failures(), [""; 0], "seed {}", self.seed);
         assert!(!self.worker.is_finished(), "clients and operators go on, seed {}", self.seed);
+    }
+
+    /// Complete changes that every replica acknowledged.
+    pub(super) fn acknowledged(&self) -> usize {
+        self.desk.acknowledged()
+    }
+
+    /// Forgets how long receipts took until after this time.
+    pub(super) fn forget_receipts_of(&self, time: Duration) {
+        std::thread::sleep(time);
+        self.desk.forget();
     }
 
     /// Ends the run, and panics where anything was not as promised.
@@ -113,8 +131,9 @@ impl Run {
         let verdict = self.scene.judge.lock().unwrap().verdict();
         println!("{name}: {}", self.desk);
         println!(
-            "{name}: {} requests, {} forwarded, {} began with a dead secret, {} were answered 503, {} not at all",
-            verdict.requests, verdict.forwarded, verdict.late, verdict.unavailable, verdict.lost
+            "{name}: {} requests, {} forwarded, {} began with a dead secret, {} with one not known yet, {} were answered 503, \
+             {} not at all",
+            verdict.requests, verdict.forwarded, verdict.late, verdict.early, verdict.unavailable, verdict.lost
         );
         assert_eq!(self.desk.failures(), [""; 0], "seed {}", self.seed);
         verdict
@@ -124,7 +143,7 @@ impl Run {
     pub(super) fn forge_a_receipt(&self) {
         let key = self.replicas[0].now().service_key("101", &[]);
         let _clients = self.runtime.enter();
-        let secret = self.scene.born(&key.secret);
+        let secret = self.scene.born(&key.secret, None);
         self.scene.dead(secret, now());
     }
 }

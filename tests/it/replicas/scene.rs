@@ -41,6 +41,8 @@ struct Door {
 struct Presented {
     living: Vec<usize>,
     ended: VecDeque<usize>,
+    /// Of each secret, the position of its making.
+    revisions: Vec<Option<u64>>,
 }
 
 impl Scene {
@@ -73,12 +75,22 @@ impl Scene {
         Line::connect(address).await
     }
 
-    /// A secret that lives from now on; its number. It is used at every replica at once, and from time to time.
-    pub(super) fn born(self: &Arc<Self>, text: &str) -> usize {
-        let secret = self.judge.lock().unwrap().born(text, now());
-        self.presented.lock().unwrap().living.push(secret);
+    /// A secret that lives from now on; its number. It is used at every replica at once, and from time to time. Where the position
+    /// of its making is known, some requests name that.
+    pub(super) fn born(self: &Arc<Self>, text: &str, revision: Option<u64>) -> usize {
+        let secret = self.judge.lock().unwrap().born(text);
+        let mut presented = self.presented.lock().unwrap();
+        presented.living.push(secret);
+        presented.revisions.resize(secret, None);
+        presented.revisions.push(revision);
+        drop(presented);
         self.everywhere(secret);
         secret
+    }
+
+    /// No replica may take it for unknown from then on.
+    pub(super) fn known(&self, secret: usize, from: Instant) {
+        self.judge.lock().unwrap().known(secret, from);
     }
 
     /// A secret whose end is complete since `at`. It is tried at every replica at once, and from time to time.
@@ -115,20 +127,16 @@ impl Scene {
                 Line::connect(address).await?
             }
         };
-        let (number, head) = {
+        let revision = self.presented.lock().unwrap().revisions[secret].filter(|_| secret.is_multiple_of(2));
+        let (number, authorization) = {
             let mut judge = self.judge.lock().unwrap();
-            let text = judge.text(secret).to_owned();
-            let number = judge.begun(secret, replica, now());
-            (
-                number,
-                crate::support::http::head(
-                    "GET",
-                    &format!("/{number}"),
-                    &[("Authorization", &format!("Token {text}"))],
-                ),
-            )
+            let authorization = format!("Token {}", judge.text(secret));
+            (judge.begun(secret, replica, revision.is_some(), now()), authorization)
         };
-        let (status, _) = line.ask(&head).await?;
+        let (path, position) = (format!("/{number}"), revision.unwrap_or_default().to_string());
+        let headers = [("Authorization", &*authorization), ("Keyward-At-Least", &position)];
+        let head = crate::support::http::head("GET", &path, &headers[..1 + usize::from(revision.is_some())]);
+        let status = line.ask(&head).await?.status;
         self.judge.lock().unwrap().answered(number, status, now());
         self.doors[replica].lock().unwrap().idle.push(line);
         Ok(())

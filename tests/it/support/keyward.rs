@@ -121,7 +121,7 @@ impl Setup {
             std::fs::write(&file, &self.config).unwrap();
             command.arg("--config").arg(&file);
         }
-        if !self.config.contains("listen") {
+        if !self.config.contains("listen =") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

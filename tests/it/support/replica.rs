@@ -26,7 +26,12 @@ impl Replica {
             };
             let started = replicas.len();
             replicas.extend(group.iter().map(spawn));
-            replicas[started..].iter().for_each(|replica| replica.running.expect_listening());
+            for replica in &mut replicas[started..] {
+                if !replica.running.comes_to_listen() {
+                    replica.remember();
+                    replica.restart();
+                }
+            }
         }
         replicas
     }

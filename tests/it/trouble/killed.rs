@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::keyward::keyring::command::{Command, KeyFilter, MemberFilter, Outcome, Slice};
-use ::keyward::manage::socket::{AskError, Client, path_beside};
+use ::keyward::manage::commands::AskError;
+use ::keyward::manage::socket::{Client, path_beside};
 use tokio::task::JoinSet;
 
 use self::world::{Chance, Change, World};
@@ -120,7 +121,7 @@ async fn change_until_lost(
         let change = world.choose(&mut chance);
         match client.ask(change.command()).await {
             Ok(_) => world = world.with(&change),
-            Err(AskError::NotSent(_) | AskError::Lost(_)) => return (world, Some(change)),
+            Err(AskError::NotSent { .. } | AskError::Lost { .. }) => return (world, Some(change)),
             Err(error) => panic!("{change:?}: {error}"),
         }
         answered.fetch_add(1, Ordering::SeqCst);

@@ -27,8 +27,6 @@ pub(super) struct Body<'a> {
     complete_within_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     completed_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    lost: bool,
     replicas: Vec<One<'a>>,
 }
 
@@ -61,6 +59,7 @@ impl<'a> Body<'a> {
         let (complete_within_ms, completed_at) = match receipt.progress {
             Progress::Complete { at } => (None, Some(at)),
             Progress::Pending { within } => (Some(whole_millis(within)), None),
+            // Told as a problem.
             Progress::Lost => (None, None),
         };
         let replicas = receipt.replicas.iter();
@@ -69,7 +68,6 @@ impl<'a> Body<'a> {
             complete: receipt.is_complete(),
             complete_within_ms,
             completed_at,
-            lost: receipt.progress == Progress::Lost,
             replicas: replicas
                 .map(|one| One {
                     id: &one.id,

@@ -12,7 +12,7 @@ use crate::key::Kind;
 use crate::key::rotation::Mode;
 use crate::keyring::Watch;
 use crate::keyring::config::OnReuse;
-use crate::manage::routes::{ROUTES, Right, Route, Row};
+use crate::manage::routes::{ROUTES, Route, Row};
 use crate::manage::tests::{Answer, Face, face};
 
 const FORM: &str = "application/x-www-form-urlencoded";
