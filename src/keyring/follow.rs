@@ -3,7 +3,7 @@
 //! On SQLite the lease never expires: the store's lock makes this process the only one that serves from it, so whatever
 //! an operator changes through keyward is applied before they are answered, and only an edit by hand needs this loop to be
 //! noticed. While the store cannot be read such an edit goes unnoticed, remembered keys go on, and [`Keyring::ready`] says
-//! no. On a store that several processes share the lease ends, and [`membership`](super::membership) drives it.
+//! no. On a store that several processes share the lease ends, and [`membership`] drives it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
