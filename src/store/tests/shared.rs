@@ -198,7 +198,7 @@ async fn what_others_rely_on_outlives_a_crash_whatever_the_server_does_by_itself
             ));
         }
         let one = ReplicaId::of([1; 8]);
-        store.register(registration(&one, 1)).await.unwrap();
+        store.register(registration(&one, 1), LIMIT).await.unwrap();
         store.set_fence(Duration::from_secs(60), Duration::ZERO).await.unwrap();
         assert!(store.acknowledge(&one, Incarnation(1), 1).await.unwrap());
         store.note_complete(1).await.unwrap();
