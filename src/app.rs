@@ -384,9 +384,12 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
             vec![("committed", stats.changes), ("failed", stats.change_failures)]
         },
     );
+    let open = Arc::clone(keyring);
+    let help = "Tunnels, and answers and uploads under way for 5 s, that end with their keys";
+    metrics.gauge("keyward_open_watched", help, move || open.vigils() as f64);
     let readable = Arc::clone(keyring);
     metrics.gauge("keyward_store_readable", "1 where the store could be read lately, else 0", move || {
-        f64::from(u8::from(readable.ready()))
+        f64::from(u8::from(readable.hears()))
     });
     let leased = Arc::clone(keyring);
     let help = "For how long yet what is remembered may be served without an answer of the store, in seconds";
@@ -405,6 +408,8 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
     };
     counter("keyward_store_loads", "Look-ups of a key in the store", |stats| stats.loads);
     counter("keyward_store_load_failures", "Look-ups of a key in the store that failed", |stats| stats.failures);
+    let help = "Requests let pass by what was remembered when it should not be believed any more (store.outage)";
+    counter("keyward_stale", help, |stats| stats.stale);
     counter("keyward_key_uses_dropped", "Uses of a key not noted for want of room", |stats| stats.uses_dropped);
     counter("keyward_key_reuses", "Secrets presented that a rotation has retired", |stats| stats.reuses);
     let help = "Of these, those not noted in the audit log for want of room";

@@ -48,6 +48,10 @@ pub(super) fn store(settings: &Settings) -> Vec<Flaw> {
                 "what a replica has read counts for one second at least, and an hour at most",
             ));
         }
+        if store.stale() > LONGEST_FENCE {
+            let why = "a replica serves for an hour beyond the fence at most: a revocation may have to wait for that";
+            flaws.push(Flaw::new("store.outage", why));
+        }
     }
     flaws.extend(pepper(&settings.keys).err());
     flaws

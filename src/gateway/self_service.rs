@@ -136,7 +136,7 @@ impl Gateway {
     ) -> Result<Verified, Denied> {
         let verified = self.verified(secret, at_least).await?;
         *whose = Some(verified.clone());
-        record.by(verified.key(), verified.standing().kind);
+        record.by(&verified);
         live.generation().plan.user_keys.judge(&verified)?;
         grant(&verified, &Ask { client: caller.address, account: None, permission: None })?;
         self.keyring.used(&verified, secret, caller);

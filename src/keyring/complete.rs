@@ -27,7 +27,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Shared;
 use super::command::Problem;
-use super::fence::grace::Grace;
+use super::fence::grace::{Grace, Look as Question};
 use super::fence::lapse;
 use super::fence::purge::{Doubt, Purge};
 use super::fence::wait::{Complete, Judgement, Wait};
@@ -112,10 +112,15 @@ impl Completion {
     }
 
     /// Takes in a first look, from which on acknowledgements count once rows can no longer be missing.
-    pub(super) fn heed(&self, said: Replicas, now: BootTime) {
+    pub(super) fn heed(&self, asked: BootTime, said: Replicas, now: BootTime) {
         let mut known = self.known();
         known.follow(&said, now);
-        known.fence = known.grace.see(said, now).fence();
+        known.fence = known.grace.see(Question::at(asked), said, now).fence();
+    }
+
+    /// Takes in who answered a renewal: by the time of the next look it is known for long.
+    pub(super) fn met(&self, instance: &Instance, fence: Duration, now: BootTime) {
+        self.known().grace.met(instance, fence, now);
     }
 
     /// How long a change that is committed now is open at the most, where the store can be asked.
@@ -197,7 +202,7 @@ impl Completion {
         let known = &mut *known;
         let sight = said.map(|said| {
             known.follow(&said, now);
-            known.grace.see(said, now)
+            known.grace.see(Question::at(asked), said, now)
         });
         if let Some(sight) = &sight {
             known.fence = sight.fence();
@@ -205,8 +210,7 @@ impl Completion {
         let mut complete = None;
         let mut lost = Vec::new();
         for (position, open) in &mut known.open {
-            // What was asked before a commit was answered says nothing of it.
-            let judgement = match sight.as_ref().filter(|_| asked >= open.since) {
+            let judgement = match &sight {
                 Some(sight) => open.wait.judge(sight),
                 None => open.wait.judge_by_time(now),
             };
@@ -407,7 +411,8 @@ impl super::Keyring {
 impl super::Keyring {
     /// Has it believe that these serve from its store.
     pub(crate) fn serve_among(&self, all: Replicas) {
-        self.shared.completion.heed(all.clone(), self.shared.clock.boot());
+        let now = self.shared.clock.boot();
+        self.shared.completion.heed(now, all.clone(), now);
         *self.shared.completion.stand_in.lock().unwrap() = Some(all);
     }
 }

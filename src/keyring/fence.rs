@@ -21,6 +21,9 @@ pub(super) mod member;
 #[cfg(all(test, feature = "model"))]
 mod model;
 pub(super) mod purge;
+#[cfg(test)]
+#[cfg(not(feature = "model"))]
+mod simulation;
 mod span;
 pub(super) mod wait;
 
@@ -50,6 +53,8 @@ pub(super) struct Fence {
     applied: AtomicU64,
     /// Remembered look-ups count only before this moment of boot time.
     deadline: AtomicU64,
+    /// Where the store cannot be asked, they may be used nonetheless before this one; zero where they may not.
+    stale: AtomicU64,
     secrets: Box<[AtomicU64]>,
     owners: Box<[AtomicU64]>,
     /// Seeded anew in every process, so that nobody can choose names that share a stripe.
@@ -131,6 +136,7 @@ impl Fence {
             floor: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
+            stale: AtomicU64::new(0),
             secrets: zeros(SECRETS),
             owners: zeros(OWNERS),
             hasher: RandomState::default(),
@@ -167,12 +173,40 @@ impl Fence {
         recall: impl FnOnce() -> Option<(Entry, Shelf)>,
         now: impl FnOnce() -> BootTime,
     ) -> Option<Judged> {
-        let deadline = self.deadline();
+        self.judge_until(&self.deadline, digest, recall, now)
+    }
+
+    /// The same by the later moment, for what may be used though it should not be believed any more. All four are read anew, in
+    /// the same order: of the first moment that has passed nothing follows for the second, which a lease may just have moved.
+    pub(super) fn judge_stale(
+        &self,
+        digest: &Digest,
+        recall: impl FnOnce() -> Option<(Entry, Shelf)>,
+        now: impl FnOnce() -> BootTime,
+    ) -> Option<Judged> {
+        self.judge_until(&self.stale, digest, recall, now)
+    }
+
+    #[inline]
+    fn judge_until(
+        &self,
+        deadline: &AtomicU64,
+        digest: &Digest,
+        recall: impl FnOnce() -> Option<(Entry, Shelf)>,
+        now: impl FnOnce() -> BootTime,
+    ) -> Option<Judged> {
+        let deadline = BootTime::from_nanos(deadline.load(Ordering::Acquire));
         let (entry, shelf) = recall()?;
         // Nothing stands above the last position there is, so what is as true as that asks for no stripe.
         let fresh = entry.as_of == u64::MAX || entry.as_of >= self.changed(digest, &entry.owners);
         let counts = fresh && now() < deadline;
         Some(Judged { entry, shelf, counts })
+    }
+
+    /// Whether something else that is known as far as the log is applied is so, and counts now. In the order of [`Self::judge`].
+    pub(super) fn counts(&self, known: impl FnOnce() -> bool, now: impl FnOnce() -> BootTime) -> bool {
+        let deadline = self.deadline();
+        known() && now() < deadline
     }
 
     /// For how long yet what is remembered may count; none where that has no end.
@@ -186,13 +220,23 @@ impl Fence {
         now < self.deadline()
     }
 
+    /// Whether what is remembered may be used, be it that it should not be believed any more.
+    pub(super) fn serves(&self, now: BootTime) -> bool {
+        self.holds(now) || now.as_nanos() < self.stale.load(Ordering::Acquire)
+    }
+
+    /// Whether a look-up is void for good: what it depends on has changed since.
+    pub(super) fn is_void(&self, digest: &Digest, entry: &Entry) -> bool {
+        entry.as_of < self.changed(digest, &entry.owners)
+    }
+
     /// The moment before which a remembered look-up may count.
     fn deadline(&self) -> BootTime {
         BootTime::from_nanos(self.deadline.load(Ordering::Acquire))
     }
 
     /// The last position that touched the digest's stripe or one of its owners'; a look-up from before it is void.
-    fn changed(&self, digest: &Digest, owners: &Owners) -> u64 {
+    pub(super) fn changed(&self, digest: &Digest, owners: &Owners) -> u64 {
         let secret = self.secrets[secret(digest.as_bytes())].load(Ordering::Acquire);
         let owners = owners.iter().map(|stripe| self.owners[stripe].load(Ordering::Acquire));
         owners.fold(secret.max(self.floor.load(Ordering::Acquire)), u64::max)
@@ -244,6 +288,12 @@ impl Fence {
     /// a lease before `deadline` is applied.
     pub(super) fn extend(&self, deadline: BootTime) {
         self.deadline.fetch_max(deadline.as_nanos(), Ordering::Release);
+    }
+
+    /// Lets remembered look-ups be used until then, though they count no longer. As [`Self::extend`]: only after everything is
+    /// applied, and no later than whoever waits for a change waits.
+    pub(super) fn extend_stale(&self, until: BootTime) {
+        self.stale.fetch_max(until.as_nanos(), Ordering::Release);
     }
 
     fn stripe(&self, subject: &Subject) -> &AtomicU64 {
@@ -387,6 +437,28 @@ mod tests {
         fence.extend(BootTime::from_nanos(20));
         fence.extend(BootTime::from_nanos(10));
         assert_eq!(fence.deadline(), BootTime::from_nanos(20));
+    }
+
+    #[test]
+    fn what_is_used_beyond_a_lease_is_judged_by_the_stripes_all_the_same() {
+        let fence = Fence::new();
+        fence.extend(BootTime::from_nanos(10));
+        fence.extend_stale(BootTime::from_nanos(20));
+        let entry = |as_of| super::Entry { as_of, ..super::Entry::UNMADE };
+        let counts = |as_of, now, stale: bool| {
+            let recall = || Some((entry(as_of), Shelf::Live));
+            let judge = |now| match stale {
+                true => fence.judge_stale(&digest(1), recall, now),
+                false => fence.judge(&digest(1), recall, now),
+            };
+            judge(|| BootTime::from_nanos(now)).unwrap().counts
+        };
+        assert_eq!([counts(1, 9, false), counts(1, 10, false)], [true, false]);
+        assert_eq!([counts(1, 19, true), counts(1, 20, true)], [true, false]);
+        assert_eq!([9, 19, 20].map(|now| fence.serves(BootTime::from_nanos(now))), [true, true, false]);
+        fence.apply(fence.point(), &entries(2, vec![Subject::Secret(head(&digest(1)))]));
+        assert!(!counts(1, 15, true) && counts(2, 15, true));
+        assert!(fence.is_void(&digest(1), &entry(1)) && !fence.is_void(&digest(1), &entry(2)));
     }
 
     proptest! {

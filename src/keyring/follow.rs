@@ -3,7 +3,7 @@
 //! On SQLite the lease never expires: the store's lock makes this process the only one that serves from it, so whatever
 //! an operator changes through keyward is applied before they are answered, and only an edit by hand needs this loop to be
 //! noticed. While the store cannot be read such an edit goes unnoticed, remembered keys go on, and [`Keyring::ready`] says
-//! no. On a store that several processes share the lease ends, and [`membership`](super::membership) drives it.
+//! no. On a store that several processes share the lease ends, and [`membership`] drives it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,9 +29,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl Keyring {
     /// Whether the store could be read lately.
     #[must_use]
-    pub fn ready(&self) -> bool {
+    pub fn hears(&self) -> bool {
         let (shared, now) = (&self.shared, self.shared.clock.boot());
         if shared.store.is_shared() { shared.fence.holds(now) } else { now.since(shared.heard()) < PATIENCE }
+    }
+
+    /// Whether requests with remembered keys are let pass: the store could be read lately, or that is done without for a while.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.hears() || self.shared.store.is_shared() && self.shared.fence.serves(self.shared.clock.boot())
     }
 }
 
@@ -109,6 +115,7 @@ impl Shared {
         }
         self.take_note(&tail.news);
         self.fence.apply(asked, tail);
+        self.open.hear(&tail.news);
         self.heard.store(self.clock.boot().as_nanos(), Ordering::Release);
     }
 }

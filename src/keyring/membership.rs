@@ -8,7 +8,7 @@
 //! not answered in time is given up, and the lease goes on running out.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
@@ -20,7 +20,9 @@ use super::fence::member::{Member, Next, Renewed};
 use super::follow::slept;
 use super::{Keyring, Shared};
 use crate::clock::BootTime;
+use crate::measure::Span;
 use crate::store::StoreError;
+use crate::store::log::News;
 use crate::store::replica::Registration;
 use crate::telemetry::chain;
 
@@ -32,16 +34,28 @@ pub(super) struct Membership {
     bell: Notify,
     /// Rung when others should look, too.
     news: Notify,
+    /// The store did not answer when it was last asked.
+    cut_off: AtomicBool,
+    /// It was said that the store lets nobody serve for as long as this process was told to.
+    curtailed: AtomicBool,
 }
 
 impl Membership {
     pub(super) fn new() -> Self {
-        Self { member: Mutex::new(Member::new()), bell: Notify::new(), news: Notify::new() }
+        Self {
+            member: Mutex::new(Member::new()),
+            bell: Notify::new(),
+            news: Notify::new(),
+            cut_off: AtomicBool::new(false),
+            curtailed: AtomicBool::new(false),
+        }
     }
 }
 
 /// Notices to others go out so often at the most; what comes in between goes out together.
 const NOTICES: Duration = Duration::from_millis(10);
+/// Before one tries again to set the fence.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Before one tries again to hear notices.
 const DEAF: Duration = Duration::from_secs(1);
 
@@ -84,14 +98,36 @@ impl Shared {
         }
     }
 
-    /// Has all replicas count what they read for so long. Where that is shorter than before, the change is whole once nothing
-    /// counts any more that was read until now.
+    /// Whether the store did not answer when it was last asked.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.membership.as_ref().is_some_and(|membership| membership.cut_off.load(Ordering::Acquire))
+    }
+
+    /// Has all replicas count what they read for so long, and this one serve for `stale` beyond that. Where that is shorter than
+    /// before, the change is whole once nothing counts any more that was read until now.
     async fn agree(&self, fence: Duration, stale: Duration) -> Result<(), StoreError> {
-        if let Some(shortened) = self.store.set_fence(fence, stale).await? {
+        let shortened = self.store.set_fence(fence, stale).await?;
+        // Only now that it is written does whoever waits for changes wait for that.
+        if let Some(membership) = &self.membership {
+            membership.member.lock().await.outlast(stale);
+        }
+        if let Some(shortened) = shortened {
             tokio::time::sleep(lapse(shortened.before)).await;
             self.store.end_shortening(shortened).await?;
         }
         Ok(())
+    }
+
+    /// Says once that another replica's settings are in force.
+    fn tell_stale(&self, own: Duration, told: Duration) {
+        let Some(membership) = &self.membership else { return };
+        if told < own && !membership.curtailed.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                own = %Span(own), store = %Span(told),
+                "another replica has said another `store.outage`: while the database is away this one serves by what it \
+                 remembers for no longer than the store says. Say the same for all"
+            );
+        }
     }
 
     async fn step(&self, member: &mut Member) -> Result<BootTime, StoreError> {
@@ -109,19 +145,30 @@ impl Shared {
                     member.registered(asked);
                 }
                 Next::Renew(asked) => {
+                    let connected = self.store.connected();
                     let renewal = self.store.renew(&self.own.id, asked.incarnation(), asked.after(), asked.timeout());
                     let renewal = in_time(asked.timeout(), renewal).await?;
+                    self.completion.met(&renewal.instance, renewal.fence, self.clock.boot());
+                    if self.store.connected() != connected {
+                        member.reconnected();
+                    }
                     if let Some(time) = renewal.time {
                         self.clock.tell(time, now);
                     }
+                    self.tell_stale(member.stale(), renewal.stale);
                     match member.renewed(&self.fence, asked, renewal) {
                         Renewed::News(news) => {
                             self.take_note(&news.tail().news);
+                            let quiet = matches!(&news.tail().news, News::Entries(entries) if entries.is_empty());
                             member.took(news.apply(&self.fence).extend(&self.fence));
+                            if !quiet {
+                                self.open.look();
+                            }
                             self.heard.store(self.clock.boot().as_nanos(), Ordering::Release);
                         }
                         Renewed::Turned => {
                             self.known.void();
+                            self.open.look();
                             self.adopted.store(Arc::new(Adopted::Unsure));
                             tracing::warn!(
                                 store = %self.store.path().display(),
@@ -154,12 +201,19 @@ impl Shared {
 }
 
 impl Keyring {
-    /// Has all replicas of a shared store count what they read for so long, and `stale` more where some do beyond that.
+    /// Has all replicas of a shared store count what they read for so long, and serve for `stale` beyond that. As soon as the store
+    /// takes it: until then its own stays in force.
     pub fn set_fence(&self, fence: Duration, stale: Duration) {
-        let shared = Arc::clone(&self.shared);
+        let (shared, end) = (Arc::clone(&self.shared), self.end.token().clone());
         self.shared.control.spawn(async move {
-            if let Err(error) = shared.agree(fence, stale).await {
-                tracing::warn!(error = chain(&error), "the fence could not be set; the store's stays in force");
+            let mut told = false;
+            while let Err(error) = shared.agree(fence, stale).await {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(error = chain(&error), "the fence could not be set yet; the store's stays in force");
+                }
+                if slept(AGAIN, &end).await {
+                    return;
+                }
             }
         });
     }
@@ -174,6 +228,7 @@ pub(super) async fn follow(shared: &Shared, membership: &Membership, end: &Cance
         let rest = match shared.keep_up(membership).await {
             Ok(until) => until.since(shared.clock.boot()),
             Err(error) => {
+                membership.cut_off.store(true, Ordering::Release);
                 if failed.is_none() {
                     tracing::warn!(error = chain(&error), "the store cannot be read: keys not yet remembered fail");
                     failed = Some(shared.heard());
@@ -184,6 +239,7 @@ pub(super) async fn follow(shared: &Shared, membership: &Membership, end: &Cance
         // That nothing is to be asked now is no answer.
         if failed.is_some_and(|before| shared.heard() > before) {
             failed = None;
+            membership.cut_off.store(false, Ordering::Release);
             tracing::info!("the store can be read again");
         }
         if let Err(error) = shared.settle_doubt().await {

@@ -3,6 +3,7 @@
 //! ```text
 //!  Secret  --verify--> Verified | Denied       from memory while the fence lets it count, else one look-up in the store
 //!  Command --operate-> Outcome  | Problem      commit, apply the log, answer: then it holds for every request that begins
+//!  Verified --vigil--> what becomes of the key while it is in use
 //!  Verified --used---> last use and caller, written later;  --rehearsed--> whom a rule in report mode would have refused
 //! ```
 //!
@@ -25,6 +26,7 @@ mod known;
 mod membership;
 mod migration;
 pub mod once;
+mod open;
 mod operate;
 mod quiet;
 pub mod receipt;
@@ -58,6 +60,7 @@ use self::known::Known;
 use self::membership::Membership;
 use self::migration::Named;
 use self::once::Runs;
+use self::open::Open;
 use self::rehearsal::Table;
 use self::replicas::Own;
 use self::reuse::Reuses;
@@ -70,6 +73,7 @@ use crate::telemetry::chain;
 pub use self::callers::Caller;
 pub use self::config::{Config, Watch};
 pub use self::migration::NamedRoute;
+pub use self::open::Vigil;
 pub use self::verify::{Denied, Failure};
 
 /// Verifies secrets, carries out commands, and gathers last uses. Share it by `Arc`; any runtime may call it.
@@ -102,6 +106,7 @@ struct Shared {
     rehearsal: Table,
     reuses: Reuses,
     runs: Runs,
+    open: Open,
     own: Own,
     /// Among those that serve from a store, where several may.
     membership: Option<Membership>,
@@ -132,6 +137,8 @@ pub struct Stats {
     pub loads: u64,
     /// Look-ups that failed.
     pub failures: u64,
+    /// Requests let pass by what should not be believed any more, while the store did not answer.
+    pub stale: u64,
     /// Changes that the store committed.
     pub changes: u64,
     /// Changes that the store failed to commit.
@@ -178,6 +185,7 @@ struct Counts {
     misses: AtomicU64,
     loads: AtomicU64,
     failures: AtomicU64,
+    stale: AtomicU64,
     changes: AtomicU64,
     change_failures: AtomicU64,
 }
@@ -247,6 +255,7 @@ impl Keyring {
             rehearsal: Table::new(config.rehearsal),
             reuses: Reuses::default(),
             runs: Runs::default(),
+            open: Open::default(),
             own,
             membership: (workers > 0 && store.is_shared()).then(Membership::new),
             store,
@@ -261,13 +270,15 @@ impl Keyring {
         });
         shared.catch_up().await?;
         if shared.is_shared() {
-            shared.completion.heed(shared.replicas().await?, shared.clock.boot());
+            let asked = shared.clock.boot();
+            shared.completion.heed(asked, shared.replicas().await?, shared.clock.boot());
         }
         let end = CancellationToken::new();
         let room = if config.warm { config.live } else { 0 };
         let tasks = vec![
             control.spawn(warm::warm(Arc::clone(&shared), room, end.clone())),
             control.spawn(follow::follow(Arc::clone(&shared), end.clone())),
+            control.spawn(open::watch_over(Arc::clone(&shared), end.clone())),
             control.spawn(usage::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
             control.spawn(reuse::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
         ];
@@ -298,6 +309,7 @@ impl Keyring {
             misses: count(&counts.misses),
             loads: count(&counts.loads),
             failures: count(&counts.failures),
+            stale: count(&counts.stale),
             changes: count(&counts.changes),
             change_failures: count(&counts.change_failures),
             uses_waiting: uses.waiting(),

@@ -107,6 +107,8 @@ pub struct Renewal {
     pub live: bool,
     /// How long what it read may count, from the moment it asked.
     pub fence: Duration,
+    /// How much longer a replica may serve by it nonetheless: those who wait for changes wait that long, too.
+    pub stale: Duration,
     /// Who answered.
     pub instance: Instance,
     /// The store's clock; none where it is this machine's.
@@ -136,7 +138,7 @@ impl Replicas {
 /// A fence that was made shorter, while what was read under the longer one may count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortened {
-    /// The longer one.
+    /// The longer one, with what some served beyond it.
     pub before: Duration,
     /// Which change of it this was.
     pub change: i64,
@@ -192,6 +194,7 @@ impl Store {
                 tail: self.tail(after).await?,
                 live: true,
                 fence: Duration::MAX,
+                stale: Duration::ZERO,
                 instance: Instance("sqlite".into()),
                 time: None,
             }),
@@ -270,9 +273,9 @@ impl Store {
         }
     }
 
-    /// Has what replicas read count for so long, and lets some serve for `stale` beyond that. A longer fence holds at once. A shorter
-    /// one does too, but whoever waits goes on waiting for the one before: until whoever was told so has waited that long, and
-    /// says so with [`Self::end_shortening`].
+    /// Has what replicas read count for so long, and lets them serve for `stale` beyond that. Where both together are longer than
+    /// before that holds at once. Where they are shorter it does too, but whoever waits goes on waiting for what was before: until
+    /// whoever was told so has waited that long, and says so with [`Self::end_shortening`].
     ///
     /// # Errors
     /// The store could not write.
@@ -302,6 +305,16 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(_) => Ok(()),
             Backend::Postgres(db) => db.note_complete(position).await,
+        }
+    }
+
+    /// How often a connection was opened for renewals. A new one may lead to a server that has crashed meanwhile, and forgotten what
+    /// was to wait for no disk.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        match &self.backend {
+            Backend::Sqlite(_) => 0,
+            Backend::Postgres(db) => db.connected(),
         }
     }
 

@@ -48,6 +48,10 @@ const LAPSED: BootTime = BootTime::from_nanos(5);
 const NOW: BootTime = BootTime::from_nanos(10);
 /// The lease that comes with the revocation.
 const RENEWED: BootTime = BootTime::from_nanos(20);
+/// Until when the lapsed lease was outlasted, where `store.outage` allows that: the revocation waited for this to end, too.
+const OUTLASTED: BootTime = BootTime::from_nanos(7);
+/// Until when the new lease is outlasted.
+const OUTLASTS: BootTime = BootTime::from_nanos(30);
 /// The log's position before the revocation, and the revocation's own.
 const BEFORE: u64 = 1;
 const REVOKED: u64 = 2;
@@ -57,6 +61,7 @@ const REVOKED: u64 = 2;
 fn cut_off(switches: usize, subject: &Subject, ask: Ask, take_in: TakeIn) -> Seen {
     explore(switches, subject, move |fence, slot, tail, notes| {
         fence.extend(LAPSED);
+        fence.extend_stale(OUTLASTED);
         let follower = thread::spawn({
             let (fence, slot) = (Arc::clone(&fence), Arc::clone(&slot));
             move || {
@@ -206,6 +211,21 @@ fn take_in(fence: &Fence, tail: &Tail) {
     fence.extend(RENEWED);
 }
 
+fn judge_stale(fence: &Fence, slot: &Slot) -> Option<Judged> {
+    fence.judge_stale(&digest(), || slot.get(), || NOW)
+}
+
+/// As a request is judged whose look-up failed: by the lease, then beyond it.
+fn judge_both(fence: &Fence, slot: &Slot) -> Option<Judged> {
+    judge(fence, slot).filter(|judged| judged.counts).or_else(|| judge_stale(fence, slot))
+}
+
+/// As [`take_in`], where the lease may be outlasted.
+fn outlasting(fence: &Fence, tail: &Tail) {
+    take_in(fence, tail);
+    fence.extend_stale(OUTLASTS);
+}
+
 #[test]
 fn nothing_from_before_a_revocation_passes_once_it_is_complete() {
     for subject in subjects() {
@@ -215,6 +235,47 @@ fn nothing_from_before_a_revocation_passes_once_it_is_complete() {
         let seen = answered(PROOF, &subject, take_in);
         println!("{subject:?}, by the answer: {seen:?}");
         assert!(seen.stale == 0 && seen.void > 0, "{subject:?}: {seen:?}");
+    }
+}
+
+#[test]
+fn nothing_of_another_history_passes_once_its_successor_gives_time() {
+    let turned: TakeIn = |fence, tail| {
+        fence.turn(fence.point(), tail.head);
+        fence.extend(RENEWED);
+    };
+    let early: TakeIn = |fence, tail| {
+        fence.extend(RENEWED);
+        fence.turn(fence.point(), tail.head);
+    };
+    let subject = Subject::Secret([7; 16]);
+    let seen = cut_off(PROOF, &subject, judge, turned);
+    println!("another history: {seen:?}");
+    assert!(seen.stale == 0 && seen.void > 0, "{seen:?}");
+    let seen = cut_off(FAULT, &subject, judge, early);
+    assert!(seen.stale > 0, "not found: the lease comes before the turn: {seen:?}");
+}
+
+#[test]
+fn nothing_passes_beyond_the_lease_either_once_a_revocation_is_complete() {
+    // Who judges twice reads twice as often, and there are many more ways.
+    let twice = [(Subject::Secret([7; 16]), FAULT, judge_both as Ask)];
+    let once = subjects().map(|subject| (subject, PROOF, judge_stale as Ask));
+    for (subject, switches, ask) in once.into_iter().chain(twice) {
+        let seen = cut_off(switches, &subject, ask, outlasting);
+        println!("{subject:?}, beyond the lease: {seen:?}");
+        assert!(seen.stale == 0 && seen.fresh > 0 && seen.void > 0, "{subject:?}: {seen:?}");
+    }
+    for subject in subjects() {
+        let faults: [(&str, Ask, TakeIn); 2] = [
+            ("the second moment is read when the first has passed", hasty, outlasting),
+            ("the second moment comes before the revocation", judge_stale, outlasting_early),
+        ];
+        for (fault, ask, take_in) in faults {
+            let seen = cut_off(FAULT, &subject, ask, take_in);
+            println!("{subject:?}, beyond the lease, {fault}: {seen:?}");
+            assert!(seen.stale > 0, "{subject:?}: not found: {fault}: {seen:?}");
+        }
     }
 }
 
@@ -365,6 +426,21 @@ fn unordered(fence: &Fence, slot: &Slot) -> Option<Judged> {
     let changed = fence.changed(&digest(), &entry.owners);
     let counts = entry.as_of >= changed && NOW < deadline;
     Some(Judged { entry, shelf, counts })
+}
+
+/// [`Fence::judge_stale`] in one go with [`Fence::judge`], by the stripes of before.
+fn hasty(fence: &Fence, slot: &Slot) -> Option<Judged> {
+    let deadline = fence.deadline();
+    let (entry, shelf) = slot.get()?;
+    let fresh = entry.as_of >= fence.changed(&digest(), &entry.owners);
+    let counts = fresh && (NOW < deadline || NOW.as_nanos() < fence.stale.load(Ordering::Acquire));
+    Some(Judged { entry, shelf, counts })
+}
+
+/// As [`outlasting`], which may begin before what came with it is applied.
+fn outlasting_early(fence: &Fence, tail: &Tail) {
+    fence.extend_stale(OUTLASTS);
+    take_in(fence, tail);
 }
 
 /// The new lease holds before what came with it is applied.

@@ -53,6 +53,9 @@ pub(super) enum NotCommitted<T, E> {
 pub(super) const PLACE: &str = "(SELECT system_identifier::text FROM pg_control_system()) || '/' ||
     CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
 
+/// Answers nothing on a primary. What a standby has may be old, and a secret that it lacks may well be a key's.
+pub(super) const STANDBY: &str = "SELECT 'standby' WHERE pg_is_in_recovery()";
+
 /// How often, and after what, it is asked again what became of a transaction: in all as long as a database takes to restart.
 const ATTEMPTS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -129,13 +132,16 @@ impl Link {
         None
     }
 
-    /// Runs `work` after `begin` and takes back what it did.
+    /// Runs `work` after `begin` and takes back what it did. Not where `begin` ends with [`STANDBY`], and it is one.
     pub(super) fn roll<T, E: From<Trouble>>(
         &self,
         begin: &str,
         work: impl FnOnce(&Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.begin(begin)?;
+        if self.begin(begin)?.as_deref() == Some("standby") {
+            *self.open.borrow_mut() = None;
+            return Err(Trouble::NoPrimary.into());
+        }
         let answer = work(self);
         self.roll_back();
         answer

@@ -31,7 +31,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use self::address::Address;
 use self::lines::Lines;
-use self::link::{Committed, Link, NotCommitted, PLACE};
+use self::link::{Committed, Link, NotCommitted, PLACE, STANDBY};
 use self::trouble::Trouble;
 use super::replica::{Incarnation, Registration, Renewal, ReplicaId, ReplicaState, Replicas, Revision, Shortened};
 use super::sql::{Db, Error, Row, Stop, Value, Words, values};
@@ -98,7 +98,7 @@ impl Manner {
             path: PathBuf::from(&*address.name),
             load_timeout: config.load_timeout.0,
             fence: config.fence(),
-            reading: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {settings}"),
+            reading: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {settings}; {STANDBY}"),
             changing: String::new(),
             tending: String::new(),
             settings,
@@ -351,6 +351,11 @@ impl Postgres {
         let sql = "SELECT seq, pg_is_in_recovery(), $1 FROM keyward.head";
         let rows = lookups.query(sql, values![nonce], manner.load_timeout).await;
         self.answer(rows, |rows| load::first(rows, 1, nonce).map(drop))
+    }
+
+    /// How many connections were opened for renewals.
+    pub(super) fn connected(&self) -> usize {
+        self.shared.follower.opened()
     }
 
     /// Has others look at the log at once. Nothing depends on it.

@@ -36,7 +36,7 @@ pub(super) const BURY: &str = "
 /// Whom a change waits for: the live and the suspect ones. `$1` comes back as it was sent.
 pub(super) fn all() -> String {
     format!(
-        "SELECT h.seq, pg_is_in_recovery(), $1, greatest(h.fence, h.fence_before) + h.stale, h.cluster || '/' || {PLACE},
+        "SELECT h.seq, pg_is_in_recovery(), $1, greatest(h.fence + h.stale, h.fence_before), h.cluster || '/' || {PLACE},
                 r.id, r.incarnation, r.state, r.applied, r.node, r.version, r.joined, r.heard
            FROM keyward.head h LEFT JOIN keyward.replica r ON r.state <> 'dead'
           WHERE h.one = 1 ORDER BY r.id"
@@ -47,13 +47,14 @@ pub(super) const REVISION: &str = "
     SELECT h.seq, pg_is_in_recovery(), $2, l.at, l.narrowing, c.seq
       FROM keyward.head h CROSS JOIN keyward.complete c LEFT JOIN keyward.log l ON l.seq = $1
      WHERE h.one = 1 AND c.one = 1";
-/// Has what is read count for so long from now on, and for so much longer where somebody serves beyond that. A shorter fence
-/// leaves the longer one before it to be waited for, until [`SHORTENED`].
+/// Has what is read count for so long from now on, and lets replicas serve for so much longer. What is shorter than that leaves
+/// what was before to be waited for, both together, until [`SHORTENED`].
 pub(super) const SET_FENCE: &str = "
     UPDATE keyward.head
-       SET fence_before = CASE WHEN fence > $1 THEN greatest(fence, fence_before) ELSE fence_before END, fence = $1,
-           fence_changes = fence_changes + 1, stale = greatest(stale, $2)
-     WHERE (fence <> $1 OR stale < $2 OR fence_before IS NOT NULL) AND set_config('synchronous_commit', 'on', true) = 'on'
+       SET fence_before = CASE WHEN fence + stale > $1 + $2 THEN greatest(fence + stale, fence_before) ELSE fence_before END,
+           fence = $1, stale = $2, fence_changes = fence_changes + 1
+     WHERE (fence <> $1 OR stale <> $2 OR fence_before IS NOT NULL)
+       AND set_config('synchronous_commit', 'on', true) = 'on'
     RETURNING fence_before, fence_changes";
 
 /// Nothing counts any more that was read under the longer fence before. Nothing happens if it was changed again.
@@ -73,6 +74,7 @@ pub(super) fn renewal(rows: &[Row<'_>], after: u64, nonce: i64) -> Result<Renewa
         tail: load::tail(rows, first, after)?,
         live: first.flag(8)?,
         fence: millis(first.int(6)?),
+        stale: millis(first.int(10)?),
         instance: Instance(first.text(9)?.into()),
         time: Some(first.moment(7)?),
     })

@@ -227,8 +227,44 @@ async fn a_shorter_fence_is_whole_only_when_who_shortened_it_says_so() {
     assert_eq!(fences().await, (5, 60), "it was changed since");
     store.end_shortening(last).await.unwrap();
     assert_eq!(fences().await, (5, 5));
-    store.set_fence(Duration::from_secs(5), Duration::from_secs(300)).await.unwrap();
-    assert_eq!(fences().await, (5, 305), "who may serve beyond it is waited for so long");
+    let both = async |fence, stale| {
+        let set = store.set_fence(Duration::from_secs(fence), Duration::from_secs(stale)).await.unwrap();
+        (set, store.renew(&ReplicaId::of([1; 8]), Incarnation(1), 0, LIMIT).await.unwrap().stale.as_secs())
+    };
+    assert_eq!(
+        (both(5, 300).await, fences().await),
+        ((None, 300), (5, 305)),
+        "who serves beyond it is waited for so long"
+    );
+    assert_eq!((both(60, 245).await, fences().await), ((None, 245), (60, 305)), "both together are as long as before");
+    let (shortened, stale) = both(60, 0).await;
+    assert_eq!((shortened.unwrap().before.as_secs(), stale, fences().await), (305, 0, (60, 305)));
+    store.end_shortening(shortened.unwrap()).await.unwrap();
+    assert_eq!(fences().await, (60, 60));
+}
+
+#[tokio::test]
+async fn nothing_is_taken_from_a_standby() {
+    let server = Server::own(Options::default());
+    let database = server.database();
+    let store = at(database.url());
+    furnish(&store).await;
+    server.stop(Mode::Fast);
+    // It follows nobody, and takes itself for a standby.
+    let signal = server.folder().join("data/standby.signal");
+    std::fs::write(&signal, "").unwrap();
+    server.start();
+    let refused = |error: StoreError| assert!(matches!(error, StoreError::NoPrimary { .. }), "{error:?}");
+    refused(store.load(digest("any secret")).await.unwrap_err());
+    refused(store.tail(0).await.unwrap_err());
+    refused(store.adopted_prefixes().await.unwrap_err());
+    refused(store.digests(None, 10, Vec::new()).await.unwrap_err());
+    refused(store.uses(0, 10).await.unwrap_err());
+    refused(Store::open(&Config { url: database.url(), ..Config::example() }, [0; 8], Access::Create).unwrap_err());
+    server.stop(Mode::Fast);
+    std::fs::remove_file(signal).unwrap();
+    server.start();
+    assert!(store.adopted_prefixes().await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -82,10 +82,10 @@ CREATE TABLE adopted_prefix (
   prefix text PRIMARY KEY
 );
 
--- The log's last position, and how long what a replica has read may count: `fence` milliseconds from when it asked. While it
--- is being shortened, `fence_before` is what it was; whoever waits, waits for the longer of the two. `fence_changes` counts, so
--- that only who shortened it last ends that. Beyond the fence a replica may serve for `stale` milliseconds, where it was told
--- to. `cluster` tells one store from another.
+-- The log's last position, and how long what a replica has read may count: `fence` milliseconds from when it asked. Beyond that
+-- one that was told to may serve for `stale` milliseconds. While both together are being shortened, `fence_before` is what they
+-- were; whoever waits, waits for the longer of the two. `fence_changes` counts, so that only who shortened them last ends that.
+-- `cluster` tells one store from another.
 CREATE TABLE head (
   one          bigint PRIMARY KEY CHECK (one = 1),
   seq          bigint NOT NULL,
