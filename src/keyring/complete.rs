@@ -17,11 +17,12 @@
 //! A store that one process has to itself needs none of this: its changes are complete once they are applied here.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
@@ -42,6 +43,8 @@ pub(super) struct Completion {
     known: Mutex<Known>,
     /// Goes up with every look at the replicas.
     looks: watch::Sender<u64>,
+    /// Rung when something more is waited for.
+    opened: Notify,
     counts: Counts,
     /// What a test says that the store says of replicas.
     #[cfg(test)]
@@ -89,6 +92,8 @@ const RECEIPTS: usize = 256;
 const SOON: Duration = Duration::from_millis(2);
 const LATER: Duration = Duration::from_millis(10);
 const UNHURRIED: Duration = Duration::from_millis(100);
+/// The same, for each replica that a look shows: five times what it costs the store.
+const EACH: Duration = Duration::from_micros(20);
 /// What only gives waits so long for others at the most.
 const MOMENT: Duration = Duration::from_millis(500);
 /// A wait may be asked to last so long, whatever the fence is.
@@ -99,6 +104,7 @@ impl Completion {
         Self {
             known: Mutex::default(),
             looks: watch::Sender::new(0),
+            opened: Notify::new(),
             counts: Counts::default(),
             #[cfg(test)]
             stand_in: Mutex::default(),
@@ -147,7 +153,10 @@ impl Completion {
         if known.receipt(position).is_some() {
             return false;
         }
-        known.open.entry(position).or_insert_with(|| Open { since: now, wait: Wait::new(position, now) });
+        if let Entry::Vacant(place) = known.open.entry(position) {
+            place.insert(Open { since: now, wait: Wait::new(position, now) });
+            self.opened.notify_one();
+        }
         !std::mem::replace(&mut known.looking, true)
     }
 
@@ -416,6 +425,7 @@ async fn look(shared: Arc<Shared>) {
         let said = shared.replicas().await;
         let (now, at) = (shared.clock.boot(), shared.clock.now());
         let said = said.inspect_err(|error| tracing::debug!(error = chain(error), "the replicas cannot be looked at"));
+        let rest = said.as_ref().map_or(UNHURRIED, |said| rest(said.replicas.len(), now.since(asked)));
         let Look { complete, doubts } = shared.completion.take_in(said.ok(), asked, now, at);
         if let Some(last) = complete
             && let Err(error) = shared.store.note_complete(last).await
@@ -431,12 +441,18 @@ async fn look(shared: Arc<Shared>) {
                 Err(error) => tracing::debug!(error = chain(&error), "a replica could not be doubted"),
             }
         }
-        // The more there are, the longer a look takes; it must not become the store's main work.
-        let rest = shared.clock.boot().since(asked) * 4;
+        sleep(rest).await;
         let hurry = if shared.completion.looks.receiver_count() == 0 { UNHURRIED } else { pause };
-        sleep(hurry.max(rest.min(UNHURRIED))).await;
-        pause = (pause * 2).min(LATER);
+        let opened = timeout(hurry.saturating_sub(rest), shared.completion.opened.notified()).await;
+        pause = if opened.is_ok() { SOON } else { (pause * 2).min(LATER) };
     }
+}
+
+/// From one look to the next, at the least: looks must not become the store's main work, however many replicas there are and
+/// however slow it is. What a look took tells little of that alone: just then all of them read the log.
+fn rest(replicas: usize, took: Duration) -> Duration {
+    let replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
+    SOON.max(EACH.saturating_mul(replicas)).max(took / 2).min(UNHURRIED)
 }
 
 #[cfg(test)]

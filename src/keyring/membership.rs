@@ -224,6 +224,7 @@ pub(super) async fn follow(shared: &Shared, membership: &Membership, end: &Cance
     let mut minute = shared.clock.boot();
     let mut failed = None;
     loop {
+        let began = shared.clock.boot();
         let rest = match shared.keep_up(membership).await {
             Ok(until) => until.since(shared.clock.boot()),
             Err(error) => {
@@ -249,7 +250,13 @@ pub(super) async fn follow(shared: &Shared, membership: &Membership, end: &Cance
             shared.trim().await;
         }
         tokio::select! {
-            () = membership.bell.notified() => membership.member.lock().await.wake(),
+            () = membership.bell.notified() => {
+                // Anybody may ring it, as often as they like.
+                if slept(HEARD.saturating_sub(shared.clock.boot().since(began)), end).await {
+                    return;
+                }
+                membership.member.lock().await.wake();
+            }
             ended = slept(rest.max(PAUSE), end) => if ended { return },
         }
     }
@@ -257,6 +264,8 @@ pub(super) async fn follow(shared: &Shared, membership: &Membership, end: &Cance
 
 /// Between two looks at what is to be asked, at the least.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Notices are followed so often at the most; what comes in between is followed together.
+const HEARD: Duration = Duration::from_millis(5);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Listens for others' notices until told to end.

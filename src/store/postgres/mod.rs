@@ -87,7 +87,7 @@ const IDLE: Duration = Duration::from_secs(2);
 impl Manner {
     fn of(address: &Address, config: &Config) -> Self {
         let settings = format!(
-            "SET LOCAL search_path = keyward; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {};
+            "SET LOCAL search_path = keyward; SET LOCAL jit = off; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {};
              SET LOCAL idle_in_transaction_session_timeout = {}",
             STATEMENT.as_millis(),
             config.busy_timeout.0.as_millis().max(1),

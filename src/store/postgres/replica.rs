@@ -39,13 +39,14 @@ pub(super) fn all() -> String {
         "SELECT h.seq, pg_is_in_recovery(), $1, greatest(h.fence + h.stale, h.fence_before), h.cluster || '/' || {PLACE},
                 r.id, r.incarnation, r.state, r.applied, r.node, r.version, r.joined, r.heard
            FROM keyward.head h LEFT JOIN keyward.replica r ON r.state <> 'dead'
-          ORDER BY r.id"
+          WHERE h.one = 1 ORDER BY r.id"
     )
 }
 /// What is remembered of a position. `$2` comes back as it was sent.
 pub(super) const REVISION: &str = "
     SELECT h.seq, pg_is_in_recovery(), $2, l.at, l.narrowing, c.seq
-      FROM keyward.head h CROSS JOIN keyward.complete c LEFT JOIN keyward.log l ON l.seq = $1";
+      FROM keyward.head h CROSS JOIN keyward.complete c LEFT JOIN keyward.log l ON l.seq = $1
+     WHERE h.one = 1 AND c.one = 1";
 /// Has what is read count for so long from now on, and lets replicas serve for so much longer. What is shorter than that leaves
 /// what was before to be waited for, both together, until [`SHORTENED`].
 pub(super) const SET_FENCE: &str = "
