@@ -368,6 +368,9 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
             vec![("committed", stats.changes), ("failed", stats.change_failures)]
         },
     );
+    let open = Arc::clone(keyring);
+    let help = "Tunnels, and answers and uploads under way for 5 s, that end with their keys";
+    metrics.gauge("keyward_open_watched", help, move || open.vigils() as f64);
     let readable = Arc::clone(keyring);
     metrics.gauge("keyward_store_readable", "1 where the store could be read lately, else 0", move || {
         f64::from(u8::from(readable.hears()))

@@ -301,6 +301,8 @@ impl Table<'_> {
             identity,
             user_keys,
             tunnels,
+            on_key_end,
+            stream_grace,
         } = old;
         self.at_once("account_mismatch", account_mismatch, &new.account_mismatch);
         self.at_once("realm", realm, &new.realm);
@@ -324,6 +326,8 @@ impl Table<'_> {
         self.at_once("user_keys.sunset", sunset, &new.user_keys.sunset);
         self.at_once("user_keys.brownouts", brownouts, &new.user_keys.brownouts);
         self.at_once("user_keys.link", link, &new.user_keys.link);
+        self.at_once("on_key_end", on_key_end, &new.on_key_end);
+        self.at_once("stream_grace", stream_grace, &new.stream_grace);
         let TunnelsConfig { limit, per_key, idle, age, drain } = tunnels;
         self.at_once("tunnels.limit", limit, &new.tunnels.limit);
         self.at_once("tunnels.per_key", per_key, &new.tunnels.per_key);

@@ -13,13 +13,15 @@ use http::{HeaderValue, Method, StatusCode, Uri, Version};
 use super::Generation;
 use super::authorize::Permit;
 use super::in_flight::InFlight;
+use super::open::{Lasting, Open, Opened};
 use super::refuse::Stop;
 use super::request_id::RequestId;
-use super::tunnel::Crowded;
+use super::tunnel::{Crowded, Life};
 use super::upgrade::Protocol;
 use crate::clock::{BootTime, Clock};
 use crate::key::{AccountId, KeyId, Kind, Verified};
 use crate::keyring::Denied;
+use crate::net::Exchange;
 use crate::telemetry::access::LineBuffer;
 use crate::telemetry::chain;
 use crate::telemetry::label::{Decision, Rehearsed, TunnelEnd};
@@ -34,6 +36,8 @@ pub(super) struct Ledger {
     pub(super) shard: Rc<Shard>,
     pub(super) lines: LineBuffer,
     pub(super) in_flight: Arc<InFlight>,
+    /// What outlasts its key on this worker.
+    pub(super) open: Rc<Open>,
     /// When the last line was.
     pub(super) stamp: RefCell<Stamp>,
 }
@@ -41,6 +45,7 @@ pub(super) struct Ledger {
 /// What is known of one request.
 pub(super) struct Record {
     ledger: Rc<Ledger>,
+    exchange: Exchange,
     id: RequestId,
     started: BootTime,
     forwarded: Option<BootTime>,
@@ -66,6 +71,8 @@ pub(super) struct Record {
     asks_upgrade: bool,
     /// What became of it. Boxed, for it is rare.
     tunnel: Option<Box<Tunnelled>>,
+    /// Its answer, where that ends with its key.
+    lasting: Option<Lasting>,
 }
 
 /// A request whose connection went on as something else.
@@ -86,9 +93,9 @@ struct Told {
 }
 
 impl Record {
-    pub(super) fn begin(ledger: &Rc<Ledger>, id: RequestId, client: IpAddr, head: &Parts) -> Box<Self> {
+    pub(super) fn begin(ledger: &Rc<Ledger>, id: RequestId, exchange: Exchange, head: &Parts) -> Box<Self> {
         let told = ledger.generation.access_log.enabled.then(|| Told {
-            client,
+            client: exchange.peer().address.ip(),
             host: None,
             target: head.uri.clone(),
             version: head.version,
@@ -99,6 +106,7 @@ impl Record {
         Box::new(Self {
             started: ledger.clock.boot(),
             ledger: Rc::clone(ledger),
+            exchange,
             id,
             forwarded: None,
             answered: None,
@@ -115,6 +123,7 @@ impl Record {
             admitted: ledger.in_flight.enter(ledger.generation.requests),
             asks_upgrade: false,
             tunnel: None,
+            lasting: None,
         })
     }
 
@@ -189,11 +198,12 @@ impl Record {
 
     /// Its answer is given, and its connection goes on as something else. It counts as answered now, and is told of in the log
     /// when all is over.
-    pub(super) fn tunnel_begins(&mut self, protocol: &Protocol) {
+    pub(super) fn tunnel_begins(&mut self, protocol: &Protocol, life: &Rc<Life>) -> Option<Opened> {
         self.whole = true;
         self.leave();
         self.count(self.ledger.clock.boot());
         self.tunnel = Some(Box::new(Tunnelled { protocol: protocol.clone(), received: 0, end: TunnelEnd::Client }));
+        self.lasting.take()?.tunnels(life)
     }
 
     /// All is over: so much went to the origin, and so much came back.
@@ -202,6 +212,16 @@ impl Record {
         if let Some(tunnel) = &mut self.tunnel {
             (tunnel.end, tunnel.received) = (end, received);
         }
+    }
+
+    /// The request and its answer on the client's connection.
+    pub(super) fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+
+    /// Its answer ends with its key.
+    pub(super) fn lasts(&mut self, lasting: Option<Lasting>) {
+        self.lasting = lasting;
     }
 
     /// The head of the origin's answer is there.
@@ -247,6 +267,16 @@ impl Record {
     pub(super) fn sent(&mut self, bytes: usize, last: bool) {
         self.bytes += bytes as u64;
         self.whole |= last;
+        if let (false, Some(lasting)) = (last, &mut self.lasting) {
+            lasting.goes_on();
+        }
+    }
+
+    /// More of the answer has to be waited for.
+    pub(super) fn waits(&mut self) {
+        if let Some(lasting) = &mut self.lasting {
+            lasting.goes_on();
+        }
     }
 
     /// The origin broke its answer off, or, where it `stalled`, sent no more of it.
@@ -259,7 +289,9 @@ impl Drop for Record {
     fn drop(&mut self) {
         let now = self.ledger.clock.boot();
         self.leave();
-        if !self.whole && !matches!(self.reason, "origin_broke_off" | "origin_stalled") {
+        if !self.whole && self.exchange.is_cut() {
+            self.reason = "key_ended";
+        } else if !self.whole && !matches!(self.reason, "origin_broke_off" | "origin_stalled") {
             self.reason = "client_left";
         }
         let spent = match self.tunnel {

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
 use super::access::Record;
+use super::open::Lasting;
 use super::origin::OriginBody;
 use super::upgrade::Agreed;
 use crate::net::BoxError;
@@ -64,6 +65,8 @@ impl Body for ClientBody {
 pub(super) struct RequestBody {
     /// None where there is none. Boxed, for nearly every request is one of those, and is handed on many times.
     inner: Option<Box<Paced<ClientBody>>>,
+    /// Boxed, as that is.
+    lasting: Option<Box<Lasting>>,
     upload: Rc<Upload>,
 }
 
@@ -117,20 +120,23 @@ impl Upload {
 }
 
 impl RequestBody {
-    /// The body, held to a pace, and the view of how it fares, which `keeps` what is left of it.
+    /// The body, held to a pace and, where it is `lasting`, to its key, and the view of how it fares, which `keeps` what is left of
+    /// it.
     pub(super) fn new(
         body: ClientBody,
         keeps: bool,
+        lasting: impl FnOnce() -> Option<Lasting>,
         pace: impl FnOnce(ClientBody) -> Paced<ClientBody>,
     ) -> (Self, Rc<Upload>) {
         let none = body.is_end_stream();
         let upload = Rc::new(Upload { finished: Cell::new(none), keeps, ..Upload::default() });
-        (Self { inner: (!none).then(|| Box::new(pace(body))), upload: Rc::clone(&upload) }, upload)
+        let lasting = if none { None } else { lasting().map(Box::new) };
+        (Self { inner: (!none).then(|| Box::new(pace(body))), lasting, upload: Rc::clone(&upload) }, upload)
     }
 
     /// No body, for a repeated request that had none.
     pub(super) fn none(upload: &Rc<Upload>) -> Self {
-        Self { inner: None, upload: Rc::clone(upload) }
+        Self { inner: None, lasting: None, upload: Rc::clone(upload) }
     }
 }
 
@@ -147,10 +153,15 @@ impl Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { inner, upload } = &mut *self;
+        let Self { inner, lasting, upload } = &mut *self;
         let Some(inner) = inner else { return Poll::Ready(None) };
         let frame = Pin::new(&mut **inner).poll_frame(cx);
         upload.wanting.set(frame.is_pending());
+        if matches!(frame, Poll::Ready(None)) || inner.is_end_stream() {
+            *lasting = None;
+        } else if let Some(lasting) = lasting {
+            lasting.goes_on();
+        }
         let frame = std::task::ready!(frame);
         let ended = inner.is_end_stream();
         match &frame {
@@ -311,7 +322,15 @@ impl Body for Outgoing {
         let this = &mut *self;
         let frame = match &mut this.source {
             Source::Whole(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))),
-            Source::Origin(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
+            Source::Origin(body) => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    if let Some(record) = &mut this.record {
+                        record.waits();
+                    }
+                    return Poll::Pending;
+                }
+            },
             Source::Agreed(_) => None,
         };
         if let Some(record) = &mut this.record {

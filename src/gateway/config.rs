@@ -1,6 +1,7 @@
 //! The settings of the gateway as they are said: whole, services and routes. [`super::plan`] makes of them what is used.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,41 @@ pub struct Config {
     pub user_keys: UserKeysConfig,
     /// Upgraded connections.
     pub tunnels: TunnelsConfig,
+    /// What becomes of what is open for long when its key ends.
+    pub on_key_end: OnKeyEnd,
+    /// For so long it goes on when nothing can be told of its key.
+    pub stream_grace: Span,
+}
+
+/// What becomes of a tunnel, a long answer or a long upload when its key ends, or may no longer do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged, expecting = "not \"cut\", \"finish\" or a duration such as \"30s\"")]
+pub enum OnKeyEnd {
+    /// As the word says.
+    Word(KeyEndWord),
+    /// It goes on for so long, and is cut then.
+    After(Span),
+}
+
+/// A word for [`OnKeyEnd`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyEndWord {
+    /// It is cut at once.
+    Cut,
+    /// It goes on to its own end.
+    Finish,
+}
+
+impl OnKeyEnd {
+    /// How long it goes on; none where to its own end.
+    pub(super) const fn grace(self) -> Option<Duration> {
+        match self {
+            Self::Word(KeyEndWord::Cut) => Some(Duration::ZERO),
+            Self::Word(KeyEndWord::Finish) => None,
+            Self::After(Span(grace)) => Some(grace),
+        }
+    }
 }
 
 /// `[gateway.tunnels]`: connections that a route let go on as another protocol.
@@ -228,6 +264,8 @@ pub struct RouteConfig {
     pub gone: Option<bool>,
     /// What a client may ask its connection to go on as, as in the header `Upgrade`.
     pub upgrade: Option<Vec<String>>,
+    /// See [`Config::on_key_end`].
+    pub on_key_end: Option<OnKeyEnd>,
 }
 
 /// `deprecated` of a route.

@@ -16,6 +16,7 @@ use super::canon::Malformed;
 use super::credential::Carrier;
 use super::filter::Filter;
 use super::headers::{Identity, clean_answer};
+use super::open::Lasting;
 use super::origin::{Broken, Lease, OriginError, Pool};
 use super::refuse::Stop;
 use super::request_id::RequestId;
@@ -26,7 +27,7 @@ use super::user_keys::UserKeys;
 use crate::clock::{BootTime, Clock};
 use crate::key::Verified;
 use crate::net::body::{Paced, fits};
-use crate::telemetry::label::OriginEvent;
+use crate::telemetry::label::{Cut, OriginEvent};
 
 /// Sends a permitted request and brings the answer back, its body still on the way. Takes the request's `body`; what it
 /// leaves of it was not read.
@@ -50,7 +51,8 @@ pub(super) async fn forward(
         Filter::ask_plainly(&mut asked.head);
         (filter, holder, method)
     });
-    let (sent, upload) = RequestBody::new(sent, asked.http2, |body| {
+    let lasting = || outbound.lasting?.of(Cut::Upload);
+    let (sent, upload) = RequestBody::new(sent, asked.http2, lasting, |body| {
         Paced::new(body, outbound.body_idle, limit).at_least(outbound.body_rate, outbound.clock)
     });
     let head = |asked| outbound.request(permit, asked, bodiless, service);
@@ -139,6 +141,8 @@ pub(super) struct Outbound<'a> {
     pub(super) user_keys: &'a UserKeys,
     /// What it is asked to go on as.
     pub(super) switch: Option<&'a Switch>,
+    /// What ends with its key.
+    pub(super) lasting: Option<&'a Lasting>,
 }
 
 impl Outbound<'_> {

@@ -19,6 +19,7 @@ use super::access::Ledger;
 use super::challenge::Challenges;
 use super::headers::Identity;
 use super::in_flight::InFlight;
+use super::open::Open;
 use super::origin::Pool;
 use super::plan::Plan;
 use super::self_service::SelfService;
@@ -81,6 +82,7 @@ pub(super) struct Own {
     pub(super) metrics: Arc<Metrics>,
     pub(super) lines: LineBuffer,
     pub(super) in_flight: Arc<InFlight>,
+    pub(super) open: Rc<Open>,
 }
 
 impl Live {
@@ -92,11 +94,12 @@ impl Live {
             kept.unwrap_or_else(|| Pool::new(Arc::clone(service), *series, own.clock.clone(), Rc::clone(&shard)))
         };
         let pools = generation.plan.services.iter().zip(&generation.services).map(pool).collect();
-        let (clock, lines, in_flight) = (own.clock.clone(), own.lines.clone(), Arc::clone(&own.in_flight));
+        let (clock, lines) = (own.clock.clone(), own.lines.clone());
+        let (in_flight, open) = (Arc::clone(&own.in_flight), Rc::clone(&own.open));
         // Every request counts references to these, which workers are not to share.
         let identity = generation.plan.identity.copied();
         let challenges = Challenges::new(&generation.plan.realm);
-        let ledger = Rc::new(Ledger { generation, clock, shard, lines, in_flight, stamp: RefCell::default() });
+        let ledger = Rc::new(Ledger { generation, clock, shard, lines, in_flight, open, stamp: RefCell::default() });
         Self { pools, ledger, identity, challenges }
     }
 
@@ -147,8 +150,14 @@ impl Current {
 mod tests {
     use std::collections::BTreeMap;
 
+    use tokio::runtime::Handle;
+
     use super::*;
     use crate::gateway::config::{RouteConfig, ServiceConfig};
+    use crate::key::Digester;
+    use crate::keyring::Keyring;
+    use crate::keyring::tests::small;
+    use crate::store::{self, Access, Store};
     use crate::telemetry::access::{AccessLog, Sink};
     use crate::telemetry::metrics::Names;
 
@@ -175,12 +184,17 @@ mod tests {
         })
     }
 
-    #[test]
-    fn connections_to_what_did_not_change_are_handed_on_and_what_has_begun_ends_as_it_began() {
+    #[tokio::test]
+    async fn connections_to_what_did_not_change_are_handed_on_and_what_has_begun_ends_as_it_began() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&store::tests::config(&folder), [0; 8], Access::Create).unwrap();
+        let (clock, control) = (Clock::System, Handle::current());
+        let keyring = Keyring::open(&small(), 1, store, Digester::default(), clock.clone(), control).await.unwrap();
         let metrics = Metrics::new(Names::default());
         let log = AccessLog::start(Sink::Stdout, &metrics).unwrap();
         let own = Own {
-            clock: Clock::System,
+            open: Open::new(Arc::new(keyring), clock.clone()),
+            clock,
             metrics: Arc::clone(&metrics),
             lines: log.handle().worker(),
             in_flight: Arc::default(),

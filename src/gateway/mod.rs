@@ -29,6 +29,7 @@ mod headers;
 mod in_flight;
 mod json;
 mod live;
+mod open;
 mod origin;
 pub mod plan;
 #[cfg(any(test, fuzzing))]
@@ -66,6 +67,7 @@ use self::body::{ClientBody, Outgoing};
 use self::credential::Carrier;
 use self::forward::{Outbound, X_REQUEST_ID, forward};
 use self::live::{Current, Live, Own};
+use self::open::{Held, Lasting, Open};
 use self::refuse::{Ours, Stop};
 use self::request_id::RequestIds;
 use self::tunnel::{Lives, Tunnel};
@@ -77,6 +79,7 @@ use crate::net::newest::Newest;
 use crate::net::{Handler, Peer};
 use crate::secret::Secret;
 use crate::telemetry::access::LineBuffer;
+use crate::telemetry::label::Cut;
 use crate::telemetry::metrics::Metrics;
 
 /// What every worker's gateway is made of.
@@ -111,7 +114,9 @@ impl Gateway {
     pub fn new(parts: Parts, lines: LineBuffer, seed: [u8; 16]) -> Self {
         let Parts { newest, keyring, in_flight, tunnels, clock, metrics } = parts;
         let lives = Lives::new(clock.clone());
-        let own = Own { clock, metrics, lines, in_flight };
+        let open = Open::new(Arc::clone(&keyring), clock.clone());
+        tokio::task::spawn_local(Rc::clone(&open).look_after());
+        let own = Own { clock, metrics, lines, in_flight, open };
         let (first, newer) = newest.follow();
         let current = Current::new(&own, first);
         tokio::task::spawn_local(current.clone().follow(own, newer));
@@ -146,6 +151,8 @@ impl Gateway {
             switch.enters(self.tunnels.enter(key, &plan.tunnels).map_err(Stop::Tunnels)?);
         }
         let at = record.forwarded(&permit);
+        let held = Held::by(&permit, asked.client.address);
+        let lasting = held.map(|held| Lasting::new(&live.ledger, record.exchange(), held, Cut::Answer, at));
         let service = permit.route().service;
         let outbound = Outbound {
             identity: &live.identity,
@@ -158,29 +165,26 @@ impl Gateway {
             expiry_notice: plan.expiry_notice,
             user_keys: &plan.user_keys,
             switch: switch.as_deref(),
+            lasting: lasting.as_ref(),
             at,
         };
         let answer = forward(&permit, asked, body, &plan.services[service], &live.pools[service], &outbound).await?;
         record.answered();
+        record.lasts(lasting);
         Ok(answer)
     }
 
     /// Has the connection go on where the origin agreed to what was asked. Where it did not, it closes: what the client sent
     /// in the belief that it would is no request.
-    fn upgraded(
-        &self,
-        answer: &mut Response<Outgoing>,
-        peer: &Peer,
-        live: &Live,
-        record: Box<Record>,
-    ) -> Option<Box<Record>> {
+    fn upgraded(&self, answer: &mut Response<Outgoing>, live: &Live, record: Box<Record>) -> Option<Box<Record>> {
+        let exchange = record.exchange().clone();
         let Some(agreed) = answer.body_mut().take_agreed() else {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            peer.expect_more();
+            exchange.peer().expect_more();
             return Some(record);
         };
         let life = self.lives.begin(&live.generation().plan.tunnels);
-        peer.tunnel(Box::new(Tunnel::new(*agreed, life, record)));
+        exchange.peer().tunnel(Box::new(Tunnel::new(*agreed, life, record)));
         None
     }
 
@@ -278,8 +282,8 @@ impl Handler for Gateway {
         let live = self.current.get();
         let (head, body) = request.into_parts();
         let (to_head, http2) = (head.method == Method::HEAD, head.version == Version::HTTP_2);
-        let mut record = Record::begin(&live.ledger, self.ids.next(), peer.address.ip(), &head);
-        let asked = ask(head, &peer, live.generation(), &mut record);
+        let mut record = Record::begin(&live.ledger, self.ids.next(), peer.exchange(), &head);
+        let asked = ask(head, live.generation(), &mut record);
         async move {
             let mut body = Some(ClientBody::Coming(body));
             let answer = match asked {
@@ -302,7 +306,7 @@ impl Handler for Gateway {
                 answer.headers_mut().insert(STALE, stale(age));
             }
             if record.asked_upgrade() {
-                record = match self.upgraded(&mut answer, &peer, &live, record) {
+                record = match self.upgraded(&mut answer, &live, record) {
                     Some(record) => record,
                     None => return answer,
                 };
@@ -330,11 +334,11 @@ fn gone(permit: &Permit<'_>) -> Stop {
 }
 
 /// The canonical request, where there is room for it.
-fn ask(head: request::Parts, peer: &Peer, live: &Generation, record: &mut Record) -> Result<Box<Asked>, Stop> {
+fn ask(head: request::Parts, live: &Generation, record: &mut Record) -> Result<Box<Asked>, Stop> {
     if !record.is_admitted() {
         return Err(Stop::Overloaded);
     }
-    let asked = Asked::new(head, peer, live)?;
+    let asked = Asked::new(head, record.exchange().peer(), live)?;
     record.canonical(&asked.host, asked.client.address, asked.client.request_id.as_ref());
     Ok(asked)
 }

@@ -34,6 +34,8 @@ pub struct Plan {
     pub(super) expiry_notice: Duration,
     pub(super) user_keys: UserKeys,
     pub(super) tunnels: TunnelsConfig,
+    /// For so long what is open goes on when nothing can be told of its key.
+    pub(super) stream_grace: Duration,
 }
 
 impl Plan {
@@ -91,6 +93,7 @@ impl Plan {
             expiry_notice: config.expiry_notice.0,
             user_keys,
             tunnels: config.tunnels.clone(),
+            stream_grace: config.stream_grace.0,
         })
     }
 

@@ -131,6 +131,7 @@ pub const REASONS: &[&str] = &[
     "open",
     "self_service",
     "client_left",
+    "key_ended",
     "origin_broke_off",
     "origin_stalled",
     "overloaded",

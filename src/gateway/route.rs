@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Method};
 use memchr::memchr2;
@@ -48,6 +49,8 @@ pub(super) struct Route {
     pub(super) retirement: Option<Box<Retirement>>,
     /// What its connections may go on as.
     pub(super) upgrade: Vec<Protocol>,
+    /// How long what is open for long goes on when its key has ended; none where to its own end.
+    pub(super) on_key_end: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +123,9 @@ impl Route {
         };
         let open = said.open.unwrap_or(false);
         let keyed = [said.permission.is_some(), said.carriers.is_some(), said.account.is_some(), said.report.is_some()];
+        if open && said.on_key_end.is_some() {
+            flaw("on_key_end", "an open route asks for no key, so none ends".into());
+        }
         if open && keyed.contains(&true) {
             flaw("open", "an open route asks for no key, so it has no permission, carriers, account or report".into());
         }
@@ -155,6 +161,7 @@ impl Route {
             filter,
             retirement,
             upgrade,
+            on_key_end: said.on_key_end.unwrap_or(config.on_key_end).grace(),
         })
     }
 

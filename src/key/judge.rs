@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::digest::Digest;
 use super::id::KeyId;
 use super::record::{AccountState, KeyState, Kind, Presented, Standing};
 use super::refusal::{Invalid, Refusal};
@@ -12,6 +13,7 @@ use crate::clock::Timestamp;
 #[derive(Clone, Debug)]
 pub struct Verified {
     standing: Arc<Standing>,
+    digest: Digest,
     at: Timestamp,
     /// Of how many seconds ago what was judged is, where that is longer than it may be believed.
     stale: Option<u32>,
@@ -28,6 +30,18 @@ impl Verified {
     #[must_use]
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// The same, to be judged again.
+    #[must_use]
+    pub fn shared_standing(&self) -> &Arc<Standing> {
+        &self.standing
+    }
+
+    /// What its secret is stored under, to be looked up again.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
     }
 
     /// Until when the secret is good, where it was rotated away and is in grace.
@@ -58,12 +72,24 @@ impl Verified {
     }
 }
 
-/// Judges a key at `now`. The order is the error catalogue's: revoked or rotated beats not yet valid, which beats
-/// expired, which beats suspended, which beats the account.
+/// Judges a key, found under this digest, at `now`.
 ///
 /// # Errors
 /// The first [`Refusal`] that applies.
-pub fn judge(standing: &Arc<Standing>, now: Timestamp) -> Result<Verified, Refusal> {
+pub fn judge(standing: &Arc<Standing>, digest: &Digest, now: Timestamp) -> Result<Verified, Refusal> {
+    alive(standing, now)?;
+    Ok(Verified { standing: Arc::clone(standing), digest: *digest, at: now, stale: None })
+}
+
+/// Whether a key is alive at `now`.
+#[must_use]
+pub fn is_alive(standing: &Standing, now: Timestamp) -> bool {
+    alive(standing, now).is_ok()
+}
+
+/// The order is the error catalogue's: revoked or rotated beats not yet valid, which beats expired, which beats suspended,
+/// which beats the account.
+fn alive(standing: &Standing, now: Timestamp) -> Result<(), Refusal> {
     if standing.state == KeyState::Revoked {
         return Err(Refusal::KeyInvalid(Invalid::Revoked));
     }
@@ -89,7 +115,7 @@ pub fn judge(standing: &Arc<Standing>, now: Timestamp) -> Result<Verified, Refus
     if standing.kind == Kind::Personal && standing.memberships.is_empty() || !standing.licensed {
         return Err(Refusal::KeyInvalid(Invalid::NotAMember));
     }
-    Ok(Verified { standing: Arc::clone(standing), at: now, stale: None })
+    Ok(())
 }
 
 #[cfg(test)]
@@ -122,7 +148,7 @@ pub(super) mod tests {
     fn verdict(change: impl FnOnce(&mut Standing)) -> Result<(), Refusal> {
         let mut standing = standing();
         change(&mut standing);
-        judge(&Arc::new(standing), NOW).map(|_| ())
+        alive(&standing, NOW)
     }
 
     #[test]
@@ -150,7 +176,7 @@ pub(super) mod tests {
         key.not_before = Some(NOW.plus(Duration::from_secs(1)));
         key.expires_at = Some(NOW);
         key.account = Some(("101".parse().unwrap(), AccountState::Suspended));
-        let refused = |key: &Standing| judge(&Arc::new(key.clone()), NOW).unwrap_err();
+        let refused = |key: &Standing| alive(key, NOW).unwrap_err();
         assert_eq!(refused(&key), Refusal::KeyInvalid(Invalid::Revoked));
         key.state = KeyState::Suspended;
         assert_eq!(refused(&key), Refusal::KeyInvalid(Invalid::Rotated));

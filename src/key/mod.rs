@@ -25,7 +25,7 @@ pub mod token;
 
 pub use digest::{Digest, Digester};
 pub use id::{AccountId, BadId, KeyId, Permission, Permissions, UserId};
-pub use judge::{Verified, judge};
+pub use judge::{Verified, is_alive, judge};
 pub use line::{BadLine, Edit, Line};
 pub(crate) use record::words;
 pub use record::{

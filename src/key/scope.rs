@@ -85,6 +85,7 @@ pub fn bounded(of_user: &Permissions, of_key: &Permissions) -> Permissions {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::digest::Digest;
     use super::super::judge::{judge, tests::standing};
     use super::*;
     use crate::clock::Timestamp;
@@ -94,7 +95,7 @@ mod tests {
     }
 
     fn ask(key: &Standing, account: Option<&str>, needed: Option<&str>) -> Result<Grant, Refusal> {
-        let verified = judge(&Arc::new(key.clone()), Timestamp::from_millis(0)).unwrap();
+        let verified = judge(&Arc::new(key.clone()), &Digest::from_bytes([0; 32]), Timestamp::from_millis(0)).unwrap();
         let needed = needed.map(|name| name.parse().unwrap());
         grant(&verified, &Ask { client: [192, 0, 2, 7].into(), account, permission: needed.as_ref() })
     }

@@ -17,16 +17,17 @@
 //! A store that one process has to itself needs none of this: its changes are complete once they are applied here.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
 use super::command::Problem;
-use super::fence::grace::Grace;
+use super::fence::grace::{Grace, Look as Question};
 use super::fence::lapse;
 use super::fence::purge::{Doubt, Purge};
 use super::fence::wait::{Complete, Judgement, Wait};
@@ -42,6 +43,8 @@ pub(super) struct Completion {
     known: Mutex<Known>,
     /// Goes up with every look at the replicas.
     looks: watch::Sender<u64>,
+    /// Rung when something more is waited for.
+    opened: Notify,
     counts: Counts,
     /// What a test says that the store says of replicas.
     #[cfg(test)]
@@ -89,6 +92,8 @@ const RECEIPTS: usize = 256;
 const SOON: Duration = Duration::from_millis(2);
 const LATER: Duration = Duration::from_millis(10);
 const UNHURRIED: Duration = Duration::from_millis(100);
+/// The same, for each replica that a look shows: five times what it costs the store.
+const EACH: Duration = Duration::from_micros(20);
 /// What only gives waits so long for others at the most.
 const MOMENT: Duration = Duration::from_millis(500);
 /// A wait may be asked to last so long, whatever the fence is.
@@ -99,6 +104,7 @@ impl Completion {
         Self {
             known: Mutex::default(),
             looks: watch::Sender::new(0),
+            opened: Notify::new(),
             counts: Counts::default(),
             #[cfg(test)]
             stand_in: Mutex::default(),
@@ -106,10 +112,15 @@ impl Completion {
     }
 
     /// Takes in a first look, from which on acknowledgements count once rows can no longer be missing.
-    pub(super) fn heed(&self, said: Replicas, now: BootTime) {
+    pub(super) fn heed(&self, asked: BootTime, said: Replicas, now: BootTime) {
         let mut known = self.known();
         known.follow(&said, now);
-        known.fence = known.grace.see(said, now).fence();
+        known.fence = known.grace.see(Question::at(asked), said, now).fence();
+    }
+
+    /// Takes in who answered a renewal: by the time of the next look it is known for long.
+    pub(super) fn met(&self, instance: &Instance, fence: Duration, now: BootTime) {
+        self.known().grace.met(instance, fence, now);
     }
 
     /// How long a change that is committed now is open at the most, where the store can be asked.
@@ -142,7 +153,10 @@ impl Completion {
         if known.receipt(position).is_some() {
             return false;
         }
-        known.open.entry(position).or_insert_with(|| Open { since: now, wait: Wait::new(position, now) });
+        if let Entry::Vacant(place) = known.open.entry(position) {
+            place.insert(Open { since: now, wait: Wait::new(position, now) });
+            self.opened.notify_one();
+        }
         !std::mem::replace(&mut known.looking, true)
     }
 
@@ -188,7 +202,7 @@ impl Completion {
         let known = &mut *known;
         let sight = said.map(|said| {
             known.follow(&said, now);
-            known.grace.see(said, now)
+            known.grace.see(Question::at(asked), said, now)
         });
         if let Some(sight) = &sight {
             known.fence = sight.fence();
@@ -196,8 +210,7 @@ impl Completion {
         let mut complete = None;
         let mut lost = Vec::new();
         for (position, open) in &mut known.open {
-            // What was asked before a commit was answered says nothing of it.
-            let judgement = match sight.as_ref().filter(|_| asked >= open.since) {
+            let judgement = match &sight {
                 Some(sight) => open.wait.judge(sight),
                 None => open.wait.judge_by_time(now),
             };
@@ -398,7 +411,8 @@ impl super::Keyring {
 impl super::Keyring {
     /// Has it believe that these serve from its store.
     pub(crate) fn serve_among(&self, all: Replicas) {
-        self.shared.completion.heed(all.clone(), self.shared.clock.boot());
+        let now = self.shared.clock.boot();
+        self.shared.completion.heed(now, all.clone(), now);
         *self.shared.completion.stand_in.lock().unwrap() = Some(all);
     }
 }
@@ -411,6 +425,7 @@ async fn look(shared: Arc<Shared>) {
         let said = shared.replicas().await;
         let (now, at) = (shared.clock.boot(), shared.clock.now());
         let said = said.inspect_err(|error| tracing::debug!(error = chain(error), "the replicas cannot be looked at"));
+        let rest = said.as_ref().map_or(UNHURRIED, |said| rest(said.replicas.len(), now.since(asked)));
         let Look { complete, doubts } = shared.completion.take_in(said.ok(), asked, now, at);
         if let Some(last) = complete
             && let Err(error) = shared.store.note_complete(last).await
@@ -426,12 +441,18 @@ async fn look(shared: Arc<Shared>) {
                 Err(error) => tracing::debug!(error = chain(&error), "a replica could not be doubted"),
             }
         }
-        // The more there are, the longer a look takes; it must not become the store's main work.
-        let rest = shared.clock.boot().since(asked) * 4;
+        sleep(rest).await;
         let hurry = if shared.completion.looks.receiver_count() == 0 { UNHURRIED } else { pause };
-        sleep(hurry.max(rest.min(UNHURRIED))).await;
-        pause = (pause * 2).min(LATER);
+        let opened = timeout(hurry.saturating_sub(rest), shared.completion.opened.notified()).await;
+        pause = if opened.is_ok() { SOON } else { (pause * 2).min(LATER) };
     }
+}
+
+/// From one look to the next, at the least: looks must not become the store's main work, however many replicas there are and
+/// however slow it is. What a look took tells little of that alone: just then all of them read the log.
+fn rest(replicas: usize, took: Duration) -> Duration {
+    let replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
+    SOON.max(EACH.saturating_mul(replicas)).max(took / 2).min(UNHURRIED)
 }
 
 #[cfg(test)]

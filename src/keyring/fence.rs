@@ -21,6 +21,9 @@ pub(super) mod member;
 #[cfg(all(test, feature = "model"))]
 mod model;
 pub(super) mod purge;
+#[cfg(test)]
+#[cfg(not(feature = "model"))]
+mod simulation;
 mod span;
 pub(super) mod wait;
 
@@ -104,6 +107,11 @@ impl Point {
     /// The position of `other`, if that is of this point's history.
     pub(super) const fn same(self, other: u64) -> Option<u64> {
         if other & !POSITIONS == self.0 & !POSITIONS { Some(other & POSITIONS) } else { None }
+    }
+
+    /// The position in the log of what was read at a point.
+    pub(super) const fn position_of(as_of: u64) -> u64 {
+        Self(as_of).position()
     }
 
     /// Where `position` stands in the next history. There are enough of them: each takes an election among databases.
@@ -243,7 +251,7 @@ impl Fence {
     }
 
     /// The last position that touched the digest's stripe or one of its owners'; a look-up from before it is void.
-    fn changed(&self, digest: &Digest, owners: &Owners) -> u64 {
+    pub(super) fn changed(&self, digest: &Digest, owners: &Owners) -> u64 {
         let secret = self.secrets[secret(digest.as_bytes())].load(Ordering::Acquire);
         let owners = owners.iter().map(|stripe| self.owners[stripe].load(Ordering::Acquire));
         owners.fold(secret.max(self.floor.load(Ordering::Acquire)), u64::max)

@@ -3,7 +3,7 @@
 //! On SQLite the lease never expires: the store's lock makes this process the only one that serves from it, so whatever
 //! an operator changes through keyward is applied before they are answered, and only an edit by hand needs this loop to be
 //! noticed. While the store cannot be read such an edit goes unnoticed, remembered keys go on, and [`Keyring::ready`] says
-//! no. On a store that several processes share the lease ends, and [`membership`](super::membership) drives it.
+//! no. On a store that several processes share the lease ends, and [`membership`] drives it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -115,6 +115,7 @@ impl Shared {
         }
         self.take_note(&tail.news);
         self.fence.apply(asked, tail);
+        self.open.hear(&tail.news);
         self.heard.store(self.clock.boot().as_nanos(), Ordering::Release);
     }
 }

@@ -23,7 +23,7 @@ use super::{Keyring, Shared};
 use crate::clock::{BootTime, Timestamp};
 use crate::measure::Span;
 use crate::store::StoreError;
-use crate::store::log::Entry;
+use crate::store::log::{Entry, News};
 use crate::store::replica::{Instance, Registration};
 use crate::telemetry::chain;
 
@@ -180,8 +180,13 @@ impl Shared {
                     member.registered(asked);
                 }
                 Next::Renew(asked) => {
+                    let connected = self.store.connected();
                     let renewal = self.store.renew(&self.own.id, asked.incarnation(), asked.after(), asked.timeout());
                     let renewal = in_time(asked.timeout(), renewal).await?;
+                    self.completion.met(&renewal.instance, renewal.fence, self.clock.boot());
+                    if self.store.connected() != connected {
+                        member.reconnected();
+                    }
                     let time = renewal.time.map(|time| (time, now));
                     if let Some((time, now)) = time {
                         self.clock.tell(time, now);
@@ -191,7 +196,11 @@ impl Shared {
                         Renewed::News(news) => {
                             self.take_note(&news.tail().news);
                             let entries = self.snapshot.get().map(|_| snapshot::told(news.tail()));
+                            let quiet = matches!(&news.tail().news, News::Entries(entries) if entries.is_empty());
                             member.took(news.apply(&self.fence).extend(&self.fence));
+                            if !quiet {
+                                self.open.look();
+                            }
                             self.heard.store(self.clock.boot().as_nanos(), Ordering::Release);
                             self.write_down(member, entries.unwrap_or_default(), time);
                         }
@@ -200,6 +209,7 @@ impl Shared {
                                 snapshot.turned();
                             }
                             self.known.void();
+                            self.open.look();
                             self.adopted.store(Arc::new(Adopted::Unsure));
                             tracing::warn!(
                                 store = %self.store.path().display(),
@@ -258,6 +268,7 @@ pub(super) async fn follow(shared: &Shared, membership: &Membership, end: &Cance
     let mut failed = None;
     resume::find(shared, end).await;
     loop {
+        let began = shared.clock.boot();
         let rest = match shared.keep_up(membership).await {
             Ok(until) => until.since(shared.clock.boot()),
             Err(error) => {
@@ -283,7 +294,13 @@ pub(super) async fn follow(shared: &Shared, membership: &Membership, end: &Cance
             shared.trim().await;
         }
         tokio::select! {
-            () = membership.bell.notified() => membership.member.lock().await.wake(),
+            () = membership.bell.notified() => {
+                // Anybody may ring it, as often as they like.
+                if slept(HEARD.saturating_sub(shared.clock.boot().since(began)), end).await {
+                    return;
+                }
+                membership.member.lock().await.wake();
+            }
             ended = slept(rest.max(PAUSE), end) => if ended { return },
         }
     }
@@ -291,6 +308,8 @@ pub(super) async fn follow(shared: &Shared, membership: &Membership, end: &Cance
 
 /// Between two looks at what is to be asked, at the least.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Notices are followed so often at the most; what comes in between is followed together.
+const HEARD: Duration = Duration::from_millis(5);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Listens for others' notices until told to end.

@@ -3,6 +3,7 @@
 //! ```text
 //!  Secret  --verify--> Verified | Denied       from memory while the fence lets it count, else one look-up in the store
 //!  Command --operate-> Outcome  | Problem      commit, apply the log, answer: then it holds for every request that begins
+//!  Verified --vigil--> what becomes of the key while it is in use
 //!  Verified --used---> last use and caller, written later;  --rehearsed--> whom a rule in report mode would have refused
 //! ```
 //!
@@ -26,6 +27,7 @@ mod known;
 mod membership;
 mod migration;
 pub mod once;
+mod open;
 mod operate;
 mod quiet;
 pub mod receipt;
@@ -60,6 +62,7 @@ use self::known::Known;
 use self::membership::Membership;
 use self::migration::Named;
 use self::once::Runs;
+use self::open::Open;
 use self::rehearsal::Table;
 use self::replicas::Own;
 use self::reuse::Reuses;
@@ -73,6 +76,7 @@ use crate::telemetry::chain;
 pub use self::callers::Caller;
 pub use self::config::{Config, Watch};
 pub use self::migration::NamedRoute;
+pub use self::open::Vigil;
 pub use self::verify::{Denied, Failure};
 
 /// Verifies secrets, carries out commands, and gathers last uses. Share it by `Arc`; any runtime may call it.
@@ -107,6 +111,7 @@ struct Shared {
     rehearsal: Table,
     reuses: Reuses,
     runs: Runs,
+    open: Open,
     own: Own,
     /// Among those that serve from a store, where several may.
     membership: Option<Membership>,
@@ -278,6 +283,7 @@ impl Keyring {
             rehearsal: Table::new(config.rehearsal),
             reuses: Reuses::default(),
             runs: Runs::default(),
+            open: Open::default(),
             own,
             membership: (workers > 0 && store.is_shared()).then(Membership::new),
             store,
@@ -308,6 +314,7 @@ impl Keyring {
         let tasks = vec![
             control.spawn(warm::warm(Arc::clone(&shared), room, end.clone())),
             control.spawn(follow::follow(Arc::clone(&shared), end.clone())),
+            control.spawn(open::watch_over(Arc::clone(&shared), end.clone())),
             control.spawn(usage::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
             control.spawn(reuse::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
         ];

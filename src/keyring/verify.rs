@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cache::{Entry, Shelf};
-use super::fence::Judged;
+use super::fence::{Judged, Point};
 use super::{Keyring, Shared};
 use crate::clock::BootTime;
 use crate::key::token::{Shape, shape};
-use crate::key::{Digest, Invalid, Refusal, Standing, Verified, judge};
+use crate::key::{Digest, Invalid, Refusal, Standing, Verified, is_alive, judge};
 use crate::secret::Secret;
 
 /// Why a secret was not verified.
@@ -89,7 +89,7 @@ impl Keyring {
     /// As [`verify`](Self::verify).
     pub async fn verify_anew(&self, secret: &Secret) -> Result<Verified, Denied> {
         let digest = self.shared.admit(secret)?;
-        self.asked(digest, 0, |_| None).await
+        self.shared.asked(digest, 0, |_| None).await
     }
 
     /// Verifies it as of a position of the log, or later: for who has been told of that position, and may be ahead of this
@@ -103,7 +103,7 @@ impl Keyring {
         }
         // Which prefixes were adopted may be behind too.
         possible(secret)?;
-        self.asked(self.shared.digester.digest(secret), position, |_| None).await
+        self.shared.asked(self.shared.digester.digest(secret), position, |_| None).await
     }
 
     /// As [`verify`](Self::verify), for who forwards a request; where the store does not answer, by what was last read, for as long
@@ -135,32 +135,44 @@ impl Keyring {
     }
 
     async fn look_up(&self, digest: Digest) -> Result<Verified, Denied> {
-        let shared = &self.shared;
-        shared.counts.misses.fetch_add(1, Ordering::Relaxed);
+        self.shared.counts.misses.fetch_add(1, Ordering::Relaxed);
+        self.shared.look_up(digest).await
+    }
+}
+
+impl Shared {
+    /// What a secret is worth of which only the digest is at hand, as for a request that begins now.
+    pub(super) async fn present(self: &Arc<Self>, digest: Digest) -> Result<Verified, Denied> {
+        match self.recall(&digest, None) {
+            Some(verdict) => Ok(verdict?),
+            None => self.look_up(digest).await,
+        }
+    }
+
+    async fn look_up(self: &Arc<Self>, digest: Digest) -> Result<Verified, Denied> {
         // A look-up that was joined may have read before a change that was complete before this request began, so it counts only
         // as a remembered one does.
-        self.asked(digest, 0, |began| shared.recall(&digest, Some(began))).await
+        self.asked(digest, 0, |began| self.recall(&digest, Some(began))).await
     }
 
     /// What the store says from now on, as of a position or later; `joined` judges what a look-up brought that was on its way already, by when this began.
     async fn asked(
-        &self,
+        self: &Arc<Self>,
         digest: Digest,
         at_least: u64,
         joined: impl Fn(BootTime) -> Option<Result<Verified, Refusal>>,
     ) -> Result<Verified, Denied> {
-        let shared = &self.shared;
         // Read once the memory has failed: later than the request's start, so what is asked from here on is fresh for it.
-        let began = shared.clock.boot();
-        let _waiting = shared.waiting.try_acquire().map_err(|_| Failure::Overloaded)?;
+        let began = self.clock.boot();
+        let _waiting = self.waiting.try_acquire().map_err(|_| Failure::Overloaded)?;
         for _ in 0..ROUNDS {
-            let entry = shared.flight(digest).await?;
+            let entry = self.flight(digest).await?;
             // Asked after this request began: it is as good as our own look-up, whatever the fence says.
-            if entry.sent >= began && entry.as_of < at_least {
+            if entry.sent >= began && Point::position_of(entry.as_of) < at_least {
                 return Err(Failure::Behind.into());
             }
             if entry.sent >= began {
-                return Ok(shared.decide(&entry)?);
+                return Ok(self.decide(&digest, &entry)?);
             }
             if let Some(verdict) = joined(began) {
                 return Ok(verdict?);
@@ -168,9 +180,7 @@ impl Keyring {
         }
         Err(Failure::Unavailable.into())
     }
-}
 
-impl Shared {
     /// What can be told of a secret without knowing any key; else its digest.
     fn admit(&self, secret: &Secret) -> Result<Digest, Refusal> {
         possible(secret)?;
@@ -190,7 +200,7 @@ impl Shared {
             self.fence.judge(digest, || self.remembered(digest), || self.clock.boot())?;
         if counts || began.is_some_and(|began| entry.sent >= began) {
             self.counts.hit(shelf).fetch_add(1, Ordering::Relaxed);
-            return Some(self.decide(&entry));
+            return Some(self.decide(digest, &entry));
         }
         // It counts again with the next lease, unless it is void.
         if self.fence.is_void(digest, &entry) {
@@ -206,7 +216,7 @@ impl Shared {
         let shelves = || [Shelf::Live, Shelf::Refused].into_iter().find_map(|shelf| self.cache.get(digest, shelf));
         let judged = self.fence.judge_stale(digest, shelves, || self.clock.boot());
         let Judged { entry, .. } = judged.filter(|judged| judged.counts)?;
-        match self.decide(&entry) {
+        match self.decide(digest, &entry) {
             Ok(verified) => {
                 self.counts.stale.fetch_add(1, Ordering::Relaxed);
                 Some(Ok(verified.of_old(self.clock.boot().since(self.heard()))))
@@ -227,9 +237,9 @@ impl Shared {
     }
 
     /// The verdict now: time passes for remembered keys too.
-    fn decide(&self, entry: &Entry) -> Result<Verified, Refusal> {
+    fn decide(&self, digest: &Digest, entry: &Entry) -> Result<Verified, Refusal> {
         match &entry.standing {
-            Some(standing) => judge(standing, self.clock.now()),
+            Some(standing) => judge(standing, digest, self.clock.now()),
             None => Err(Refusal::KeyInvalid(Invalid::Unknown)),
         }
     }
@@ -238,7 +248,7 @@ impl Shared {
     pub(super) fn shelf(&self, entry: &Entry) -> Shelf {
         match &entry.standing {
             None => Shelf::Unknown,
-            Some(standing) if judge(standing, self.clock.now()).is_ok() => Shelf::Live,
+            Some(standing) if is_alive(standing, self.clock.now()) => Shelf::Live,
             Some(_) => Shelf::Refused,
         }
     }

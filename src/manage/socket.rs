@@ -1,5 +1,5 @@
 //! The command line's way into a running server on its machine: a Unix socket next to the store, over which
-//! [commands](super::commands) pass.
+//! [`commands`] pass.
 //!
 //! The file has mode 0600 before anybody can connect, and the peer's user is asked of the kernel as well: the server's own,
 //! or root. Whoever binds holds the store's lock, so a socket file that is there already is a dead server's and may be

@@ -22,6 +22,10 @@ pub struct Paced<B> {
     timer: Option<Pin<Box<Sleep>>>,
     /// The last poll found nothing, and the timer runs since then.
     waiting: bool,
+    /// The timer runs to the moment at which somebody wants to look, and then for so long.
+    beyond: Option<Duration>,
+    /// That moment came.
+    glanced: bool,
     limit: u64,
     passed: u64,
     state: State,
@@ -49,7 +53,8 @@ enum State {
 impl<B: Body<Data = Bytes>> Paced<B> {
     /// Holds `body` to a pace and a length; `u64::MAX` for any length.
     pub fn new(body: B, idle: Duration, limit: u64) -> Self {
-        Self { body, idle, timer: None, waiting: false, limit, passed: 0, state: State::Flowing, rate: None }
+        let (timer, waiting, beyond, glanced) = (None, false, None, false);
+        Self { body, idle, timer, waiting, beyond, glanced, limit, passed: 0, state: State::Flowing, rate: None }
     }
 
     /// Holds `body` to bring so many bytes a second on average too, once it kept us waiting for `idle` in all; 0 for any.
@@ -60,6 +65,11 @@ impl<B: Body<Data = Bytes>> Paced<B> {
         let rate = || Box::new(Rate { bytes_per_second, clock: clock.clone(), since, waited: Duration::ZERO });
         self.rate = (bytes_per_second > 0).then(rate);
         self
+    }
+
+    /// Whether, in a wait of [`Self::poll_watched`], the moment came at which somebody wants to look; asked once.
+    pub fn glanced(&mut self) -> bool {
+        std::mem::take(&mut self.glanced)
     }
 
     /// How many bytes have passed.
@@ -117,6 +127,29 @@ where
     type Error = BodyError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.poll_watched(cx, || None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.state != State::Flowing || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Paced<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    /// As `poll_frame`; where a wait begins, whoever reads says by `glance` after how long of it they want to be woken to look.
+    pub fn poll_watched(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        glance: impl FnOnce() -> Option<Duration>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut glance = Some(glance);
         let this = self.get_mut();
         if this.state != State::Flowing {
             return Poll::Ready(None);
@@ -124,7 +157,7 @@ where
         let frame = loop {
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Pending => {
-                    ready!(this.poll_timer(cx));
+                    ready!(this.poll_timer(cx, || glance.take().and_then(|glance| glance())));
                     break Err(BodyError::Stalled(this.idle));
                 }
                 Poll::Ready(None) => {
@@ -145,30 +178,31 @@ where
         }
         Poll::Ready(Some(frame.map(Frame::data)))
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.state != State::Flowing || self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 impl<B> Paced<B> {
     /// Most bodies are here when they are asked for, so a timer is made only once one is not; after that it is set anew
     /// in its place, without an allocation.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let begins = !std::mem::replace(&mut self.waiting, true);
-        if let (true, Some(rate)) = (begins, &mut self.rate) {
-            rate.since = rate.clock.boot();
+    fn poll_timer(&mut self, cx: &mut Context<'_>, glance: impl FnOnce() -> Option<Duration>) -> Poll<()> {
+        if !std::mem::replace(&mut self.waiting, true) {
+            if let Some(rate) = &mut self.rate {
+                rate.since = rate.clock.boot();
+            }
+            let glance = glance().filter(|glance| *glance < self.idle);
+            self.beyond = glance.map(|glance| self.idle - glance);
+            let wait = sleep(glance.unwrap_or(self.idle));
+            match &mut self.timer {
+                Some(timer) => timer.set(wait),
+                None => self.timer = Some(Box::pin(wait)),
+            }
         }
-        match &mut self.timer {
-            Some(timer) if begins => timer.set(sleep(self.idle)),
-            Some(_) => {}
-            None => self.timer = Some(Box::pin(sleep(self.idle))),
+        let Some(timer) = &mut self.timer else { return Poll::Pending };
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let Some(rest) = self.beyond.take() else { return Poll::Ready(()) };
+            self.glanced = true;
+            timer.set(sleep(rest));
         }
-        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
     }
 
     fn stop_waiting(&mut self) {
@@ -265,6 +299,29 @@ mod tests {
         assert!(body.frame().await.unwrap().is_ok());
         assert!(matches!(body.frame().await, Some(Err(BodyError::Stalled(_)))));
         assert!(body.frame().await.is_none() && !body.finished());
+    }
+
+    #[tokio::test]
+    async fn who_wants_to_look_is_woken_in_a_wait_which_goes_on_as_long_as_without() {
+        let mut body = Paced::new(script([Step::Pause(IDLE * 500)]), IDLE, 9);
+        let begun = Clock::System.boot();
+        let mut asked = 0;
+        let mut poll = |cx: &mut Context<'_>| {
+            Pin::new(&mut body).poll_watched(cx, || {
+                asked += 1;
+                Some(IDLE / 10)
+            })
+        };
+        let mut wakes = 0;
+        let ended = std::future::poll_fn(|cx| {
+            wakes += 1;
+            poll(cx)
+        })
+        .await;
+        assert!(matches!(ended, Some(Err(BodyError::Stalled(_)))));
+        // Asked once, when the wait began; then for the look, and at the end.
+        assert_eq!((asked, wakes), (1, 3));
+        assert!(Clock::System.boot().since(begun) >= IDLE && body.glanced() && !body.glanced());
     }
 
     #[tokio::test]

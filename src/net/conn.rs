@@ -207,6 +207,11 @@ impl Conn {
         InFlight { conn: Rc::clone(self), stream }
     }
 
+    /// The stream that began last, until its task is spawned (HTTP/2).
+    pub(super) fn newest(&self) -> Option<Rc<Stream>> {
+        if self.http2.get() { self.fresh.borrow().clone() } else { None }
+    }
+
     /// The task that answers the request that began last was spawned (HTTP/2).
     pub(super) fn adopt(&self, task: AbortHandle) {
         if let Some(stream) = self.fresh.borrow_mut().take() {
@@ -456,10 +461,26 @@ impl Drop for InFlight {
 
 /// One HTTP/2 stream.
 #[derive(Debug, Default)]
-struct Stream {
+pub(super) struct Stream {
     task: RefCell<Option<AbortHandle>>,
+    /// It was ended from outside.
+    cut: Cell<bool>,
     /// Its bytes wait for the client since then.
     waiting: Cell<Option<BootTime>>,
+}
+
+impl Stream {
+    /// Resets it.
+    pub(super) fn cut(&self) {
+        self.cut.set(true);
+        if let Some(task) = self.task.borrow_mut().take() {
+            task.abort();
+        }
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.get()
+    }
 }
 
 /// The fixed preface and an empty SETTINGS frame (RFC 9113 3.4).

@@ -47,7 +47,7 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 
-pub use self::peer::Peer;
+pub use self::peer::{Exchange, Peer};
 
 /// Any error, where only its text matters.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

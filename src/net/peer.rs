@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use http::HeaderValue;
 
-use super::conn::Conn;
+use super::conn::{Conn, Stream};
 use super::tls::ServerTls;
 use super::tunnel::Tunnel;
+use crate::telemetry::label::Closed;
 
 /// One connection, as its requests see it.
 #[derive(Debug)]
@@ -66,6 +67,13 @@ impl Peer {
         }
     }
 
+    /// The request that began last. Only before its handler's future is first polled.
+    #[must_use]
+    pub fn exchange(self: Rc<Self>) -> Exchange {
+        let stream = self.conn.as_ref().and_then(|conn| conn.newest());
+        Exchange { peer: self, stream }
+    }
+
     /// Has the connection go on as `tunnel` once the answer to the request in hand, which has to be 101, is given.
     pub fn tunnel(&self, tunnel: Box<dyn Tunnel>) {
         if let Some(conn) = &self.conn {
@@ -79,6 +87,44 @@ impl Peer {
         if let Some(conn) = &self.conn {
             conn.expect_more();
         }
+    }
+}
+
+/// One request and its answer, which may be cut off from outside; clones are of the same.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    peer: Rc<Peer>,
+    stream: Option<Rc<Stream>>,
+}
+
+impl Exchange {
+    /// Whose it is.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Cuts it off, so that its client can tell: over HTTP/2 the stream is reset and the others go on; over HTTP/1.1 the connection
+    /// closes within the answer. Whether it was a stream.
+    pub fn cut(&self) -> bool {
+        match (&self.stream, &self.peer.conn) {
+            (Some(stream), _) => {
+                stream.cut();
+                true
+            }
+            (None, Some(conn)) => {
+                conn.cut(Closed::KeyEnded);
+                false
+            }
+            (None, None) => false,
+        }
+    }
+
+    /// Whether it was.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        let verdict = || self.peer.conn.as_ref().and_then(|conn| conn.verdict());
+        self.stream.as_ref().map_or_else(|| verdict() == Some(Closed::KeyEnded), |stream| stream.is_cut())
     }
 }
 

@@ -152,7 +152,7 @@ pub enum StoreError {
         source: Cause,
     },
     /// A program other than keyward keeps it locked.
-    #[error("another program keeps the store {} locked: end its transaction (a sqlite3 shell?) and try again", .path.display())]
+    #[error("another program keeps the store {} locked: end its transaction (a shell's?) and try again", .path.display())]
     Held {
         /// The file.
         path: PathBuf,

@@ -5,9 +5,10 @@
 //! stays behind and means nothing by itself.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::config::Config;
 use super::error::StoreError;
@@ -33,15 +34,23 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&place).map_err(denied)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // Only for the message; whoever took the lock a moment ago may not have written yet.
-                let _ = file.read_to_string(&mut holder);
-                return Err(taken(holder.trim().parse().ok()));
+        for attempt in 1.. {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    // Whoever took the lock a moment ago may not have written yet.
+                    let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
+                    let holder = holder.trim().parse().ok();
+                    // We may just have let it go: a process that we are starting has it until it becomes another program.
+                    if holder == Some(std::process::id()) && attempt < ATTEMPTS {
+                        std::thread::sleep(PAUSE);
+                        continue;
+                    }
+                    return Err(taken(holder));
+                }
+                Err(TryLockError::Error(source)) => return Err(denied(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(denied(source)),
         }
         // Only for others' messages; on a full disk there is no room for it.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
@@ -84,3 +93,7 @@ impl Seat {
         Some(format!("{}:{}", found.dev(), found.ino()))
     }
 }
+
+/// How often, and after what, a lock is tried that this very process seems to have.
+const ATTEMPTS: u32 = 30;
+const PAUSE: Duration = Duration::from_millis(10);

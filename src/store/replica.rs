@@ -308,6 +308,16 @@ impl Store {
         }
     }
 
+    /// How often a connection was opened for renewals. A new one may lead to a server that has crashed meanwhile, and forgotten what
+    /// was to wait for no disk.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        match &self.backend {
+            Backend::Sqlite(_) => 0,
+            Backend::Postgres(db) => db.connected(),
+        }
+    }
+
     /// Says to other replicas that there is something new. Nothing depends on it.
     pub async fn wake_others(&self) {
         match &self.backend {

@@ -106,6 +106,8 @@ labels! {
         Age = "age",
         /// It had served as many requests as the settings allow.
         Requests = "requests",
+        /// The key of the request in hand ended.
+        KeyEnded = "key_ended",
         /// keyward stops, and this one was still busy when time was up.
         Drained = "drained",
     }
@@ -126,6 +128,20 @@ labels! {
         WriteStall = "write_stall",
         /// keyward stops.
         Drained = "drained",
+        /// Its key ended, or may no longer do this.
+        KeyEnded = "key_ended",
+    }
+}
+
+labels! {
+    /// What was cut because its key ended, or may no longer do this.
+    Cut {
+        /// An upgraded connection.
+        Tunnel = "tunnel",
+        /// An answer under way.
+        Answer = "answer",
+        /// A request whose body was under way.
+        Upload = "upload",
     }
 }
 
@@ -150,6 +166,8 @@ labels! {
         Refused = "refused",
         /// What came on it was not allowed there.
         Error = "error",
+        /// The key of its request ended.
+        KeyEnded = "key_ended",
     }
 }
 

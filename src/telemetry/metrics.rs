@@ -22,8 +22,8 @@ use prometheus_client::registry::Registry;
 
 use super::exposition::Form;
 use super::label::{
-    CODE_COUNT, Closed, Decision, Door, HandshakeFailure, OriginEvent, ParseError, Rehearsed, StreamReset, code_index,
-    method_index,
+    CODE_COUNT, Closed, Cut, Decision, Door, HandshakeFailure, OriginEvent, ParseError, Rehearsed, StreamReset,
+    code_index, method_index,
 };
 use super::row::{Layout, Named, ROUTE_REHEARSED, ROUTE_REQUESTS, Row, Rows};
 pub use super::row::{RouteSeries, ServiceSeries};
@@ -191,6 +191,11 @@ impl Shard {
     /// keyward reset one HTTP/2 stream; its connection lives on.
     pub fn stream_reset(&self, why: StreamReset) {
         self.add(self.book.layout.stream_resets + why.index(), 1);
+    }
+
+    /// Something was cut because its key ended.
+    pub fn cut(&self, part: Cut) {
+        self.add(self.book.layout.cuts + part.index(), 1);
     }
 
     /// A TLS handshake failed.

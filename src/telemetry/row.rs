@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::label::{
-    CODE_COUNT, Closed, Decision, Door, HandshakeFailure, METHODS, OriginEvent, ParseError, Rehearsed, StreamReset,
+    CODE_COUNT, Closed, Cut, Decision, Door, HandshakeFailure, METHODS, OriginEvent, ParseError, Rehearsed, StreamReset,
 };
 use super::metrics::{DURATION_BOUNDS, OVERHEAD_BOUNDS};
 
@@ -37,6 +37,7 @@ pub(super) struct Layout {
     pub(super) closed: usize,
     pub(super) limited: usize,
     pub(super) stream_resets: usize,
+    pub(super) cuts: usize,
     pub(super) handshakes: usize,
     pub(super) parse_errors: usize,
     /// Where they end.
@@ -60,6 +61,7 @@ impl Layout {
             closed: take(Closed::ALL.len()),
             limited: take(Door::ALL.len()),
             stream_resets: take(StreamReset::ALL.len()),
+            cuts: take(Cut::ALL.len()),
             handshakes: take(HandshakeFailure::ALL.len()),
             parse_errors: take(ParseError::ALL.len()),
             end: take(0),

@@ -9,8 +9,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 
 use super::label::{
-    CODE_COUNT, Closed, Decision, Door, HandshakeFailure, METHODS, OriginEvent, ParseError, Rehearsed, StreamReset,
-    code_text,
+    CODE_COUNT, Closed, Cut, Decision, Door, HandshakeFailure, METHODS, OriginEvent, ParseError, Rehearsed,
+    StreamReset, code_text,
 };
 use super::metrics::{Book, DURATION_BOUNDS, OVERHEAD_BOUNDS, Reading};
 use super::row::{ROUTE_CELLS, ROUTE_REHEARSED, ROUTE_REQUESTS, RouteSeries, ServiceSeries, histogram_len};
@@ -109,6 +109,9 @@ impl Collector for Scrape {
             .map(|each| ([("reason", each.as_str())], sums[layout.stream_resets + each.index()]));
         let help = "HTTP/2 streams reset by keyward";
         counters(&mut out, "keyward_client_streams_reset", help, &resets.collect::<Vec<_>>())?;
+        let cuts = Cut::ALL.iter().map(|each| ([("part", each.as_str())], sums[layout.cuts + each.index()]));
+        let help = "What was open for long, and was cut because its key ended or may no longer do it";
+        counters(&mut out, "keyward_open_cut", help, &cuts.collect::<Vec<_>>())?;
 
         let handshakes = HandshakeFailure::ALL
             .iter()

@@ -20,6 +20,7 @@ mod floors;
 mod gateway;
 mod httpbin;
 mod import_page;
+mod key_ends;
 mod leaks;
 mod limits_page;
 mod load_test;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::support::keyward::{Lines, binary};
 use crate::support::page::{blocks, run};
+use crate::support::postgres::Server;
 use crate::support::{Keyward, Origin, Wire, eventually, keyward};
 
 /// A keyward with an operator key, and the probe that asks it.
@@ -134,6 +135,42 @@ fn a_proxy_that_remembers_for_two_seconds_is_found_out_with_its_figure() {
     assert!(naive["verdict"] == "stale" && naive["ended"] == true && stale <= 2.0 && stale > 0.8, "{run}");
     assert!(naive["last_accepted_after_request_seconds"].as_f64().unwrap() > stale, "{run}");
     assert_eq!(scene.keys(), 1);
+}
+
+#[test]
+fn replicas_on_one_postgresql_are_fresh_and_a_command_that_asks_none_of_them_says_so() {
+    let database = Server::shared().database();
+    let start = || {
+        let fast = "[store]\nfence = \"1s\"\n";
+        keyward().store(database.url()).upstream("echo").config(fast).start()
+    };
+    let first = start();
+    let operator = first.stderr.expect("kw_live_").trim().to_owned();
+    let (scene, second) = (Scene { keyward: first, operator }, start());
+    let replicas = [scene.url(), format!("http://{}", second.address())];
+    let output = scene.probe(&replicas.each_ref().map(String::as_str), &["--settle", "300ms"]).output().unwrap();
+    let (code, run) = told(&output);
+    assert_eq!((code, &run["result"]), (Some(0), &"fresh".into()), "{run}");
+    assert_eq!(run["receipt"]["replicas"].as_array().unwrap().len(), 2, "{run}");
+    // Every replica, from any machine, by any of them.
+    let mut elsewhere = binary();
+    elsewhere.args(["account", "suspend", "keyward-probe", "--admin", &format!("http://{}", second.admin())]);
+    let asked = elsewhere.env("KEYWARD_OPERATOR_KEY", &scene.operator).output().unwrap();
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert!(
+        asked.status.success() && said.contains("in force on 2 of 2 replicas") && !said.contains("directly"),
+        "{said}"
+    );
+    let directly = second.run(&["account", "suspend", "keyward-probe"]);
+    let said = String::from_utf8_lossy(&directly.stderr);
+    assert!(
+        said.starts_with("no running keyward was asked: committing directly; in force everywhere after at most "),
+        "{said}"
+    );
+    assert!(directly.status.success() && said.contains(": in force on "), "{said}");
+    // What only gives is waited for by nobody.
+    let directly = second.run(&["account", "resume", "keyward-probe"]);
+    assert!(directly.status.success() && directly.stderr.is_empty(), "{}", String::from_utf8_lossy(&directly.stderr));
 }
 
 #[test]

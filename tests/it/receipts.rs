@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::http::head;
-use crate::support::{Answer, Keyward, Minted, Origin, Wire, keyward};
+use crate::support::postgres::Server;
+use crate::support::{Answer, Keyward, Minted, Origin, Replica, Wire, eventually, keyward};
 
 /// A keyward with self-service below `/keyward`, an account and a user, and its origin.
 fn started() -> (Keyward, Origin) {
@@ -168,4 +169,125 @@ fn who_was_told_of_a_revision_is_judged_as_of_that_and_the_origin_never_hears_of
     let revision = in_force(&said(&keyward, &["member", "remove", "--account", "101", "--user", "paul"]));
     assert!(revision > head);
     assert_eq!(at_least(&(head + 1).to_string()).status, 200);
+}
+
+/// Two replicas of one database, the first of which has printed an operator's key.
+struct Two {
+    one: Replica,
+    other: Replica,
+    operator: String,
+    _origin: Origin,
+}
+
+impl Two {
+    fn started(url: &str) -> Self {
+        let origin = Origin::plain();
+        let start = || {
+            let (store, origin) = (url.to_owned(), origin.url());
+            let fence = "[store]\nfence = \"2s\"\n";
+            let setup =
+                move |_, setup: crate::support::keyward::Setup| setup.store(&store).upstream(&origin).config(fence);
+            Replica::start(1, setup).remove(0)
+        };
+        let one = start();
+        let operator = one.now().stderr.expect("kw_live_").trim().to_owned();
+        let two = Self { one, other: start(), operator, _origin: origin };
+        for replica in [&two.one, &two.other] {
+            eventually("both are listed", || two.listed(replica).len() == 2);
+        }
+        assert_eq!(two.ask("POST", "/v1/accounts", &json!({"id": "101"})).status, 201);
+        two
+    }
+
+    /// Asks the first one as an operator.
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let (authorization, body) = (format!("Bearer {}", self.operator), body.to_string());
+        let length = body.len().to_string();
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Content-Type", "application/json"),
+            ("Content-Length", length.as_str()),
+        ];
+        let mut wire = Wire::connect(self.one.now().admin());
+        wire.send(head(method, path, &headers) + &body);
+        wire.answer(method)
+    }
+
+    fn listed(&self, replica: &Replica) -> Vec<Value> {
+        let answer = ask(replica.now().admin(), &self.operator, "GET", "/v1/replicas", &[]);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let all = answer.json();
+        assert_eq!(all["fence_ms"], 2000);
+        let all = all["replicas"].as_array().unwrap().clone();
+        assert!(all.iter().filter(|one| one["asked"] == true).count() == 1, "{all:?}");
+        all
+    }
+
+    fn minted(&self) -> Minted {
+        let made = self.ask("POST", "/v1/keys", &json!({"account_id": "101"}));
+        assert_eq!(made.status, 201, "{}", made.text());
+        Minted { id: text(&made.json()["key"]["id"]).to_owned(), secret: text(&made.json()["secret"]).to_owned() }
+    }
+
+    /// Revokes a key that both have served, and gives the answer.
+    fn revoked(&self, query: &str) -> (Minted, Answer) {
+        let key = self.minted();
+        for replica in [&self.one, &self.other] {
+            eventually("the key is served", || replica.now().get("/", &key.secret).status == 200);
+        }
+        let ended = self.ask("DELETE", &format!("/v1/keys/{}{query}", key.id), &json!({}));
+        (key, ended)
+    }
+}
+
+/// What a receipt says of its replicas.
+fn states(receipt: &Value) -> Vec<&str> {
+    let mut states: Vec<_> = receipt["replicas"].as_array().unwrap().iter().map(|one| text(&one["state"])).collect();
+    states.sort_unstable();
+    states
+}
+
+#[test]
+fn of_two_replicas_each_change_says_how_far_it_came_and_a_silent_one_only_delays_it() {
+    let database = Server::shared().database();
+    let mut two = Two::started(&database.url());
+    // Acknowledgements count once the first has looked at the database for long enough.
+    eventually("a change is complete by acknowledgement", || {
+        let (key, ended) = two.revoked("?wait=30s");
+        assert_eq!((ended.status, &ended.json()["receipt"]["complete"]), (200, &json!(true)), "{}", ended.text());
+        assert_eq!(two.other.now().get("/", &key.secret).status, 401, "{}", ended.text());
+        states(&ended.json()["receipt"]) == ["acknowledged", "acknowledged"]
+    });
+
+    let key = two.minted();
+    eventually("the key is served", || two.other.now().get("/", &key.secret).status == 200);
+    two.other.pause();
+    let accepted = two.ask("DELETE", &format!("/v1/keys/{}?wait=0s", key.id), &json!({}));
+    let receipt = accepted.json()["receipt"].clone();
+    assert_eq!((accepted.status, &receipt["complete"]), (202, &json!(false)), "{}", accepted.text());
+    assert!(receipt["complete_within_ms"].as_u64().unwrap() <= 2020, "{receipt}");
+    let rev = receipt["rev"].to_string();
+    let complete = two.ask("GET", &format!("/v1/revisions/{rev}?wait=30s"), &json!(null));
+    assert_eq!(
+        (complete.status, states(&complete.json())),
+        (200, vec!["acknowledged", "lapsed"]),
+        "{}",
+        complete.text()
+    );
+    two.other.resume();
+    let told = ask(two.other.now().address(), &key.secret, "GET", "/", &[("Keyward-At-Least", &rev)]);
+    assert_eq!(told.status, 401, "{}", told.text());
+    eventually("the other one is back", || two.listed(&two.one).iter().all(|one| one["state"] == "live"));
+
+    // One that was killed is waited for until somebody says that it is dead.
+    two.other.kill();
+    let one = two.listed(&two.one).into_iter().find(|one| one["asked"] == false).unwrap();
+    let evict = ["replicas", "evict", text(&one["id"]), "--i-know-it-is-dead"];
+    assert!(two.one.now().cli(&evict).ends_with("is dead: no change waits for it any longer\n"));
+    assert_eq!(two.listed(&two.one).len(), 1);
+    let key = two.minted();
+    let ended = two.ask("DELETE", &format!("/v1/keys/{}", key.id), &json!({}));
+    assert_eq!((ended.status, states(&ended.json()["receipt"])), (200, vec!["acknowledged"]), "{}", ended.text());
+    let audit = two.ask("GET", "/v1/audit?action=replica.evict", &json!(null));
+    assert_eq!(audit.json()["entries"][0]["details"]["replica"], one["id"], "{}", audit.text());
 }

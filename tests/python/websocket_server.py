@@ -5,11 +5,15 @@ PUSH bytes. With CHAIN and KEY it speaks TLS.
 """
 
 import asyncio
+import logging
 import os
 import ssl
 import sys
 
 from websockets.asyncio.server import serve
+
+# That clients leave without a word is what these tests are about.
+logging.getLogger("websockets").setLevel(logging.CRITICAL)
 
 PUSH = int(os.environ.get("PUSH", "4000"))
 

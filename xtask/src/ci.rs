@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Run, Trouble, seconds};
-use crate::{container, count, deny, fuzz, image, model, place, release, shell};
+use crate::{container, count, deny, fuzz, image, model, place, release, shell, spin};
 
 pub(crate) fn all() -> Result<(), Trouble> {
     let start = now();
@@ -66,7 +66,7 @@ fn now() -> Instant {
 
 type Step = (&'static str, fn() -> Result<(), Trouble>);
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     ("packages", packages),
     ("format", format),
     ("shellcheck", shell::check),
@@ -74,6 +74,7 @@ const STEPS: [Step; 13] = [
     ("doc", doc),
     ("test", test),
     ("loom", model::check),
+    ("spin", spin::check),
     ("deny", deny::check),
     ("fuzz", fuzz::check),
     ("release", release::build),

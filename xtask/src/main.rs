@@ -4,7 +4,8 @@
 //! knows commands and their time-outs; what the commands check stands with them.
 //!
 //! ```text
-//! main (names) -> ci (the order) -> deny, fuzz, model, release, count, shell, container, image (one concern each)
+//! main (names) -> ci (the order) -> deny, fuzz, model, spin, release, count, shell, container, image (one concern each)
+//!      '-> simulate
 //!                                      '-> run (one command)
 //! ```
 
@@ -24,10 +25,16 @@ mod place;
 mod release;
 mod run;
 mod shell;
+mod simulate;
+mod spin;
 
 fn main() -> ExitCode {
-    // A task's name may have a word more, which says how.
-    let name = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    // A task's name may have a word more, which says how; or it reads what follows it by itself.
+    let words = std::env::args().skip(1).collect::<Vec<_>>();
+    let name = match words.first() {
+        Some(first) if first == simulate::NAME => first.clone(),
+        _ => words.join(" "),
+    };
     if name.is_empty() {
         list();
         return ExitCode::SUCCESS;
@@ -59,7 +66,7 @@ struct Task {
     run: fn() -> Result<(), Trouble>,
 }
 
-const TASKS: [Task; 10] = [
+const TASKS: [Task; 12] = [
     Task { name: "ci", about: "everything that must be green before a merge; .ci/run calls it", run: ci::all },
     Task { name: "shell", about: "shellcheck on every shell script", run: shell::check },
     Task { name: "deny", about: "licences, bans and sources of the dependencies", run: deny::check },
@@ -67,6 +74,12 @@ const TASKS: [Task; 10] = [
         name: "loom",
         about: "the keyring's fence and a connection's bell under a model checker",
         run: model::check,
+    },
+    Task { name: "spin", about: "the model of the revocation protocol, right and with every fault", run: spin::check },
+    Task {
+        name: simulate::NAME,
+        about: "histories of the protocol: --histories COUNT (100000), or --seed SEED",
+        run: simulate::check,
     },
     Task { name: "fuzz", about: "libFuzzer over every fuzz target, seconds each", run: fuzz::check },
     Task { name: "release", about: "the static release binary, into dist/keyward", run: release::build },

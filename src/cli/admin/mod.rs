@@ -21,7 +21,7 @@ use crate::secret::Secret;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct AdminArguments {
-    /// Have the keyward do it whose admin listener is there, such as https://keyward.internal:9090 [env: KEYWARD_ADMIN_URL].
+    /// Have the keyward do it whose admin listener is there, such as `https://keyward.internal:9090` [env: KEYWARD_ADMIN_URL].
     #[arg(long = "admin", id = "admin_url", value_name = "URL", global = true, conflicts_with = "store", help_heading = PLACE)]
     url: Option<String>,
     /// The file with the operator key to ask it with; where left out, it is in the environment [env: KEYWARD_OPERATOR_KEY].

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::clock::Timestamp;
 use crate::gateway::config::{AccountPlace, ReportConfig, RouteConfig};
-use crate::key::{AccountState, KeyState, Kind, Permissions, Presented, Standing, judge};
+use crate::key::{AccountState, Digest, KeyState, Kind, Permissions, Presented, Standing, judge};
 
 const HERE: [u8; 4] = [192, 0, 2, 7];
 
@@ -42,7 +42,7 @@ fn key(kind: Kind, held: &str, network: &str) -> Verified {
         permissions: if kind == Kind::Service { permissions } else { Permissions::default() },
         allowed_ips: vec![network.parse().unwrap()],
     };
-    judge(&Arc::new(standing), Timestamp::from_millis(0)).unwrap()
+    judge(&Arc::new(standing), &Digest::from_bytes([0; 32]), Timestamp::from_millis(0)).unwrap()
 }
 
 fn keys() -> Vec<Verified> {

@@ -96,14 +96,16 @@ impl Life {
         self.ending.get()
     }
 
-    /// Has it end.
-    pub(in crate::gateway) fn end(&self, why: TunnelEnd) {
-        if self.ending.get().is_none() {
+    /// Has it end; whether this is the first that it hears of it.
+    pub(in crate::gateway) fn end(&self, why: TunnelEnd) -> bool {
+        let first = self.ending.get().is_none();
+        if first {
             self.ending.set(Some(why));
             if let Some(waker) = &*self.waker.borrow() {
                 waker.wake_by_ref();
             }
         }
+        first
     }
 
     /// keyward stops. Tunnels end one after the other, over the time they are given, so that their clients do not all come back

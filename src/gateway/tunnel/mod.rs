@@ -3,7 +3,7 @@
 //! ```text
 //!  client --up--> origin        `up` takes nothing any more once the tunnel is ending
 //!  client <-down- origin        `frames` follows a WebSocket's, so that a close frame of ours can come between two
-//!     life: looked at once a second (idle, age, keyward stops), and told from outside (its key ended)
+//!     life: looked at once a second (idle, age, keyward stops), and told from `open` (its key ended)
 //! ```
 //!
 //! It lives inside its client's connection, which the reaper goes on watching, and has the origin's for itself: that one never
@@ -29,6 +29,7 @@ use self::frames::{Frames, close};
 pub(super) use self::life::{Life, Lives};
 use self::pump::{Failed, Pump};
 use super::access::Record;
+use super::open::Opened;
 use super::origin::Switched;
 use super::upgrade::Agreed;
 use crate::net::bell::Bell;
@@ -48,6 +49,8 @@ pub(super) struct Tunnel {
     ending: Option<Ending>,
     end: Option<TunnelEnd>,
     record: Box<Record>,
+    /// Among what ends with its key.
+    _opened: Option<Opened>,
     place: Place,
 }
 
@@ -74,12 +77,12 @@ impl Tunnel {
     /// A tunnel to an origin that agreed.
     pub(super) fn new(agreed: Agreed, life: Rc<Life>, mut record: Box<Record>) -> Self {
         let Agreed { mut origin, protocol, mut place } = agreed;
-        record.tunnel_begins(&protocol);
+        let opened = record.tunnel_begins(&protocol, &life);
         place.begun();
         let frames = protocol.is_websocket().then(Frames::default);
         let down = Pump::new(std::mem::take(&mut origin.ahead));
         let up = Pump::new(Bytes::new());
-        Self { origin, up, down, frames, life, first: None, ending: None, end: None, record, place }
+        Self { origin, up, down, frames, life, first: None, ending: None, end: None, record, _opened: opened, place }
     }
 
     /// Moves what there is to move; ready when both sides have ended, or one is gone.
@@ -205,6 +208,7 @@ fn close_frame(why: TunnelEnd) -> Bytes {
     let (code, reason) = match why {
         TunnelEnd::Idle => (GOING_AWAY, "nothing came through for too long"),
         TunnelEnd::Age => (GOING_AWAY, "as old as it may be"),
+        TunnelEnd::KeyEnded => (POLICY_VIOLATION, "the API key is no longer accepted"),
         TunnelEnd::Client | TunnelEnd::Origin | TunnelEnd::WriteStall | TunnelEnd::Drained => {
             (GOING_AWAY, "going away")
         }
@@ -229,3 +233,4 @@ const ROUNDS: usize = 2;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 const GOING_AWAY: u16 = 1001;
+const POLICY_VIOLATION: u16 = 1008;

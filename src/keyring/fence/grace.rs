@@ -5,7 +5,7 @@
 //! takes no acknowledgement for an answer (REVOCATION, "instance grace"). It then waits for time, which needs no rows.
 //!
 //! ```text
-//!  Store::replicas -> Grace::see(answer, now) -> Sight -> Wait::judge, Purge::next
+//!  Look::at(now) -> Store::replicas -> Grace::see(look, answer, now) -> Sight -> Wait::judge, Purge::next
 //! ```
 //!
 //! A [`Sight`] comes from nowhere else, so nobody who waits can forget the grace.
@@ -15,6 +15,18 @@ use std::time::Duration;
 use super::span::lapse;
 use crate::clock::BootTime;
 use crate::store::replica::{Instance, Replica, Replicas};
+
+/// A question about the replicas, before it is sent.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "ask the store, and tell Grace::see"]
+pub(in crate::keyring) struct Look(BootTime);
+
+impl Look {
+    /// Sent from now on.
+    pub(in crate::keyring) const fn at(now: BootTime) -> Self {
+        Self(now)
+    }
+}
 
 /// The database that a process looks at, and since when. One for the whole process.
 #[derive(Debug, Default)]
@@ -36,7 +48,9 @@ struct Seen {
 #[derive(Debug)]
 pub(in crate::keyring) struct Sight {
     replicas: Replicas,
+    asked: BootTime,
     now: BootTime,
+    since: BootTime,
     fence: Duration,
     settled: bool,
 }
@@ -58,6 +72,16 @@ impl Sight {
         self.replicas.head
     }
 
+    /// When it was asked for.
+    pub(super) const fn asked(&self) -> BootTime {
+        self.asked
+    }
+
+    /// Since when this database is seen.
+    pub(super) const fn since(&self) -> BootTime {
+        self.since
+    }
+
     /// When it had come.
     pub(super) const fn now(&self) -> BootTime {
         self.now
@@ -70,17 +94,35 @@ impl Sight {
 }
 
 impl Grace {
+    /// The database has answered something else, a renewal say: by the time of the first look it is known for long.
+    pub(in crate::keyring) fn met(&mut self, instance: &Instance, fence: Duration, now: BootTime) {
+        let seen = self.seen.take();
+        self.seen = Some(Seen::met(seen, instance, fence, now));
+    }
+
     /// Judges what a look brought; `now` is read after it came.
-    pub(in crate::keyring) fn see(&mut self, replicas: Replicas, now: BootTime) -> Sight {
-        let before = self.seen.take();
-        // Until it is settled, what was read by an earlier and longer fence may count.
-        let open = before.as_ref().filter(|seen| !seen.settled || seen.instance != replicas.instance);
-        let fence = open.map_or(replicas.fence, |seen| seen.fence.max(replicas.fence));
-        let known = before.filter(|seen| seen.instance == replicas.instance);
-        let (since, settled) = known.map_or((now, false), |seen| (seen.since, seen.settled));
-        let settled = settled || now.since(since) >= lapse(fence);
-        self.seen = Some(Seen { instance: replicas.instance.clone(), since, fence, settled });
-        Sight { replicas, now, fence, settled }
+    pub(in crate::keyring) fn see(&mut self, look: Look, replicas: Replicas, now: BootTime) -> Sight {
+        let mut seen = Seen::met(self.seen.take(), &replicas.instance, replicas.fence, now);
+        // Only a look tells the longest fence there is. Once it is settled it stays so: a longer fence comes with its own lease.
+        seen.settled |= now.since(seen.since) >= lapse(seen.fence);
+        let (since, fence, settled) = (seen.since, seen.fence, seen.settled);
+        self.seen = Some(seen);
+        Sight { replicas, asked: look.0, now, since, fence, settled }
+    }
+}
+
+impl Seen {
+    fn met(before: Option<Self>, instance: &Instance, fence: Duration, now: BootTime) -> Self {
+        match before {
+            Some(seen) if seen.instance == *instance => {
+                let fence = if seen.settled { fence } else { seen.fence.max(fence) };
+                Self { fence, ..seen }
+            }
+            other => {
+                let longest = other.map_or(fence, |seen| seen.fence.max(fence));
+                Self { instance: instance.clone(), since: now, fence: longest, settled: false }
+            }
+        }
     }
 }
 
@@ -93,7 +135,8 @@ mod tests {
     fn seen(grace: &mut Grace, instance: &str, fence: Duration, millis: u64) -> bool {
         let instance = Instance(instance.into());
         let replicas = Replicas { head: 0, fence, instance, replicas: Vec::new() };
-        grace.see(replicas, BootTime::from_nanos(millis * 1_000_000)).settled()
+        let now = BootTime::from_nanos(millis * 1_000_000);
+        grace.see(Look::at(now), replicas, now).settled()
     }
 
     #[test]
@@ -105,6 +148,21 @@ mod tests {
         assert_eq!(at, [false, false, true], "another one begins anew");
         let at = [64_000, 65_000].map(|millis| seen(&mut grace, "one", FENCE, millis));
         assert_eq!(at, [false, false], "and so does the first, should it come back");
+    }
+
+    #[test]
+    fn a_database_that_answered_renewals_is_known_by_the_first_look() {
+        let mut grace = Grace::default();
+        let met = |grace: &mut Grace, instance: &str, millis: u64| {
+            grace.met(&Instance(instance.into()), FENCE, BootTime::from_nanos(millis * 1_000_000));
+        };
+        met(&mut grace, "one", 1000);
+        met(&mut grace, "one", 3000);
+        assert!(seen(&mut grace, "one", FENCE, 3020));
+        met(&mut grace, "two", 4000);
+        assert!(!seen(&mut grace, "two", FENCE * 5, 6020), "a look may show a longer fence");
+        met(&mut grace, "two", 13_000);
+        assert!(seen(&mut grace, "two", FENCE, 14_020));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(in crate::keyring) struct Member {
     place: Place,
     /// Who answered last.
     instance: Option<Instance>,
+    /// Another history has begun, and no news since have said so.
+    turned: bool,
     /// As the last answer had it.
     fence: Option<Duration>,
     /// For how long beyond a lease this process may serve, if those who wait for changes know of it.
@@ -168,7 +170,8 @@ pub(in crate::keyring) struct News {
 }
 
 impl News {
-    /// For whatever else follows the log. It must have heard before the fence counts this as applied.
+    /// For whatever else follows the log. It must have heard before the fence counts this as applied. The first of a
+    /// database says that anything may have changed.
     pub(in crate::keyring) const fn tail(&self) -> &Tail {
         &self.tail
     }
@@ -216,6 +219,7 @@ impl Member {
         Self {
             place: Place::Outside,
             instance: None,
+            turned: false,
             fence: None,
             stale: Duration::ZERO,
             registered: None,
@@ -280,11 +284,15 @@ impl Member {
             return Renewed::Unlisted;
         }
         let before = self.instance.replace(answer.instance);
-        let other = before.is_some() && before != self.instance;
-        if other || matches!(answer.tail.news, Entries::WentBack) {
+        let back = matches!(answer.tail.news, Entries::WentBack);
+        if before != self.instance || back {
+            // Before the first answer nobody knows which database answered the look-ups: they may show another history too.
+            fence.turn(asked.after, answer.tail.head);
+            self.turned = true;
+        }
+        if before.is_some() && before != self.instance || back {
             // What this incarnation acknowledged may be positions that are given out again: it must not count for them.
             self.place = Place::Outside;
-            fence.turn(asked.after, answer.tail.head);
             return Renewed::Turned;
         }
         if !answer.live {
@@ -294,7 +302,11 @@ impl Member {
         self.fence = Some(answer.fence);
         let stale = self.stale.min(answer.stale);
         let lease = Lease { incarnation: asked.incarnation, sent: asked.sent, fence: answer.fence, stale };
-        Renewed::News(News { after: asked.after, tail: answer.tail, lease })
+        let (mut after, mut tail) = (asked.after, answer.tail);
+        if mem::take(&mut self.turned) {
+            (after, tail.news) = (fence.point(), Entries::Gone);
+        }
+        Renewed::News(News { after, tail, lease })
     }
 
     /// An answer was taken in, and may be acknowledged.
@@ -313,6 +325,11 @@ impl Member {
         } else {
             self.place = Place::Outside;
         }
+    }
+
+    /// The connection is another one. The store may have crashed, and lost acknowledgements: it does not wait for them to last.
+    pub(in crate::keyring) const fn reconnected(&mut self) {
+        self.acknowledged = None;
     }
 
     /// Has leases that come from now on be outlasted by so much, or by what the store knows of, where that is less: it tells those

@@ -239,6 +239,24 @@ fn nothing_from_before_a_revocation_passes_once_it_is_complete() {
 }
 
 #[test]
+fn nothing_of_another_history_passes_once_its_successor_gives_time() {
+    let turned: TakeIn = |fence, tail| {
+        fence.turn(fence.point(), tail.head);
+        fence.extend(RENEWED);
+    };
+    let early: TakeIn = |fence, tail| {
+        fence.extend(RENEWED);
+        fence.turn(fence.point(), tail.head);
+    };
+    let subject = Subject::Secret([7; 16]);
+    let seen = cut_off(PROOF, &subject, judge, turned);
+    println!("another history: {seen:?}");
+    assert!(seen.stale == 0 && seen.void > 0, "{seen:?}");
+    let seen = cut_off(FAULT, &subject, judge, early);
+    assert!(seen.stale > 0, "not found: the lease comes before the turn: {seen:?}");
+}
+
+#[test]
 fn nothing_passes_beyond_the_lease_either_once_a_revocation_is_complete() {
     // Who judges twice reads twice as often, and there are many more ways.
     let twice = [(Subject::Secret([7; 16]), FAULT, judge_both as Ask)];

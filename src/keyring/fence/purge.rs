@@ -71,7 +71,9 @@ impl Purge {
                 }
                 ReplicaState::Suspect => {
                     let new = Suspect { since: sight.now(), fence: sight.fence() };
-                    let mut suspect = known.get(&named).copied().unwrap_or(new);
+                    // What another database took it for is not known to have come over to this one.
+                    let held = known.get(&named).filter(|suspect| suspect.since >= sight.since());
+                    let mut suspect = held.copied().unwrap_or(new);
                     suspect.fence = suspect.fence.max(sight.fence());
                     if sight.now().since(suspect.since) >= lapse(suspect.fence) {
                         doubts.push(doubt(replica));
@@ -93,7 +95,7 @@ fn doubt(replica: &Replica) -> Doubt {
 mod tests {
     use super::super::grace::Grace;
     use super::super::wait::Complete;
-    use super::super::wait::tests::{at, replica, replicas};
+    use super::super::wait::tests::{at, replica, replicas, see};
     use super::*;
 
     const SUSPECT: ReplicaState = ReplicaState::Suspect;
@@ -104,17 +106,17 @@ mod tests {
         let (mut grace, mut purge) = (Grace::default(), Purge::default());
         let mut wait = Wait::new(7, at(0));
         let rows = || replicas(7, vec![replica("rep_a", 1, LIVE, Some(7)), replica("rep_b", 2, LIVE, Some(6))]);
-        wait.judge(&grace.see(rows(), at(10)));
+        wait.judge(&see(&mut grace, rows(), 10));
         purge.timed_out(&wait);
         assert!(purge.is_idle(), "the wait goes on");
-        wait.judge(&grace.see(rows(), at(2020)));
+        wait.judge(&see(&mut grace, rows(), 2020));
         assert_eq!(wait.judge_by_time(at(2020)), super::super::wait::Judgement::Complete(Complete::ByTime));
         purge.timed_out(&wait);
         (grace, purge)
     }
 
     fn doubted(grace: &mut Grace, purge: &mut Purge, millis: u64, rows: Vec<Replica>) -> Vec<(String, ReplicaState)> {
-        let doubts = purge.next(&grace.see(replicas(7, rows), at(millis)));
+        let doubts = purge.next(&see(grace, replicas(7, rows), millis));
         doubts.into_iter().map(|doubt| (doubt.id.to_string(), doubt.from)).collect()
     }
 
@@ -157,7 +159,7 @@ mod tests {
         let mut next = |millis, fence| {
             let rows = replicas(7, vec![replica("rep_b", 2, SUSPECT, None)]);
             let sight =
-                grace.see(crate::store::replica::Replicas { fence: Duration::from_secs(fence), ..rows }, at(millis));
+                see(&mut grace, crate::store::replica::Replicas { fence: Duration::from_secs(fence), ..rows }, millis);
             purge.next(&sight).len()
         };
         assert_eq!([next(100, 2), next(200, 5), next(2120, 2), next(5119, 2), next(5120, 2)], [0, 0, 0, 0, 1]);

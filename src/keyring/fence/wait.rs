@@ -73,9 +73,10 @@ impl Wait {
         if let Some(complete) = self.complete {
             return Judgement::Complete(complete);
         }
-        // A look that shows the change was made after its commit, whatever the time at which it was asked for.
+        // A look that shows the change is from after its commit, whenever it was asked for; one that does not may be older.
         if sight.head() < self.position {
-            return Judgement::Lost;
+            let older = sight.asked() < self.committed;
+            return if older { self.judge_by_time(sight.now()) } else { Judgement::Lost };
         }
         self.fence = Some(self.fence.map_or_else(|| sight.fence(), |fence| fence.max(sight.fence())));
         self.meet(sight);
@@ -144,7 +145,7 @@ impl Wait {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::grace::Grace;
+    use super::super::grace::{Grace, Look};
     use super::*;
     use crate::clock::Timestamp;
     use crate::store::replica::{Instance, Replica, ReplicaState, Replicas};
@@ -173,6 +174,11 @@ pub(super) mod tests {
         Replicas { head, fence: Duration::from_secs(2), instance: Instance("one".into()), replicas }
     }
 
+    /// Asked for and answered at that time.
+    pub(in super::super) fn see(grace: &mut Grace, replicas: Replicas, millis: u64) -> Sight {
+        grace.see(Look::at(at(millis)), replicas, at(millis))
+    }
+
     fn live(id: &str, applied: Option<u64>) -> Replica {
         replica(id, 1, ReplicaState::Live, applied)
     }
@@ -184,7 +190,7 @@ pub(super) mod tests {
     /// A process that has looked at the database for long.
     fn settled() -> Grace {
         let mut grace = Grace::default();
-        grace.see(replicas(0, Vec::new()), at(0));
+        see(&mut grace, replicas(0, Vec::new()), 0);
         grace
     }
 
@@ -200,21 +206,21 @@ pub(super) mod tests {
         let (mut grace, mut wait) = (settled(), Wait::new(7, at(10_000)));
         let suspect = replica("rep_b", 2, ReplicaState::Suspect, Some(6));
         let look = replicas(7, vec![live("rep_a", Some(7)), suspect, live("rep_c", None)]);
-        assert_eq!(wait.judge(&grace.see(look, at(10_005))), left(2015), "a suspect is waited for, and who is new");
+        assert_eq!(wait.judge(&see(&mut grace, look, 10_005)), left(2015), "a suspect is waited for, and who is new");
         let all = [("rep_a", How::Acknowledged), ("rep_b", How::Waiting), ("rep_c", How::Waiting)];
         assert_eq!(hows(&wait), all.map(|(id, how)| (id.to_owned(), how)));
         let look = replicas(9, vec![live("rep_a", Some(8)), live("rep_c", Some(7))]);
-        assert_eq!(wait.judge(&grace.see(look, at(10_010))), ACKNOWLEDGED);
+        assert_eq!(wait.judge(&see(&mut grace, look, 10_010)), ACKNOWLEDGED);
         let all = [("rep_a", How::Acknowledged), ("rep_b", How::Lapsed), ("rep_c", How::Acknowledged)];
         assert_eq!(hows(&wait), all.map(|(id, how)| (id.to_owned(), how)), "who is gone lapsed");
         assert_eq!(wait.silent().count(), 0);
-        assert_eq!(wait.judge(&grace.see(replicas(9, vec![live("rep_d", None)]), at(10_020))), ACKNOWLEDGED);
+        assert_eq!(wait.judge(&see(&mut grace, replicas(9, vec![live("rep_d", None)]), 10_020)), ACKNOWLEDGED);
     }
 
     #[test]
     fn a_change_is_complete_after_a_fence_and_a_little_more_whatever_the_rows_say() {
         let (mut grace, mut wait) = (settled(), Wait::new(7, at(10_000)));
-        let mut judged = |millis| wait.judge(&grace.see(replicas(7, vec![live("rep_a", Some(6))]), at(millis)));
+        let mut judged = |millis| wait.judge(&see(&mut grace, replicas(7, vec![live("rep_a", Some(6))]), millis));
         assert_eq!([judged(10_000), judged(12_019), judged(12_020)], [left(2020), left(1), BY_TIME]);
         assert_eq!(hows(&wait), [("rep_a".to_owned(), How::Lapsed)]);
         assert_eq!(wait.silent().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["rep_a"]);
@@ -223,10 +229,10 @@ pub(super) mod tests {
     #[test]
     fn acknowledgements_complete_nothing_where_rows_may_be_missing() {
         let (mut grace, mut wait) = (Grace::default(), Wait::new(7, at(10_000)));
-        let mut judged = |millis| wait.judge(&grace.see(replicas(7, vec![live("rep_a", Some(7))]), at(millis)));
+        let mut judged = |millis| wait.judge(&see(&mut grace, replicas(7, vec![live("rep_a", Some(7))]), millis));
         assert_eq!([judged(10_001), judged(12_019), judged(12_020)], [left(2019), left(1), BY_TIME]);
         let mut other = Wait::new(8, at(12_020));
-        let look = grace.see(replicas(8, vec![live("rep_a", Some(8))]), at(12_021));
+        let look = see(&mut grace, replicas(8, vec![live("rep_a", Some(8))]), 12_021);
         assert_eq!(other.judge(&look), ACKNOWLEDGED, "for a process that saw the database for so long");
     }
 
@@ -235,7 +241,7 @@ pub(super) mod tests {
         let (mut grace, mut wait) = (settled(), Wait::new(7, at(10_000)));
         assert_eq!(wait.judge_by_time(at(60_000)), Judgement::Pending(None), "the fence may be longer than was known");
         let look = Replicas { fence: Duration::from_secs(60), ..replicas(7, vec![live("rep_a", Some(6))]) };
-        assert_eq!(wait.judge(&grace.see(look, at(60_000))), left(10_020));
+        assert_eq!(wait.judge(&see(&mut grace, look, 60_000)), left(10_020));
         assert_eq!(wait.judge_by_time(at(70_019)), left(1), "and then it may be silent");
         assert_eq!(wait.judge_by_time(at(70_020)), BY_TIME);
     }
@@ -245,7 +251,7 @@ pub(super) mod tests {
         let (mut grace, mut wait) = (settled(), Wait::new(7, at(10_000)));
         let mut judged = |fence, millis| {
             let look = replicas(7, vec![live("rep_a", Some(6))]);
-            wait.judge(&grace.see(Replicas { fence: Duration::from_secs(fence), ..look }, at(millis)))
+            wait.judge(&see(&mut grace, Replicas { fence: Duration::from_secs(fence), ..look }, millis))
         };
         assert_eq!([judged(2, 10_000), judged(4, 11_000), judged(2, 12_020)], [left(2020), left(3020), left(2000)]);
     }
@@ -253,6 +259,8 @@ pub(super) mod tests {
     #[test]
     fn a_log_that_ends_before_the_change_has_lost_it() {
         let (mut grace, mut wait) = (settled(), Wait::new(7, at(10_000)));
-        assert_eq!(wait.judge(&grace.see(replicas(6, Vec::new()), at(10_001))), Judgement::Lost);
+        let look = grace.see(Look::at(at(9999)), replicas(6, Vec::new()), at(10_001));
+        assert_eq!(wait.judge(&look), Judgement::Pending(None), "a look from before the commit tells nothing");
+        assert_eq!(wait.judge(&see(&mut grace, replicas(6, Vec::new()), 10_001)), Judgement::Lost);
     }
 }

@@ -43,7 +43,8 @@ impl Shared {
     /// Looks at the replicas for the first time, where there may be others.
     pub(in crate::keyring) async fn look_around(&self) -> Result<(), StoreError> {
         if self.is_shared() {
-            self.completion.heed(self.replicas().await?, self.clock.boot());
+            let asked = self.clock.boot();
+            self.completion.heed(asked, self.replicas().await?, self.clock.boot());
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod holder;
 mod invented;
 mod migration;
 mod once;
+mod open;
 mod operate;
 mod quiet;
 mod reuse;

@@ -276,7 +276,7 @@ proptest! {
                 for secret in &secrets {
                     let digest = Digester::default().digest(secret);
                     let fresh = ring.keyring.store().load(digest).await.unwrap().standing;
-                    let fresh = fresh.map_or(Err(UNKNOWN), |key| judge(&Arc::new(key), Clock::System.now()).map(|_| ()));
+                    let fresh = fresh.map_or(Err(UNKNOWN), |key| judge(&Arc::new(key), &digest, Clock::System.now()).map(|_| ()));
                     assert_eq!(ring.refusal(secret).await, fresh.err());
                 }
             }

@@ -8,7 +8,7 @@ use proptest::sample::{select, subsequence};
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::key::{AccountState, KeyState, Presented, judge, token};
+use crate::key::{AccountState, Digest, KeyState, Presented, judge, token};
 use crate::store::Draft;
 
 const PERMISSIONS: [&str; 5] = ["jobs:run", "jobs:*", "users:read", MANAGE, "*"];
@@ -59,7 +59,7 @@ impl Sketch {
     }
 
     fn verified(&self, directory: &Directory) -> Option<Verified> {
-        judge(&Arc::new(self.standing(directory)), Timestamp::from_millis(1)).ok()
+        judge(&Arc::new(self.standing(directory)), &Digest::from_bytes([0; 32]), Timestamp::from_millis(1)).ok()
     }
 
     fn draft(&self) -> NewKey {

@@ -27,7 +27,7 @@ macro_rules! living {
       LEFT JOIN keyward.account a ON a.id = k.account
       LEFT JOIN keyward.membership m ON m."user" = k."user" AND (k.kind = 'user' OR m.account = k.account)
       LEFT JOIN keyward.account ma ON ma.id = m.account
-     ORDER BY k.serial DESC, s.digest, m.account"#
+     WHERE h.one = 1 ORDER BY k.serial DESC, s.digest, m.account"#
         )
     };
 }

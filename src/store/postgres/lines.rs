@@ -19,13 +19,22 @@ pub(super) struct Lines {
     runtime: Handle,
     lines: Box<[Mutex<Option<Arc<Connection>>>]>,
     next: AtomicUsize,
+    /// Connections that were ever opened.
+    opened: AtomicUsize,
     nonce: AtomicI64,
 }
 
 impl Lines {
     pub(super) fn new(address: Arc<Address>, runtime: Handle, many: usize, nonce: i64) -> Self {
         let lines = (0..many.max(1)).map(|_| Mutex::default()).collect();
-        Self { address, runtime, lines, next: AtomicUsize::new(0), nonce: AtomicI64::new(nonce) }
+        Self {
+            address,
+            runtime,
+            lines,
+            next: AtomicUsize::new(0),
+            opened: AtomicUsize::new(0),
+            nonce: AtomicI64::new(nonce),
+        }
     }
 
     /// A number that no earlier question had: an answer that does not have it is not to this question.
@@ -70,8 +79,14 @@ impl Lines {
             return Ok((Arc::clone(connection), true));
         }
         let connection = Arc::new(Connection::open(&self.address, &self.runtime).await?);
+        self.opened.fetch_add(1, Ordering::Relaxed);
         *line = Some(Arc::clone(&connection));
         Ok((connection, false))
+    }
+
+    /// How many connections were ever opened.
+    pub(super) fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
     }
 
     /// Others who wait on it are told that it ended.

@@ -99,7 +99,7 @@ const IDLE: Duration = Duration::from_secs(2);
 impl Manner {
     fn of(address: &Address, config: &Config) -> Self {
         let settings = format!(
-            "SET LOCAL search_path = keyward; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {};
+            "SET LOCAL search_path = keyward; SET LOCAL jit = off; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {};
              SET LOCAL idle_in_transaction_session_timeout = {}",
             STATEMENT.as_millis(),
             config.busy_timeout.0.as_millis().max(1),
@@ -398,6 +398,11 @@ impl Postgres {
         let sql = "SELECT seq, pg_is_in_recovery(), $1 FROM keyward.head";
         let rows = lookups.query(sql, values![nonce], manner.load_timeout).await;
         self.answer(rows, |rows| load::first(rows, 1, nonce).map(drop))
+    }
+
+    /// How many connections were opened for renewals.
+    pub(super) fn connected(&self) -> usize {
+        self.shared.follower.opened()
     }
 
     /// Has others look at the log at once. Nothing depends on it.

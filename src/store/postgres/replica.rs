@@ -1,4 +1,8 @@
 //! Who serves from the store, and how far each has come: one statement each.
+//!
+//! What others rely on outlives the server, whatever its own setting is: a registration that a crash forgot, or a longer fence,
+//! would let a change be complete too soon. What can only save time waits for no disk. Both are said in the statement itself,
+//! so that a pooler of transactions may stand between.
 
 use std::time::Duration;
 
@@ -35,20 +39,22 @@ pub(super) fn all() -> String {
         "SELECT h.seq, pg_is_in_recovery(), $1, greatest(h.fence + h.stale, h.fence_before), h.cluster || '/' || {PLACE},
                 r.id, r.incarnation, r.state, r.applied, r.node, r.version, r.joined, r.heard
            FROM keyward.head h LEFT JOIN keyward.replica r ON r.state <> 'dead'
-          ORDER BY r.id"
+          WHERE h.one = 1 ORDER BY r.id"
     )
 }
 /// What is remembered of a position. `$2` comes back as it was sent.
 pub(super) const REVISION: &str = "
     SELECT h.seq, pg_is_in_recovery(), $2, l.at, l.narrowing, c.seq
-      FROM keyward.head h CROSS JOIN keyward.complete c LEFT JOIN keyward.log l ON l.seq = $1";
+      FROM keyward.head h CROSS JOIN keyward.complete c LEFT JOIN keyward.log l ON l.seq = $1
+     WHERE h.one = 1 AND c.one = 1";
 /// Has what is read count for so long from now on, and lets replicas serve for so much longer. What is shorter than that leaves
 /// what was before to be waited for, both together, until [`SHORTENED`].
 pub(super) const SET_FENCE: &str = "
     UPDATE keyward.head
        SET fence_before = CASE WHEN fence + stale > $1 + $2 THEN greatest(fence + stale, fence_before) ELSE fence_before END,
            fence = $1, stale = $2, fence_changes = fence_changes + 1
-     WHERE fence <> $1 OR stale <> $2 OR fence_before IS NOT NULL
+     WHERE (fence <> $1 OR stale <> $2 OR fence_before IS NOT NULL)
+       AND set_config('synchronous_commit', 'on', true) = 'on'
     RETURNING fence_before, fence_changes";
 
 /// Nothing counts any more that was read under the longer fence before. Nothing happens if it was changed again.

@@ -181,6 +181,33 @@ async fn who_serves_is_registered_acknowledges_is_doubted_and_leaves() {
 }
 
 #[tokio::test]
+async fn what_others_rely_on_outlives_a_crash_whatever_the_server_does_by_itself() {
+    for usual in ["off", "on"] {
+        let database = Server::shared().database();
+        database.psql(&format!("ALTER DATABASE {} SET synchronous_commit = {usual}", database.name()));
+        let store = at(database.url());
+        furnish(&store).await;
+        for table in ["replica", "head", "complete"] {
+            database.psql(&format!(
+                "CREATE TABLE IF NOT EXISTS public.seen (what text, setting text);
+                 CREATE FUNCTION public.{table}_see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                   INSERT INTO public.seen VALUES ('{table} ' || TG_OP, current_setting('synchronous_commit')); RETURN NULL;
+                 END $$;
+                 CREATE CONSTRAINT TRIGGER see AFTER INSERT OR UPDATE ON keyward.{table} DEFERRABLE INITIALLY DEFERRED
+                   FOR EACH ROW EXECUTE FUNCTION public.{table}_see()"
+            ));
+        }
+        let one = ReplicaId::of([1; 8]);
+        store.register(registration(&one, 1), LIMIT).await.unwrap();
+        store.set_fence(Duration::from_secs(60), Duration::ZERO).await.unwrap();
+        assert!(store.acknowledge(&one, Incarnation(1), 1).await.unwrap());
+        store.note_complete(1).await.unwrap();
+        let seen = database.psql("SELECT what, setting FROM public.seen");
+        assert_eq!(seen, "replica INSERT|on\nhead UPDATE|on\nreplica UPDATE|off\ncomplete UPDATE|off", "{usual}");
+    }
+}
+
+#[tokio::test]
 async fn a_shorter_fence_is_whole_only_when_who_shortened_it_says_so() {
     let database = Server::shared().database();
     let store = at(database.url());

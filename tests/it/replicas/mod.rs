@@ -1,7 +1,10 @@
 //! Many processes on one store: what is taken away at one is gone at all.
 
 mod changes;
+mod crew;
+mod failover;
 mod faults;
+mod hands;
 mod judge;
 mod line;
 mod many;

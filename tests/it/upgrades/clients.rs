@@ -10,7 +10,7 @@ use crate::support::python::python;
 use crate::support::{Keyward, Minted, keyward};
 
 /// A keyward with a plain and a TLS listener before an origin of WebSockets, which speaks TLS or not.
-fn both(secure_origin: bool, more: &str) -> (Keyward, Minted, Root, Sockets) {
+pub(crate) fn both(secure_origin: bool, more: &str) -> (Keyward, Minted, Root, Sockets) {
     let setup = keyward();
     let root = Root::new(setup.folder());
     let files = root.certificate(setup.folder(), &["localhost"]);
@@ -78,7 +78,7 @@ fn clients_are_told_by_a_close_frame_that_keyward_stops() {
 }
 
 /// A client that listens, and what it says.
-pub(super) fn waiting(client: &str, url: &str, key: &Minted, root: &Root) -> (Child, Lines) {
+pub(crate) fn waiting(client: &str, url: &str, key: &Minted, root: &Root) -> (Child, Lines) {
     let mut child = python()
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/websocket_wait.py"))
         .envs([("URL", url), ("SECRET", &key.secret), ("CLIENT", client)])

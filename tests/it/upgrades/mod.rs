@@ -1,6 +1,6 @@
 //! Connections that go on as another protocol.
 
-mod clients;
+pub(crate) mod clients;
 mod limits;
 mod tunnel;
 
@@ -32,7 +32,7 @@ fn before(url: &str, more: &str) -> (Keyward, Minted) {
 }
 
 /// An origin that agrees to a WebSocket, and then does this.
-fn agreeing(then: impl Fn(&mut Line) + Send + Sync + 'static) -> Origin {
+pub(crate) fn agreeing(then: impl Fn(&mut Line) + Send + Sync + 'static) -> Origin {
     Origin::scripted(move |line| {
         if line.head().is_some() {
             line.send(AGREED);
@@ -50,14 +50,14 @@ fn ask(keyward: &Keyward, key: &Minted, path: &str) -> Wire {
 }
 
 /// Asks for a WebSocket, and gets it.
-fn open(keyward: &Keyward, key: &Minted, path: &str) -> Wire {
+pub(crate) fn open(keyward: &Keyward, key: &Minted, path: &str) -> Wire {
     let mut wire = ask(keyward, key, path);
     assert_eq!(wire.head().0, 101);
     wire
 }
 
 /// An origin of WebSockets that nobody here wrote.
-struct Sockets {
+pub(crate) struct Sockets {
     child: Child,
     stdin: Option<ChildStdin>,
     address: SocketAddr,

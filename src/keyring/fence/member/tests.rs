@@ -128,14 +128,14 @@ fn who_is_not_live_gets_no_time_and_registers_anew() {
     let asked = process.renew(0);
     let answered = process.0.renewed(&process.1, asked, Renewal { live: false, ..answer(0, 5) });
     assert!(matches!(answered, Renewed::Unlisted));
-    assert_eq!((process.deadline(), process.1.applied()), (at(0), 0));
+    assert_eq!(process.deadline(), at(0));
     assert!(
         matches!(process.next(10), Next::Rest(until) if until == at(500)),
         "a store that says so each time is not flooded"
     );
     process.register(500);
     let asked = process.renew(500);
-    process.take(asked, answer(0, 5));
+    process.take(asked, answer(5, 5));
     assert_eq!(process.acknowledge(501).map(|asked| asked.applied()), Some(5), "its row has no position yet");
 }
 
@@ -174,6 +174,19 @@ fn an_acknowledgement_that_was_lost_is_tried_again_after_the_next_renewal() {
 }
 
 #[test]
+fn an_acknowledgement_that_a_crash_may_have_lost_is_given_again() {
+    let mut process = Process::listed(0);
+    let asked = process.renew(0);
+    process.take(asked, answer(0, 5));
+    let asked = process.acknowledge(1).unwrap();
+    process.0.acknowledged(asked, true);
+    process.0.reconnected();
+    let asked = process.renew(500);
+    process.take(asked, answer(5, 5));
+    assert_eq!(process.acknowledge(501).map(|asked| asked.applied()), Some(5));
+}
+
+#[test]
 fn an_idle_log_is_acknowledged_every_fifteen_seconds() {
     let mut process = Process::listed(0);
     let mut acknowledged = Vec::new();
@@ -196,9 +209,12 @@ fn asked_after(process: &Process) -> u64 {
 fn what_was_applied_by_another_hand_is_acknowledged_too() {
     let mut process = Process::listed(0);
     let asked = process.renew(0);
-    process.1.apply(process.1.point(), &answer(0, 9).tail);
     process.take(asked, answer(0, 5));
-    assert_eq!(process.acknowledge(1).map(|asked| asked.applied()), Some(9));
+    let _ = process.acknowledge(1);
+    let asked = process.renew(500);
+    process.1.apply(process.1.point(), &answer(5, 9).tail);
+    process.take(asked, answer(5, 6));
+    assert_eq!(process.acknowledge(501).map(|asked| asked.applied()), Some(9));
 }
 
 #[test]
@@ -232,6 +248,21 @@ fn another_database_means_another_history_and_another_registration() {
     let other = Renewal { instance: Instance("two".into()), ..answer(45, 46) };
     process.take(asked, other);
     assert_eq!(process.acknowledge(601).map(|asked| asked.applied()), Some(46));
+}
+
+#[test]
+fn what_was_read_before_the_first_answer_is_void_for_nobody_knows_of_which_database_it_was() {
+    let mut process = Process::listed(0);
+    let before = process.1.point();
+    let asked = process.renew(0);
+    let _ = process.0.renewed(&process.1, asked, Renewal { live: false, ..answer(0, 4) });
+    process.register(500);
+    let asked = process.renew(500);
+    let Renewed::News(news) = process.0.renewed(&process.1, asked, answer(4, 5)) else { panic!("it is news") };
+    assert!(matches!(news.tail().news, Entries::Gone), "and whatever else follows the log is told");
+    process.0.took(news.apply(&process.1).extend(&process.1));
+    let floor = process.1.floor.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(floor > before.at(u64::MAX) && floor <= process.1.point().at(5));
 }
 
 #[test]

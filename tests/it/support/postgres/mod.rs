@@ -73,15 +73,35 @@ impl Server {
             server.certify();
         }
         server.set(&options.settings.join("\n"));
+        server.started()
+    }
+
+    /// A copy of this one that follows it, by way of what listens at `primary`, and answers who only reads.
+    pub(crate) fn standby(&self, primary: SocketAddr) -> Self {
+        let programs = programs();
+        let keeper = Keeper::new("standby", SCRIPT, &programs);
+        let copied = keeper.order(&format!("copy -h {} -p {}", primary.ip(), primary.port()));
+        assert!(copied, "no copy of the primary:\n{}", keeper.said());
+        let server = Self { keeper, programs, port: 0, root: None, databases: AtomicUsize::new(0) };
+        server.set(&format!("unix_socket_directories = '{}'\n", server.folder().display()));
+        server.started()
+    }
+
+    /// Makes a standby a primary.
+    pub(crate) fn promote(&self) {
+        assert!(self.keeper.order("promote"), "the standby cannot take over:\n{}", self.keeper.said());
+    }
+
+    fn started(mut self) -> Self {
         for _ in 0..PORTS_TRIED {
-            server.port = free_port();
-            server.set(&format!("port = {}", server.port));
-            if server.keeper.order("start") {
-                return server;
+            self.port = free_port();
+            self.set(&format!("port = {}", self.port));
+            if self.keeper.order("start") {
+                return self;
             }
-            assert!(server.keeper.said().contains("Address already in use"), "{}", server.keeper.said());
+            assert!(self.keeper.said().contains("Address already in use"), "{}", self.keeper.said());
         }
-        panic!("no port of {PORTS_TRIED} was free:\n{}", server.keeper.said());
+        panic!("no port of {PORTS_TRIED} was free:\n{}", self.keeper.said());
     }
 
     /// Starts it again after [`Self::stop`].
@@ -176,6 +196,11 @@ impl Database<'_> {
         self.server.ask(&self.name, sql)
     }
 
+    /// The same of this database as another server has it.
+    pub(crate) fn psql_at(&self, server: &Server, sql: &str) -> String {
+        server.ask(&self.name, sql)
+    }
+
     /// Ends the sessions whose application's name or last statement is LIKE `pattern`, and gives how many.
     pub(crate) fn terminate_backends(&self, pattern: &str) -> usize {
         let ended = self.psql(&format!(
@@ -228,6 +253,8 @@ const CONFIG: &str = "listen_addresses = '127.0.0.1'\nmax_connections = 300\nlc_
 
 const SCRIPT: &str = r#"
 make() { initdb -D data -A trust -U postgres --no-sync -E UTF8 --locale=C.UTF-8; }
+copy() { pg_basebackup -D data -U postgres --checkpoint=fast --no-sync --write-recovery-conf $1; }
+promote() { pg_ctl -D data -w promote; }
 start() { pg_ctl -D data -l log -w start; }
 stop() { pg_ctl -D data -m "$1" -w stop; }
 end() { stop immediate; }

@@ -13,8 +13,8 @@
 use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,7 +59,7 @@ struct Way {
 }
 
 struct Shared {
-    server: SocketAddr,
+    server: Mutex<SocketAddr>,
     ways: [watch::Sender<Way>; 2],
     cuts: watch::Sender<usize>,
     refusing: watch::Sender<bool>,
@@ -74,7 +74,7 @@ impl Relay {
         listener.set_nonblocking(true).unwrap();
         let way = || watch::Sender::new(Way { traffic: Traffic::Pass, delay: Duration::ZERO });
         let shared = Arc::new(Shared {
-            server,
+            server: Mutex::new(server),
             ways: [way(), way()],
             cuts: watch::Sender::new(0),
             refusing: watch::Sender::new(false),
@@ -98,6 +98,11 @@ impl Relay {
     /// Where clients connect.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where connections lead that come from now on.
+    pub(crate) fn lead_to(&self, server: SocketAddr) {
+        *self.shared.server.lock().unwrap() = server;
     }
 
     /// What becomes of a direction's bytes from now on.
@@ -150,7 +155,8 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>) {
 
 /// Carries one connection until both directions have ended, or it is reset.
 async fn carry(mut client: TcpStream, shared: &Shared, mut cuts: watch::Receiver<usize>) {
-    let Ok(mut server) = TcpStream::connect(shared.server).await else { return reset_on_close(&client) };
+    let address = *shared.server.lock().unwrap();
+    let Ok(mut server) = TcpStream::connect(address).await else { return reset_on_close(&client) };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let [up, down] = &shared.ways;
     let whole = {

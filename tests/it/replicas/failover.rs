@@ -1,0 +1,61 @@
+//! A standby takes over that lacks the last change.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::QUIET;
+use super::crew::Crew;
+use crate::support::eventually;
+use crate::support::postgres::relay::{Direction, Relay, Traffic};
+use crate::support::postgres::{Mode, Options, Server};
+
+/// Longer than a failover takes: a change that is waited for must not be complete by time meanwhile.
+const FENCE: Duration = Duration::from_secs(40);
+
+#[test]
+fn a_change_that_a_failover_lost_is_told_as_lost_and_what_was_read_is_read_anew() {
+    let primary = Server::own(Options::default());
+    let database = primary.database();
+    let (wire, address) = (Relay::to(primary.address()), Relay::to(primary.address()));
+    let standby = primary.standby(wire.address());
+    let url = database.url_by(address.address());
+    let config = format!("{QUIET}store.fence = \"{}s\"\n", FENCE.as_secs());
+    let crew = Crew::start(2, move |setup| setup.store(&url).config(&config));
+    let key = crew.minted();
+    assert_eq!(crew.statuses(&key.secret), [200; 2]);
+
+    let at = database.psql("SELECT pg_current_wal_lsn()");
+    eventually("the standby has followed", || {
+        database.psql_at(&standby, &format!("SELECT pg_last_wal_replay_lsn() >= '{at}'")) == "t"
+    });
+    wire.set(Direction::Down, Traffic::Lose);
+    crew.replicas[1].pause();
+    let revoked = crew.begin(0, "DELETE", format!("/v1/keys/{}?wait=60s", key.id));
+    eventually("it holds where it was made", || crew.replicas[0].now().get("/", &key.secret).status == 401);
+
+    primary.stop(Mode::Immediate);
+    standby.promote();
+    address.lead_to(standby.address());
+    address.cut();
+    let revoked = revoked.join().unwrap();
+    assert_eq!(revoked.status, 503, "{}", revoked.text());
+    crew.replicas[0].now().stderr.expect("the database that answers now lost the change");
+    crew.replicas[1].resume();
+    for replica in &crew.replicas {
+        replica.now().stderr.expect("another database answers");
+    }
+    eventually("everything is read anew", || crew.statuses(&key.secret) == [200; 2]);
+
+    // Who serves may be missing in what the new primary knows of replicas, so what they say is not enough yet.
+    let revoked = crew.ask(0, "DELETE", &format!("/v1/keys/{}?wait=0s", key.id), &Value::Null);
+    assert_eq!((revoked.status, &revoked.json()["receipt"]["complete"]), (202, &json!(false)), "{}", revoked.text());
+    let path = format!("/v1/revisions/{}?wait=0s", revoked.json()["receipt"]["rev"]);
+    eventually("both have said that they know it", || {
+        let receipt = crew.ask(0, "GET", &path, &Value::Null).json();
+        assert_eq!(receipt["complete"], false, "{receipt}");
+        let replicas = receipt["replicas"].as_array().unwrap();
+        replicas.len() == 2 && replicas.iter().all(|replica| replica["state"] == "acknowledged")
+    });
+    assert_eq!(crew.statuses(&key.secret), [401; 2]);
+}
