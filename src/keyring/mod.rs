@@ -299,7 +299,9 @@ impl Keyring {
             control: control.clone(),
         });
         let left = folder.as_mut().and_then(Folder::take_left);
+        let mut before = None;
         if let Some(place) = folder.as_ref().and_then(Folder::place) {
+            before = place.owner();
             shared.keep_snapshot(place.clone());
         }
         match left {
@@ -311,13 +313,15 @@ impl Keyring {
         }
         let end = CancellationToken::new();
         let room = if config.warm { config.live } else { 0 };
-        let tasks = vec![
+        let mut tasks = vec![
             control.spawn(warm::warm(Arc::clone(&shared), room, end.clone())),
             control.spawn(follow::follow(Arc::clone(&shared), end.clone())),
             control.spawn(open::watch_over(Arc::clone(&shared), end.clone())),
             control.spawn(usage::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
             control.spawn(reuse::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
         ];
+        let succeed = |before| control.spawn(snapshot::resume::succeed(Arc::clone(&shared), before, end.clone()));
+        tasks.extend(before.map(succeed));
         Ok(Self { shared, tasks: Mutex::new(tasks), end: end.drop_guard(), _folder: folder })
     }
 

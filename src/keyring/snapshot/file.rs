@@ -111,43 +111,48 @@ impl Sealed {
     }
 }
 
-/// Reads every record of a file that may be read here.
-pub(super) fn read(
-    path: &Path,
-    about: &About,
-    root: &Prk,
-    mut each: impl FnMut(Record) -> Result<(), Unusable>,
-) -> Result<(), Unusable> {
-    let mut file = match File::open(path) {
-        Ok(file) => BufReader::new(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
-        Err(error) => return Err(Unusable::Unreadable(error)),
-    };
-    let mut line = Vec::new();
-    file.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(Unusable::Unreadable)?;
-    let Header { about: found, .. } = serde_json::from_slice(&line).map_err(|_| Unusable::OtherForm)?;
-    for (same, why) in [
-        (found.form == about.form, Unusable::OtherForm),
-        (found.boot == about.boot, Unusable::OtherBoot),
-        (found.folder == about.folder, Unusable::OtherFolder),
-        (found.store == about.store, Unusable::OtherStore),
-    ] {
-        if !same {
-            return Err(why);
+/// A file that is being read.
+pub(super) struct Reader {
+    file: BufReader<File>,
+    key: RandomizedNonceKey,
+    count: u64,
+}
+
+impl Reader {
+    /// Opens a file that may be read here.
+    pub(super) fn open(path: &Path, about: &About, root: &Prk) -> Result<Self, Unusable> {
+        let mut file = match File::open(path) {
+            Ok(file) => BufReader::new(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
+            Err(error) => return Err(Unusable::Unreadable(error)),
+        };
+        let mut line = Vec::new();
+        file.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(Unusable::Unreadable)?;
+        let Header { about: found, .. } = serde_json::from_slice(&line).map_err(|_| Unusable::OtherForm)?;
+        for (same, why) in [
+            (found.form == about.form, Unusable::OtherForm),
+            (found.boot == about.boot, Unusable::OtherBoot),
+            (found.folder == about.folder, Unusable::OtherFolder),
+            (found.store == about.store, Unusable::OtherStore),
+        ] {
+            if !same {
+                return Err(why);
+            }
         }
+        let key = key(root, &line).ok_or(Unusable::Forged)?;
+        Ok(Self { file, key, count: 0 })
     }
-    let key = key(root, &line).ok_or(Unusable::Forged)?;
-    let mut number = 0_u64;
-    while let Some(sealed) = next(&mut file)? {
-        let (nonce, mut sealed) =
-            sealed.split_at_checked(NONCE_LEN).map_or((&[][..], Vec::new()), |(nonce, rest)| (nonce, rest.to_vec()));
+
+    /// The next record; none where the file ends.
+    pub(super) fn next(&mut self) -> Result<Option<Record>, Unusable> {
+        let Some(mut sealed) = next(&mut self.file)? else { return Ok(None) };
+        let (nonce, sealed) = sealed.split_at_mut_checked(NONCE_LEN).ok_or(Unusable::Forged)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unusable::Forged)?;
-        let plain = key.open_in_place(nonce, Aad::from(number.to_be_bytes()), &mut sealed);
+        let plain = self.key.open_in_place(nonce, Aad::from(self.count.to_be_bytes()), sealed);
         let plain = plain.map_err(|_| Unusable::Forged)?;
-        each(serde_json::from_slice(plain).map_err(|_| Unusable::OtherForm)?)?;
-        number += 1;
+        self.count += 1;
+        serde_json::from_slice(plain).map(Some).map_err(|_| Unusable::OtherForm)
     }
-    Ok(())
 }
 
 /// The next record as it was sealed; none where the file ends, be it within one.

@@ -12,6 +12,7 @@
 //! - a lease is written after all that its answer told, and ends when it would have: it is in boot time, and of no use in
 //!   another start of the machine. The same start means that what the system took in it still has, on the disk or not;
 //! - the process before is waited for until its lease has ended: it said no goodbye. One that says goodbye removes this first.
+//!   Whoever came after it says so in its name, once nothing is left that its lease could be gone on with.
 //!
 //! It is sealed under a key that is made of the pepper, so without a pepper there is none. Everything here is the work of a
 //! thread of its own; if that is slow, acknowledgements are late and nothing else is.
@@ -30,7 +31,7 @@ use std::time::Duration;
 use aws_lc_rs::hkdf::Prk;
 use tokio::sync::{oneshot, watch};
 
-use self::file::{About, Unusable};
+use self::file::{About, Reader, Unusable};
 use self::record::{Kept, Record};
 pub(super) use self::record::{Lease, Terms, told};
 use self::writer::{Order, Writer};
@@ -42,6 +43,7 @@ use crate::clock::BootTime;
 use crate::key::Digest;
 use crate::secret::Secret;
 use crate::store::log;
+use crate::store::replica::ReplicaId;
 use crate::store::{Seat, config};
 use crate::telemetry::chain;
 
@@ -146,18 +148,28 @@ impl Place {
         })
     }
 
+    /// Whose snapshot is here: that process is gone, for it had the folder's lock, and cannot have moved to another machine.
+    pub(super) fn owner(&self) -> Option<ReplicaId> {
+        let mut file = Reader::open(&self.path, &self.about, &self.root).ok()?;
+        match file.next() {
+            Ok(Some(Record::Owner(id))) => Some(id),
+            _ => None,
+        }
+    }
+
     /// Reads a snapshot; an error where it may not be gone on with.
     fn read(&self, now: BootTime, stale: Duration) -> Result<Left, Unusable> {
         let (mut keys, mut entries, mut lease, mut whole) = (Vec::new(), Vec::new(), None, false);
-        file::read(&self.path, &self.about, &self.root, |record| {
+        let mut file = Reader::open(&self.path, &self.about, &self.root)?;
+        while let Some(record) = file.next()? {
             match record {
+                Record::Owner(_) => {}
                 Record::Keys(some) => keys.extend(some),
                 Record::Entries(some) => entries.extend(some),
                 Record::Lease(newer) => lease = Some(newer),
                 Record::Whole => whole = true,
             }
-            Ok(())
-        })?;
+        }
         let lease: Lease = lease.filter(|_| whole).ok_or(Unusable::Torn)?;
         let Terms { deadline, stale: until, .. } = lease.terms();
         let stale = until.min(deadline.plus(stale));
@@ -233,6 +245,11 @@ impl Snapshot {
         let settled = written.wait_for(|written| *written >= point.at(point.position()));
         let settled = tokio::time::timeout(PATIENCE, settled).await.is_ok_and(|settled| settled.is_ok());
         settled && !self.gap.load(Ordering::Acquire)
+    }
+
+    /// Waits until there is one, in place of any before it.
+    pub(super) async fn in_place(&self) -> bool {
+        self.written.clone().wait_for(|written| *written != u64::MAX).await.is_ok()
     }
 
     /// Ends it: the snapshot stays, to be gone on with, or is removed. Whether that was done.

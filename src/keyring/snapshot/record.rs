@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{BootTime, Timestamp};
 use crate::key::{Digest, Standing};
 use crate::store::log::{Entry, News, Subject, Tail};
-use crate::store::replica::Instance;
+use crate::store::replica::{Instance, ReplicaId};
 
 /// One record.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Record {
+    /// Whose it is; the first one.
+    Owner(ReplicaId),
     /// Living keys.
     Keys(Vec<Kept>),
     /// What was applied of the log.

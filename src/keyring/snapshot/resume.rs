@@ -12,10 +12,13 @@ use crate::keyring::Shared;
 use crate::keyring::follow::slept;
 use crate::store::StoreError;
 use crate::store::log::{News, Tail};
+use crate::store::replica::ReplicaId;
 use crate::telemetry::chain;
 
 /// Before one looks again for a store that was away at the start.
 const SOON: Duration = Duration::from_millis(250);
+/// Before one tries again to say goodbye for another.
+const LATER: Duration = Duration::from_secs(1);
 
 impl Shared {
     /// Goes on with the lease of the process before, from what that left; the store is joined when it answers.
@@ -49,6 +52,16 @@ impl Shared {
         Ok(())
     }
 
+    /// Has nobody wait for a process of which nothing is left.
+    async fn bury(&self, id: &ReplicaId) -> Result<(), StoreError> {
+        let all = self.store.replicas().await?;
+        if let Some(row) = all.replicas.iter().find(|replica| replica.id == *id) {
+            self.store.leave(id, row.incarnation).await?;
+            tracing::info!(replica = %id, "the process before this one is gone, and nobody waits for it any longer");
+        }
+        Ok(())
+    }
+
     /// Finds the store that was away at the start.
     async fn find(&self) -> Result<(), StoreError> {
         if !self.unseen.load(Ordering::Acquire) {
@@ -75,6 +88,22 @@ impl Shared {
             }
         }
     }
+}
+
+/// Says goodbye for the process before, once what this one remembers has taken the place of what that one left: so a crash costs
+/// nobody a wait where keyward is started again at once.
+pub(in crate::keyring) async fn succeed(shared: Arc<Shared>, before: ReplicaId, end: CancellationToken) {
+    let succeeded = async {
+        let Some(snapshot) = shared.snapshot.get() else { return };
+        if before == shared.own.id || !snapshot.in_place().await {
+            return;
+        }
+        while let Err(error) = shared.bury(&before).await {
+            tracing::debug!(error = chain(&error), "no goodbye could be said for the process before");
+            tokio::time::sleep(LATER).await;
+        }
+    };
+    end.run_until_cancelled(succeeded).await;
 }
 
 /// Waits for a store that was away at the start, until told to end.

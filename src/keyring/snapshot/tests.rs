@@ -56,6 +56,7 @@ fn revoked(seq: u64) -> log::Entry {
 fn written(place: &Place) -> Sealed {
     let mut file = Sealed::create(&place.path, &place.about, &place.root).unwrap();
     for record in [
+        Record::Owner(ReplicaId::of([1; 8])),
         Record::Keys(vec![kept(1), kept(2)]),
         Record::Entries(vec![revoked(4)]),
         Record::Lease(lease(4, DEADLINE)),
@@ -79,6 +80,7 @@ fn a_snapshot_reads_what_it_was_told_up_to_its_last_lease() {
     drop(written(&place));
     use std::os::unix::fs::MetadataExt;
     assert_eq!(std::fs::metadata(&place.path).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(place.owner(), Some(ReplicaId::of([1; 8])));
     let left = place.read(NOW, Duration::from_nanos(300)).unwrap();
     assert_eq!(left.lease, lease(5, DEADLINE.plus(Duration::from_nanos(100))));
     assert_eq!(left.entries, [revoked(4), revoked(5)]);
@@ -160,6 +162,7 @@ fn a_snapshot_of_another_start_place_store_pepper_or_time_is_of_no_use() {
     assert!(read(|about| about.form = "later".into()).contains("none that this keyward can read"));
     let peppered = place(&folder, b"another").read(NOW, Duration::ZERO).unwrap_err();
     assert!(matches!(peppered, Unusable::Forged));
+    assert_eq!(place(&folder, b"another").owner(), None);
     let late = DEADLINE.plus(Duration::from_nanos(100));
     assert!(own.read(late, Duration::from_nanos(1)).is_ok(), "it may be used for a while beyond");
     assert!(matches!(own.read(late, Duration::ZERO), Err(Unusable::Late)));

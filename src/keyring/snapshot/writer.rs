@@ -177,6 +177,10 @@ impl Writer {
     fn rebase(&mut self, shared: &Shared) -> bool {
         self.began = Some(shared.clock.boot());
         let begun = Sealed::create(&self.unfinished(), &self.place.about, &self.place.root);
+        let begun = begun.and_then(|mut file| {
+            file.append(&Record::Owner(shared.own.id.clone()))?;
+            Ok(file)
+        });
         // Only now: what is applied after this is written to the file, what was applied before it is judged by below.
         let began = shared.fence.point();
         match begun {

@@ -110,6 +110,10 @@ fn a_key_whose_revocation_was_complete_is_not_served_by_who_starts_by_a_snapshot
         scene.mend();
         scene.keyward.stderr.expect("joins the others");
         eventually("it is ready", || scene.ask(&gone.secret).status == 401);
+        // A crash costs nobody a wait, where the machine knows that nothing is left of it.
+        scene.keyward.stderr.expect("the process before this one is gone");
+        let live = "SELECT count(*) FROM keyward.replica WHERE state <> 'dead'";
+        assert_eq!(scene.database.psql(live), "2", "round {round}");
     }
 }
 
