@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::opening::open_keyring;
 pub use self::reload::Reload;
 use self::reload::Tally;
 use self::running::{Built, BuiltIn, Running, generation, manner, terms, watched};
@@ -25,7 +26,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::flaw::Flaw;
 use crate::gateway::{self, Gateway, InFlight, Tunnels};
-use crate::key::{Digester, Imprint, Kind};
+use crate::key::{Imprint, Kind};
 use crate::keyring::Keyring;
 use crate::keyring::command::{NewKey, Problem};
 use crate::manage::health::Health;
@@ -37,11 +38,12 @@ use crate::net::listen::{Bound, ListenError, Listeners, Protocol, Wanted};
 use crate::net::newest::Newest;
 use crate::net::worker::{Setup, WorkerFailed, Workers, count};
 use crate::secret::Secret;
-use crate::store::{Access, Store, StoreError};
+use crate::store::StoreError;
 use crate::telemetry::access::{AccessLog, Sink};
 use crate::telemetry::metrics::{Metrics, Names};
 
 mod counter;
+mod opening;
 mod reload;
 mod running;
 mod watch;
@@ -223,7 +225,8 @@ impl App {
     /// # Errors
     /// The store.
     pub async fn first_operator(&self, settings: &Settings) -> Result<Option<Secret>, AppError> {
-        if !self.keyring.is_new().await? {
+        // One that left a snapshot is not new.
+        if self.keyring.awaits_store() || !self.keyring.is_new().await? {
             return Ok(None);
         }
         let entropy = |error: getrandom::Error| AppError::System("the system gives no random bytes", error.into());
@@ -290,25 +293,6 @@ async fn keep(reload: Option<Reload>, running: &mut Running) {
 
 /// How long probes and scrapes in flight may still take.
 const ADMIN_FINISHES: Duration = Duration::from_secs(1);
-
-async fn open_keyring(settings: &Settings, workers: usize, clock: &Clock) -> Result<Arc<Keyring>, AppError> {
-    let pepper = crate::config::pepper(&settings.keys).map_err(|flaw| AppError::Settings(vec![flaw]))?;
-    let digester = Digester::new(pepper);
-    let store = open_store(settings, &digester).await?.under(settings.keys.policy());
-    let control = Handle::current();
-    Ok(Arc::new(Keyring::open(&settings.keyring, workers, store, digester, clock.clone(), control).await?))
-}
-
-/// A command holds the store's lock for a moment, another server for good.
-async fn open_store(settings: &Settings, digester: &Digester) -> Result<Store, StoreError> {
-    for _ in 0..20 {
-        match Store::open(&settings.store, digester.mark(), Access::Create) {
-            Err(StoreError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(100)).await,
-            opened => return opened,
-        }
-    }
-    Store::open(&settings.store, digester.mark(), Access::Create)
-}
 
 fn wanted(settings: &Settings) -> Vec<Wanted> {
     let server = &settings.server;
@@ -431,6 +415,9 @@ fn tell(metrics: &Metrics, keyring: &Arc<Keyring>) {
         stats.refused_entries
     });
     gauge("keyward_key_cache_unknown_entries", "Remembered unknown secrets, about", |stats| stats.unknown_entries);
+    gauge("keyward_snapshot_keys", "Keys in the snapshot by which this replica could start, about", |stats| {
+        stats.snapshot_keys
+    });
     gauge("keyward_known_secrets", "Secrets known to be in the store, of keys alive or not", |stats| stats.known);
     gauge(
         "keyward_known_secrets_whole",

@@ -225,6 +225,7 @@ impl Table<'_> {
             password_file,
             ca_file,
             folder,
+            snapshot,
             fence,
             outage,
             readers,
@@ -236,6 +237,7 @@ impl Table<'_> {
         self.at_restart("password_file", password_file, &mut new.password_file);
         self.at_restart("ca_file", ca_file, &mut new.ca_file);
         self.at_restart("folder", folder, &mut new.folder);
+        self.at_restart("snapshot", snapshot, &mut new.snapshot);
         self.at_restart("fence", fence, &mut new.fence);
         self.at_restart("outage", outage, &mut new.outage);
         self.at_restart("lookups", lookups, &mut new.lookups);

@@ -316,7 +316,7 @@ impl fmt::Debug for Imprint {
 }
 
 /// Everything the judge looks at, read in one snapshot of the store by one look-up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// The key's id.
     pub id: KeyId,
@@ -349,7 +349,7 @@ pub struct Standing {
 }
 
 /// What a presented secret is to its key: a [`SecretState`] and what goes with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Presented {
     /// The one it has.
     Current,

@@ -95,6 +95,11 @@ impl Cache {
         }
     }
 
+    /// Every key that was alive when last read, as it comes. Who looks at them so does not count as using them.
+    pub(super) fn living(&self) -> impl Iterator<Item = (Digest, Entry)> {
+        self.live.iter().map(|(digest, entry)| (*digest, entry))
+    }
+
     /// Frees the memory of what is void.
     pub(super) fn forget(&self, digest: &Digest, shelf: Shelf) {
         self.shelf(shelf).invalidate(digest);

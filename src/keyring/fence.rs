@@ -104,6 +104,11 @@ impl Point {
         (self.0 & !POSITIONS) | position.min(POSITIONS)
     }
 
+    /// The position of `other`, if that is of this point's history.
+    pub(super) const fn same(self, other: u64) -> Option<u64> {
+        if other & !POSITIONS == self.0 & !POSITIONS { Some(other & POSITIONS) } else { None }
+    }
+
     /// The position in the log of what was read at a point.
     pub(super) const fn position_of(as_of: u64) -> u64 {
         Self(as_of).position()
@@ -227,7 +232,7 @@ impl Fence {
 
     /// Whether what is remembered may be used, be it that it should not be believed any more.
     pub(super) fn serves(&self, now: BootTime) -> bool {
-        self.holds(now) || now.as_nanos() < self.stale.load(Ordering::Acquire)
+        self.holds(now) || now < self.stale()
     }
 
     /// Whether a look-up is void for good: what it depends on has changed since.
@@ -236,8 +241,13 @@ impl Fence {
     }
 
     /// The moment before which a remembered look-up may count.
-    fn deadline(&self) -> BootTime {
+    pub(super) fn deadline(&self) -> BootTime {
         BootTime::from_nanos(self.deadline.load(Ordering::Acquire))
+    }
+
+    /// The moment before which it may be used beyond that; none where it may not.
+    pub(super) fn stale(&self) -> BootTime {
+        BootTime::from_nanos(self.stale.load(Ordering::Acquire))
     }
 
     /// The last position that touched the digest's stripe or one of its owners'; a look-up from before it is void.

@@ -12,7 +12,7 @@ use foldhash::quality::RandomState;
 use tokio::sync::watch;
 
 use super::Shared;
-use super::cache::Entry;
+use super::cache::{Entry, Shelf};
 use super::verify::Failure;
 use crate::key::Digest;
 use crate::store::StoreError;
@@ -62,7 +62,11 @@ impl Shared {
         let answer = tokio::time::timeout(self.store.load_timeout(), lookup).await;
         let error = match answer.unwrap_or(Err(StoreError::TimedOut)) {
             Ok(entry) => {
-                self.cache.put(digest, entry.clone(), self.shelf(&entry));
+                let shelf = self.shelf(&entry);
+                self.cache.put(digest, entry.clone(), shelf);
+                if let Some(snapshot) = self.snapshot.get().filter(|_| shelf == Shelf::Live) {
+                    snapshot.remembered(vec![(digest, entry.clone())]);
+                }
                 return Ok(entry);
             }
             Err(error) => error,

@@ -18,12 +18,13 @@ use super::adopted::Adopted;
 use super::fence::lapse;
 use super::fence::member::{Member, Next, Renewed};
 use super::follow::slept;
+use super::snapshot::{self, Lease, Terms, resume};
 use super::{Keyring, Shared};
-use crate::clock::BootTime;
+use crate::clock::{BootTime, Timestamp};
 use crate::measure::Span;
 use crate::store::StoreError;
-use crate::store::log::News;
-use crate::store::replica::Registration;
+use crate::store::log::{Entry, News};
+use crate::store::replica::{Instance, Registration};
 use crate::telemetry::chain;
 
 /// This process among those that serve from the store.
@@ -41,6 +42,12 @@ pub(super) struct Membership {
 }
 
 impl Membership {
+    /// Goes on from what a process before was told, and knows that the store does not answer.
+    pub(super) async fn resume(&self, instance: Instance, fence: Duration) {
+        self.member.lock().await.resume(instance, fence);
+        self.cut_off.store(true, Ordering::Release);
+    }
+
     pub(super) fn new() -> Self {
         Self {
             member: Mutex::new(Member::new()),
@@ -85,9 +92,37 @@ impl Shared {
         }
     }
 
+    /// Has an answer that is taken in written, with the lease it brought.
+    fn write_down(&self, member: &Member, entries: Vec<Entry>, time: Option<(Timestamp, BootTime)>) {
+        let Some((snapshot, (instance, fence))) = self.snapshot.get().zip(member.told()) else { return };
+        let (deadline, stale, heard) = (self.fence.deadline(), self.fence.stale(), self.heard());
+        let (point, terms) = (self.fence.point(), Terms { deadline, stale, heard, time, instance, fence });
+        snapshot.applied(point, entries, Lease::new(point.position(), terms));
+    }
+
+    /// Whether what is applied is written down, where it must be: a process that starts by that later must lack nothing that was
+    /// acknowledged.
+    async fn is_written_down(&self) -> bool {
+        match self.snapshot.get() {
+            Some(snapshot) => snapshot.settled(self.fence.point()).await,
+            None => true,
+        }
+    }
+
     /// Says goodbye, so that nobody waits for this process. Only once no request is taken in any more.
     pub(super) async fn leave(&self) {
         let Some(membership) = &self.membership else { return };
+        if let Some(snapshot) = self.snapshot.get() {
+            // Who said goodbye is not waited for, and nor is then who would start by what it left.
+            let stays = self.store.ping().await.is_err();
+            let ended = snapshot.end(stays).await;
+            if stays || !ended {
+                tracing::info!(
+                    "this replica says no goodbye, since its snapshot stays: a change may have to wait for it once"
+                );
+                return;
+            }
+        }
         let mut member = membership.member.lock().await;
         member.leave();
         if let Err(error) = self.step(&mut member).await {
@@ -152,21 +187,27 @@ impl Shared {
                     if self.store.connected() != connected {
                         member.reconnected();
                     }
-                    if let Some(time) = renewal.time {
+                    let time = renewal.time.map(|time| (time, now));
+                    if let Some((time, now)) = time {
                         self.clock.tell(time, now);
                     }
                     self.tell_stale(member.stale(), renewal.stale);
                     match member.renewed(&self.fence, asked, renewal) {
                         Renewed::News(news) => {
                             self.take_note(&news.tail().news);
+                            let entries = self.snapshot.get().map(|_| snapshot::told(news.tail()));
                             let quiet = matches!(&news.tail().news, News::Entries(entries) if entries.is_empty());
                             member.took(news.apply(&self.fence).extend(&self.fence));
                             if !quiet {
                                 self.open.look();
                             }
                             self.heard.store(self.clock.boot().as_nanos(), Ordering::Release);
+                            self.write_down(member, entries.unwrap_or_default(), time);
                         }
                         Renewed::Turned => {
+                            if let Some(snapshot) = self.snapshot.get() {
+                                snapshot.turned();
+                            }
                             self.known.void();
                             self.open.look();
                             self.adopted.store(Arc::new(Adopted::Unsure));
@@ -179,6 +220,8 @@ impl Shared {
                         Renewed::Unlisted => tracing::info!("this replica was taken for dead, and registers anew"),
                     }
                 }
+                // Where it is not, the next renewal tries again.
+                Next::Acknowledge(_) if !self.is_written_down().await => {}
                 Next::Acknowledge(asked) => {
                     let (incarnation, applied) = (asked.incarnation(), asked.applied());
                     let live = self.store.acknowledge(&self.own.id, incarnation, applied).await?;
@@ -223,6 +266,7 @@ impl Keyring {
 pub(super) async fn follow(shared: &Shared, membership: &Membership, end: &CancellationToken) {
     let mut minute = shared.clock.boot();
     let mut failed = None;
+    resume::find(shared, end).await;
     loop {
         let began = shared.clock.boot();
         let rest = match shared.keep_up(membership).await {

@@ -17,6 +17,7 @@ mod callers;
 pub mod command;
 mod complete;
 pub mod config;
+mod derive;
 pub mod effect;
 mod fence;
 mod first_use;
@@ -33,6 +34,7 @@ pub mod receipt;
 mod rehearsal;
 mod replicas;
 mod reuse;
+pub mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
 mod usage;
@@ -64,6 +66,7 @@ use self::open::Open;
 use self::rehearsal::Table;
 use self::replicas::Own;
 use self::reuse::Reuses;
+use self::snapshot::Folder;
 use self::usage::Uses;
 use crate::clock::Clock;
 use crate::key::Digester;
@@ -85,6 +88,8 @@ pub struct Keyring {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Asks the tasks to end, between two of their steps and never inside one.
     end: DropGuard,
+    /// Nobody else's, for as long.
+    _folder: Option<Folder>,
 }
 
 /// What the tasks hold too.
@@ -117,6 +122,10 @@ struct Shared {
     /// Requests that wait for one.
     waiting: Semaphore,
     counts: Counts,
+    /// Where what is remembered is written, for a start while the store is away; empty where it is not.
+    snapshot: snapshot::Slot,
+    /// The store was away at the start and was not found since.
+    unseen: AtomicBool,
     /// Boot time of the last tail.
     heard: AtomicU64,
     went_back: AtomicBool,
@@ -165,6 +174,8 @@ pub struct Stats {
     pub known: u64,
     /// Whether these are all there are, so that any other is refused without a look-up.
     pub known_whole: bool,
+    /// Keys in the snapshot, about.
+    pub snapshot_keys: u64,
     /// For how long yet what is remembered may count; none where that has no end.
     pub lease: Option<Duration>,
     /// The log is applied up to here.
@@ -230,6 +241,23 @@ impl Keyring {
         clock: Clock,
         control: Handle,
     ) -> Result<Self, StoreError> {
+        Self::open_in(config, workers, store, digester, clock, control, None).await
+    }
+
+    /// The same for who has a folder of its own, where a snapshot is kept; where the folder recalled one, the store may be unseen,
+    /// and is joined when it answers.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_in(
+        config: &Config,
+        workers: usize,
+        store: Store,
+        digester: Digester,
+        clock: Clock,
+        control: Handle,
+        mut folder: Option<Folder>,
+    ) -> Result<Self, StoreError> {
         if config.callers == 0
             && let Err(error) = store.forget_callers().await
         {
@@ -264,31 +292,49 @@ impl Keyring {
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
             counts: Counts::default(),
+            snapshot: snapshot::Slot::new(),
+            unseen: AtomicBool::new(false),
             heard: AtomicU64::new(0),
             went_back: AtomicBool::new(false),
             control: control.clone(),
         });
-        shared.catch_up().await?;
-        if shared.is_shared() {
-            let asked = shared.clock.boot();
-            shared.completion.heed(asked, shared.replicas().await?, shared.clock.boot());
+        let left = folder.as_mut().and_then(Folder::take_left);
+        let mut before = None;
+        if let Some(place) = folder.as_ref().and_then(Folder::place) {
+            before = place.owner();
+            shared.keep_snapshot(place.clone());
+        }
+        match left {
+            Some(left) => shared.resume(left).await,
+            None => {
+                shared.catch_up().await?;
+                shared.look_around().await?;
+            }
         }
         let end = CancellationToken::new();
         let room = if config.warm { config.live } else { 0 };
-        let tasks = vec![
+        let mut tasks = vec![
             control.spawn(warm::warm(Arc::clone(&shared), room, end.clone())),
             control.spawn(follow::follow(Arc::clone(&shared), end.clone())),
             control.spawn(open::watch_over(Arc::clone(&shared), end.clone())),
             control.spawn(usage::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
             control.spawn(reuse::flush(Arc::clone(&shared), config.usage_flush.0, end.clone())),
         ];
-        Ok(Self { shared, tasks: Mutex::new(tasks), end: end.drop_guard() })
+        let succeed = |before| control.spawn(snapshot::resume::succeed(Arc::clone(&shared), before, end.clone()));
+        tasks.extend(before.map(succeed));
+        Ok(Self { shared, tasks: Mutex::new(tasks), end: end.drop_guard(), _folder: folder })
     }
 
     /// The store beneath.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    /// Whether the store was away at the start, and was not found since.
+    #[must_use]
+    pub fn awaits_store(&self) -> bool {
+        self.shared.unseen.load(Ordering::Acquire)
     }
 
     /// Watches over keys as this says, from now on.
@@ -323,6 +369,7 @@ impl Keyring {
             unknown_entries: cache.entries(Shelf::Unknown),
             known,
             known_whole,
+            snapshot_keys: self.shared.snapshot.get().map_or(0, snapshot::Snapshot::keys),
             lease: self.shared.fence.left(self.shared.clock.boot()),
             position: self.shared.fence.applied(),
             acknowledged: count(&self.shared.completion.counts().acknowledged),

@@ -17,10 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use zeroize::Zeroizing;
 
 use super::command::{By, Clash, Command, Problem};
+use super::derive::{expand, root};
 use super::receipt::Committed;
 use super::{Keyring, Shared};
 use crate::clock::Timestamp;
@@ -82,8 +82,7 @@ impl Once {
     /// The request whose parts (method, path, body) are these, by who presents `credential`, under the header's `key`.
     #[must_use]
     pub fn of(credential: &Secret, key: &str, request: &[&[u8]]) -> Self {
-        let prk = Salt::new(HKDF_SHA256, b"keyward idempotency-key 1")
-            .extract(&joined(&[credential.expose(), key.as_bytes()]));
+        let prk = root(b"keyward idempotency-key 1", &joined(&[credential.expose(), key.as_bytes()]));
         let (mut name, mut asked, mut seal) = ([0; 32], [0; 32], Zeroizing::new([0; 32]));
         expand(&prk, &[b"name"], &mut name);
         expand(&prk, &[b"request", &joined(request)], &mut asked);
@@ -208,20 +207,6 @@ impl Shared {
         let made = once.opened(&kept).map(|made| Made { revision: Some(revision), ..made });
         made.map(Some).ok_or_else(|| Problem::Unavailable("a kept answer cannot be opened".to_owned()))
     }
-}
-
-/// Thirty-two bytes.
-struct Length;
-
-impl KeyType for Length {
-    fn len(&self) -> usize {
-        32
-    }
-}
-
-#[expect(clippy::expect_used, reason = "HKDF gives up to 255 times its hash's length, and 32 bytes are asked for")]
-fn expand(prk: &Prk, info: &[&[u8]], into: &mut [u8; 32]) {
-    prk.expand(info, Length).and_then(|okm| okm.fill(into)).expect("HKDF gives 32 bytes");
 }
 
 /// The parts, each behind its length, so that no two lists give the same bytes.

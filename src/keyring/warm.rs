@@ -102,12 +102,17 @@ impl Shared {
                         continue;
                     }
                 };
-                for (digest, standing) in keys {
+                let entries = keys.into_iter().map(|(digest, standing)| {
                     let entry = self.entry(asked.at(as_of), sent, Some(standing));
-                    if self.shelf(&entry) == Shelf::Live {
-                        self.cache.warm(digest, entry);
-                        count += 1;
-                    }
+                    (digest, entry)
+                });
+                let alive: Vec<_> = entries.filter(|(_, entry)| self.shelf(entry) == Shelf::Live).collect();
+                count += alive.len();
+                for (digest, entry) in &alive {
+                    self.cache.warm(*digest, entry.clone());
+                }
+                if let Some(snapshot) = self.snapshot.get() {
+                    snapshot.remembered(alive);
                 }
                 place = next;
             }

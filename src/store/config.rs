@@ -23,6 +23,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// PostgreSQL: where this process keeps what is its own, such as its command socket; nowhere, if nothing is said.
     pub folder: Option<PathBuf>,
+    /// PostgreSQL: whether what this process remembers is kept in that folder, so that it can start while the store is away.
+    pub snapshot: bool,
     /// PostgreSQL: how long what a replica has read may count without its asking again.
     pub fence: Span,
     /// PostgreSQL: what a replica does that could not ask again for so long.
@@ -122,6 +124,7 @@ impl Config {
             password_file: None,
             ca_file: None,
             folder: None,
+            snapshot: true,
             fence: Span(Duration::from_secs(10)),
             outage: Outage::FailClosed,
             readers: 2,

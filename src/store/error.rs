@@ -82,6 +82,18 @@ pub enum StoreError {
         /// The other's process id, where it said so.
         holder: Option<u32>,
     },
+    /// Another keyward has a replica's folder.
+    #[error(
+        "another keyward{} runs in the folder {}: stop it first, or give this one another `store.folder`. A folder is one \
+         replica's own",
+        .holder.map(|pid| format!(" (process {pid})")).unwrap_or_default(), .folder.display()
+    )]
+    Occupied {
+        /// The folder.
+        folder: PathBuf,
+        /// The other's process id, where it said so.
+        holder: Option<u32>,
+    },
     /// It belongs to somebody else.
     #[error("{} is not a keyward store: correct the path, or restore the store from a backup", .path.display())]
     NotOurs {
@@ -186,6 +198,14 @@ pub enum StoreError {
     /// Its threads have ended.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether it is that no store answers, or none that may: another time it may.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::NoPrimary { .. } | Self::TimedOut)
+    }
 }
 
 /// What a change does not fit.

@@ -1,5 +1,7 @@
 //! The log of changes: how whoever remembers what the store said learns that it no longer does.
 
+use serde::{Deserialize, Serialize};
+
 /// What changed since a position.
 #[derive(Debug)]
 pub struct Tail {
@@ -21,7 +23,7 @@ pub enum News {
 }
 
 /// One change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its position: gapless, in the order of commits.
     pub seq: u64,
@@ -30,7 +32,7 @@ pub struct Entry {
 }
 
 /// What a change touched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
     /// The secret whose digest begins so, and with it its key.
     Secret([u8; 16]),

@@ -40,6 +40,7 @@ pub use self::draft::{
     MemberChange, MemberFilter, Place, Reuse, SecretDraft, Slice, Trial, UserChange, Which,
 };
 pub use self::error::{Clash, Rejected, StoreError};
+pub use self::lock::Seat;
 pub use self::log::Tail;
 pub use self::policy::Policy;
 use self::postgres::Postgres;
@@ -67,18 +68,44 @@ impl Store {
     /// # Errors
     /// A sentence that says what to do.
     pub fn open(config: &Config, mark: [u8; 8], access: Access) -> Result<Self, StoreError> {
-        Ok(Self {
-            backend: if config.is_postgres() {
-                Backend::Postgres(Postgres::open(config, mark, access)?)
-            } else {
-                Backend::Sqlite(Sqlite::open(config, mark, access)?)
-            },
+        let backend = if config.is_postgres() {
+            Backend::Postgres(Postgres::open(config, mark, access)?)
+        } else {
+            Backend::Sqlite(Sqlite::open(config, mark, access)?)
+        };
+        Ok(Self::over(backend, config))
+    }
+
+    /// The store that `config` names, without asking for it: every question is answered with an error until [`Self::prepare`]
+    /// has found it. Only a shared one can be away.
+    ///
+    /// # Errors
+    /// The settings are wrong.
+    pub fn unseen(config: &Config, mark: [u8; 8]) -> Result<Self, StoreError> {
+        let backend = Backend::Postgres(Postgres::unseen(config, mark)?);
+        Ok(Self::over(backend, config))
+    }
+
+    fn over(backend: Backend, config: &Config) -> Self {
+        Self {
+            backend,
             load_timeout: config.load_timeout.0,
             policy: Arc::default(),
             along: Along::default(),
             #[cfg(test)]
             gate: std::sync::Arc::default(),
-        })
+        }
+    }
+
+    /// Finds an unseen store, if it answers and is what it should be. Of any other there is nothing to do.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn prepare(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(db) => db.prepare().await,
+        }
     }
 
     /// The same store, with holders of keys held to `policy`.

@@ -338,6 +338,16 @@ impl Member {
         self.stale = stale;
     }
 
+    /// Who answered last, and the fence it told.
+    pub(in crate::keyring) fn told(&self) -> Option<(Instance, Duration)> {
+        self.instance.clone().zip(self.fence)
+    }
+
+    /// Goes on from what a process before was told, which left what it had read: another database since then has another history.
+    pub(in crate::keyring) fn resume(&mut self, instance: Instance, fence: Duration) {
+        (self.instance, self.fence) = (Some(instance), Some(fence));
+    }
+
     /// For how long beyond a lease this process may serve.
     pub(in crate::keyring) const fn stale(&self) -> Duration {
         self.stale

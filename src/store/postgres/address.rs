@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::{ClientConfig, RootCertStore};
@@ -20,6 +21,8 @@ pub(in crate::store) struct Address {
     pub(super) tls: Option<MakeRustlsConnect>,
     /// What it is called in messages: without user and password.
     pub(super) name: Arc<str>,
+    /// Whether it may be talked to: it is known to be ours.
+    seen: Arc<AtomicBool>,
 }
 
 impl Address {
@@ -59,7 +62,27 @@ impl Address {
             .tcp_user_timeout(Duration::from_secs(30));
         let name = name(&config).into();
         let tls = tls.then(|| client(settings.ca_file.as_deref())).transpose()?;
-        Ok(Self { config, tls, name })
+        Ok(Self { config, tls, name, seen: Arc::new(AtomicBool::new(true)) })
+    }
+
+    /// The same database for who finds out whether it is ours.
+    pub(super) fn to_be_seen(&self) -> Self {
+        Self { seen: Arc::new(AtomicBool::new(true)), ..self.clone() }
+    }
+
+    /// Whether it may be talked to.
+    pub(super) fn is_seen(&self) -> bool {
+        self.seen.load(Ordering::Acquire)
+    }
+
+    /// It may, from now on.
+    pub(super) fn show(&self) {
+        self.seen.store(true, Ordering::Release);
+    }
+
+    /// It may not, until [`Self::show`].
+    pub(super) fn hide(&self) {
+        self.seen.store(false, Ordering::Release);
     }
 }
 

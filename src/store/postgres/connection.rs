@@ -40,6 +40,9 @@ pub(super) struct Heard {
 impl Connection {
     /// Opens one whose socket is served by `runtime`.
     pub(super) async fn open(address: &Address, runtime: &Handle) -> Result<Self, Trouble> {
+        if !address.is_seen() {
+            return Err(Trouble::Gone("it was not there when keyward started".into()));
+        }
         let (address, on) = (address.clone(), runtime.clone());
         // On that runtime, whose sockets these are, whoever asks.
         let opening = runtime.spawn(async move {

@@ -53,7 +53,17 @@ struct Shared {
     lookups: Lines,
     /// The renewals' own, that no flood of look-ups may hold up; and the one that hears of changes.
     follower: Lines,
+    /// Where it was not asked for when it was opened: how it is found.
+    unseen: Option<Unseen>,
     runtime: Mutex<Option<Runtime>>,
+}
+
+/// A database that nobody has talked to yet.
+struct Unseen {
+    address: Arc<Address>,
+    listener: Arc<Address>,
+    mark: [u8; 8],
+    runtime: Handle,
 }
 
 /// How transactions begin, and what the store is called.
@@ -79,6 +89,8 @@ const OURS: i32 = 0x6b79_7764;
 
 /// The longest that one statement may take; an import of a hundred thousand rows is a hundred thousand statements.
 const STATEMENT: Duration = Duration::from_secs(30);
+/// The same for who waits for its answer, and the way.
+const LIMIT: Duration = Duration::from_secs(35);
 /// What a notice takes to come back, at the most.
 const HEARING: Duration = Duration::from_secs(1);
 /// The longest that a transaction of ours may do nothing, as when this process is stopped: it holds others up.
@@ -121,6 +133,15 @@ impl Manner {
 
 impl Postgres {
     pub(super) fn open(config: &Config, mark: [u8; 8], access: Access) -> Result<Self, StoreError> {
+        Self::started(config, mark, Some(access))
+    }
+
+    /// The same without asking for it: nobody is let through to it before it was found by [`Self::prepare`].
+    pub(super) fn unseen(config: &Config, mark: [u8; 8]) -> Result<Self, StoreError> {
+        Self::started(config, mark, None)
+    }
+
+    fn started(config: &Config, mark: [u8; 8], access: Option<Access>) -> Result<Self, StoreError> {
         // A process of its own to the driver: its sockets and timers are nobody's who is busy.
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("store-net").enable_all().build();
         let failed = |source: std::io::Error| StoreError::Failed { path: "store.url".into(), source: source.into() };
@@ -138,7 +159,7 @@ impl Postgres {
         }
     }
 
-    fn connect(config: &Config, mark: [u8; 8], access: Access, runtime: &Handle) -> Result<Shared, StoreError> {
+    fn connect(config: &Config, mark: [u8; 8], access: Option<Access>, runtime: &Handle) -> Result<Shared, StoreError> {
         let address = Arc::new(Address::of(&config.url, "store.url", config)?);
         let listener = match &config.listen_url {
             None => Arc::clone(&address),
@@ -147,12 +168,20 @@ impl Postgres {
         let manner = Manner::of(&address, config);
         let path = manner.path.clone();
         let failed = |source: std::io::Error| StoreError::Failed { path: path.clone(), source: source.into() };
-        let link = || Link::new(Arc::clone(&address), runtime.clone(), STATEMENT + Duration::from_secs(5));
+        let link = || Link::new(Arc::clone(&address), runtime.clone(), LIMIT);
+        let unseen = access.is_none().then(|| {
+            let (address, listener, runtime) = (Arc::clone(&address), Arc::clone(&listener), runtime.clone());
+            address.hide();
+            listener.hide();
+            Unseen { address, listener, mark, runtime }
+        });
         std::thread::scope(|scope| {
             // Its threads block, and whoever opens a store may be one of a runtime.
             let first = link();
             let prepared = scope.spawn(|| {
-                schema::prepare(&first, &manner, mark, access)?;
+                if let Some(access) = access {
+                    schema::prepare(&first, &manner, mark, access)?;
+                }
                 Ok(first)
             });
             prepared.join().unwrap_or_else(|_| Err(StoreError::Closed))
@@ -167,10 +196,28 @@ impl Postgres {
                 upkeep: Lane::start("store-upkeep", vec![link()]).map_err(failed)?,
                 lookups: lines(&address, config.lookups),
                 follower: lines(&listener, 1),
+                unseen,
                 runtime: Mutex::new(None),
                 manner,
             })
         })
+    }
+
+    /// Finds a database that was not asked for when it was opened.
+    pub(super) async fn prepare(&self) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let Some(unseen) = self.shared.unseen.as_ref().filter(|unseen| !unseen.address.is_seen()) else {
+            return Ok(());
+        };
+        let prepared = self.shared.upkeep.ask(move |_| {
+            let Some(Unseen { address, mark, runtime, .. }) = &shared.unseen else { return Ok(()) };
+            let link = Link::new(Arc::new(address.to_be_seen()), runtime.clone(), LIMIT);
+            schema::prepare(&link, &shared.manner, *mark, Access::Existing)
+        });
+        prepared.await??;
+        unseen.listener.show();
+        unseen.address.show();
+        Ok(())
     }
 
     /// What it is called in messages.

@@ -5,3 +5,4 @@ mod faces;
 mod policies;
 mod revocations;
 mod scene;
+mod snapshots;

@@ -1,35 +1,19 @@
 //! What an outage of one replica means for a revocation at another: how long its receipt takes, and that it is true.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::scene::{Scene, now, served_until};
-use crate::support::{Keyward, Minted, Wire, eventually};
-
-/// Revokes a key and waits until that is complete: when it was.
-fn revoke(scene: &Scene, at: &Keyward, key: &Minted) -> (Instant, serde_json::Value) {
-    let bearer = format!("Bearer {}", scene.operator);
-    let path = format!("/v1/keys/{}?wait=60s", key.id);
-    let answer = Wire::connect(at.admin()).ask("DELETE", &path, &[("Authorization", &bearer)]);
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    (now(), answer.json()["receipt"].clone())
-}
+use super::scene::{Scene, served_until};
+use crate::support::eventually;
 
 /// A replica is cut off and goes on serving a key that is revoked at another one meanwhile: not once the receipt is there.
 fn revoked_while_cut_off(policy: &str, config: &str, bound: Duration) {
     let scene = Scene::new(config);
-    let other = scene.another(config);
-    // A process that has just begun waits by the clock alone.
-    eventually("acknowledgements are enough", || {
-        let begun = now();
-        let key = other.service_key("101", &[]);
-        let (complete, receipt) = revoke(&scene, &other, &key);
-        let states = receipt["replicas"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap());
-        states.eq(["acknowledged"; 2]) && complete - begun < bound
-    });
+    let other = scene.another(|setup| setup.config(config));
+    scene.desk(&other).hears_of_others(bound);
     assert_eq!(scene.ask(&scene.remembered.secret).status, 200);
     let cut = scene.cut();
-    let ((complete, receipt), samples) = std::thread::scope(|scope| {
-        let revoking = scope.spawn(|| revoke(&scene, &other, &scene.remembered));
+    let ((complete, states), samples) = std::thread::scope(|scope| {
+        let revoking = scope.spawn(|| scene.desk(&other).revoke(&scene.remembered));
         let samples = scene.sampled(cut, &scene.remembered.secret, |last| last.answer.status != 200);
         (revoking.join().unwrap(), samples)
     });
@@ -37,7 +21,7 @@ fn revoked_while_cut_off(policy: &str, config: &str, bound: Duration) {
     assert!(count > 3, "{policy}: it went on serving for a while");
     assert!(complete - cut >= bound, "{policy}: a silent replica is waited for, {:?}", complete - cut);
     assert!(cut + until < complete, "{policy}: served {until:?} after the cut, complete after {:?}", complete - cut);
-    assert!(receipt["replicas"].as_array().unwrap().iter().any(|one| one["state"] == "lapsed"), "{receipt}");
+    assert!(states.iter().any(|state| state == "lapsed"), "{states:?}");
     println!("{policy}: a key was served for {until:?}, and its revocation complete after {:?}", complete - cut);
     scene.mend();
     eventually("it hears of it", || scene.ask(&scene.remembered.secret).status == 401);
@@ -58,7 +42,7 @@ fn stale_unsafe_makes_the_report_wait_and_is_never_unseen() {
 fn a_replica_serves_beyond_the_fence_for_no_longer_than_the_store_says() {
     let scene = Scene::new("store.fence = \"1s\"\nstore.outage = { stale_unsafe = \"30s\" }\n");
     // The last to begin has said that nobody does.
-    let other = scene.another("store.fence = \"1s\"\n");
+    let other = scene.another(|setup| setup.config("store.fence = \"1s\"\n"));
     scene.keyward.stderr.expect("another replica has said another");
     eventually("what was granted before is over", || {
         scene.database.psql("SELECT fence, stale, fence_before FROM keyward.head") == "1000|0|"

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
+use crate::support::http::head;
 use crate::support::keyward::Setup;
 use crate::support::postgres::relay::Relay;
 use crate::support::postgres::{Database, Server};
@@ -35,15 +38,21 @@ impl Scene {
         Self::with(|setup| setup.config(config))
     }
 
-    pub(super) fn with(setup: impl FnOnce(Setup) -> Setup) -> Self {
+    pub(super) fn with(setup: impl Fn(Setup) -> Setup) -> Self {
         let (origin, database) = (Origin::plain(), Server::shared().database());
         let relay = Relay::to(Server::shared().address());
-        let keyward = setup(keyward().store(database.url_by(relay.address())).upstream(origin.url())).start();
+        let keyward = started(|| setup(keyward().store(database.url_by(relay.address())).upstream(origin.url())));
         let operator = keyward.stderr.expect("kw_live_").trim().to_owned();
-        keyward.account("101");
-        let [remembered, unused] = [(); 2].map(|()| keyward.service_key("101", &[]));
+        let desk = Desk { at: &keyward, operator: &operator };
+        desk.done("POST", "/v1/accounts", json!({"id": "101"}));
+        let [remembered, unused] = [(); 2].map(|()| desk.mint());
         eventually("the key is known", || keyward.get("/", &remembered.secret).status == 200);
         Self { origin, operator, relay, keyward, remembered, unused, database }
+    }
+
+    /// The operator, at a replica.
+    pub(super) fn desk<'a>(&'a self, at: &'a Keyward) -> Desk<'a> {
+        Desk { at, operator: &self.operator }
     }
 
     /// The database is gone for this replica: what is open is reset, and nothing new is to be had.
@@ -64,8 +73,8 @@ impl Scene {
     }
 
     /// Another replica, which nothing cuts off.
-    pub(super) fn another(&self, config: &str) -> Keyward {
-        let other = keyward().config(config).store(self.database.url()).upstream(self.origin.url()).start();
+    pub(super) fn another(&self, setup: impl Fn(Setup) -> Setup) -> Keyward {
+        let other = started(|| setup(keyward().store(self.database.url()).upstream(self.origin.url())));
         eventually("it knows the key", || other.get("/", &self.remembered.secret).status == 200);
         other
     }
@@ -84,6 +93,74 @@ impl Scene {
             samples.last().is_some_and(&enough)
         });
         samples
+    }
+}
+
+/// Starts one, again where it ends at start because the database was slow on a loaded machine, as an orchestrator would.
+pub(super) fn started(setup: impl Fn() -> Setup) -> Keyward {
+    let mut started = None;
+    eventually("it starts", || {
+        let next = setup().spawn();
+        let listens = next.comes_to_listen();
+        started = listens.then_some(next);
+        listens
+    });
+    started.expect("it listens")
+}
+
+/// Somebody who manages keys at a replica.
+pub(super) struct Desk<'a> {
+    at: &'a Keyward,
+    operator: &'a str,
+}
+
+impl Desk<'_> {
+    pub(super) fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let (bearer, body) = (format!("Bearer {}", self.operator), body.to_string());
+        let length = body.len().to_string();
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("Content-Type", "application/json"),
+            ("Content-Length", length.as_str()),
+        ];
+        let mut wire = Wire::connect(self.at.admin());
+        wire.send([head(method, path, &headers), body].concat());
+        wire.answer(method)
+    }
+
+    /// The same until it is done: a loaded machine's database may be too slow for once.
+    pub(super) fn done(&self, method: &str, path: &str, body: Value) -> Value {
+        let mut done = Value::Null;
+        eventually(path, || {
+            let answer = self.ask(method, path, &body);
+            assert!([200, 201, 503].contains(&answer.status), "{} {}", answer.status, answer.text());
+            done = answer.json();
+            answer.status != 503
+        });
+        done
+    }
+
+    pub(super) fn mint(&self) -> Minted {
+        let made = self.done("POST", "/v1/keys", json!({"account_id": "101", "name": "test"}));
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
+        Minted { id: text(&made["key"]["id"]), secret: text(&made["secret"]) }
+    }
+
+    /// Revokes a key and waits until that is complete: when it was, and what became of each replica.
+    pub(super) fn revoke(&self, key: &Minted) -> (Instant, Vec<String>) {
+        let done = self.done("DELETE", &format!("/v1/keys/{}?wait=60s", key.id), json!({}));
+        let complete = now();
+        let replicas = done["receipt"]["replicas"].as_array().unwrap_or_else(|| panic!("{done}"));
+        (complete, replicas.iter().map(|one| one["state"].as_str().unwrap().to_owned()).collect())
+    }
+
+    /// A process that has just begun waits by the clock alone. Waits until the other one's word is enough.
+    pub(super) fn hears_of_others(&self, fence: Duration) {
+        eventually("acknowledgements are enough", || {
+            let (begun, key) = (now(), self.mint());
+            let (complete, states) = self.revoke(&key);
+            complete - begun < fence && states == ["acknowledged"; 2]
+        });
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Keyward {
     folder: Arc<TempDir>,
     store: Option<String>,
     disk: Option<Arc<Disk>>,
+    pepper: Option<PathBuf>,
     pub(crate) stdout: Lines,
     pub(crate) stderr: Lines,
 }
@@ -26,6 +27,7 @@ pub(crate) struct Setup {
     folder: Arc<TempDir>,
     store: Option<String>,
     disk: Option<Arc<Disk>>,
+    pepper: Option<PathBuf>,
     file_limit: Option<u32>,
     arguments: Vec<String>,
     config: String,
@@ -39,6 +41,7 @@ pub(crate) fn keyward() -> Setup {
         folder,
         store: None,
         disk: None,
+        pepper: None,
         file_limit: None,
         arguments: Vec::new(),
         config: String::new(),
@@ -76,6 +79,13 @@ impl Setup {
         self.folder = Arc::clone(&other.folder);
         self.store.clone_from(&other.store);
         self.disk.clone_from(&other.disk);
+        self.pepper.clone_from(&other.pepper);
+        self
+    }
+
+    /// With the pepper in this file, for its command line too.
+    pub(crate) fn pepper(mut self, file: impl Into<PathBuf>) -> Self {
+        self.pepper = Some(file.into());
         self
     }
 
@@ -124,11 +134,12 @@ impl Setup {
         if !self.config.contains("listen =") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        command.envs(self.pepper.iter().map(|file| (PEPPER, file)));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
-        Keyward { child, folder: self.folder, store: self.store, disk: self.disk, stdout, stderr }
+        Keyward { child, folder: self.folder, store: self.store, disk: self.disk, pepper: self.pepper, stdout, stderr }
     }
 }
 
@@ -202,7 +213,9 @@ impl Keyward {
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let disk = self.disk.as_deref();
         let store = self.store.clone().unwrap_or_else(|| url(&self.folder, disk));
-        program(disk).args(arguments).args(["--store", &store]).output().unwrap()
+        let mut command = program(disk);
+        command.envs(self.pepper.iter().map(|file| (PEPPER, file)));
+        command.args(arguments).args(["--store", &store]).output().unwrap()
     }
 
     /// Runs a command that must succeed, and gives what it printed.
@@ -333,6 +346,8 @@ impl Drop for Keyward {
         }
     }
 }
+
+const PEPPER: &str = "KEYWARD__KEYS__PEPPER_FILE";
 
 /// The binary under test, without the environment's settings.
 pub(crate) fn binary() -> Command {
