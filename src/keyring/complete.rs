@@ -165,6 +165,11 @@ impl Completion {
         self.known().receipt(position)
     }
 
+    /// Whether all who are listed have applied a position that is waited for, as the last look shows.
+    fn is_known(&self, position: u64) -> bool {
+        self.known().open.get(&position).is_some_and(|open| open.wait.is_known())
+    }
+
     /// How far a position has come that may not be complete.
     fn so_far(&self, position: u64, now: BootTime) -> Receipt {
         let mut known = self.known();
@@ -360,8 +365,14 @@ impl Shared {
     /// Gives what was made a moment to be known everywhere, so that nobody is refused who goes on with it elsewhere. Where one is
     /// silent, that is not for long.
     pub(super) async fn until_known(self: &Arc<Self>, position: u64, patience: Duration) {
-        if self.is_shared() {
-            self.until_complete(position, patience.min(MOMENT)).await;
+        if !self.is_shared() {
+            return;
+        }
+        let mut looks = self.completion.looks.subscribe();
+        let known = async { while !self.completion.is_known(position) && looks.changed().await.is_ok() {} };
+        tokio::select! {
+            _ = self.until_complete(position, patience.min(MOMENT)) => {}
+            () = known => {}
         }
     }
 
