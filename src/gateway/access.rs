@@ -203,7 +203,7 @@ impl Record {
         self.leave();
         self.count(self.ledger.clock.boot());
         self.tunnel = Some(Box::new(Tunnelled { protocol: protocol.clone(), received: 0, end: TunnelEnd::Client }));
-        self.lasting.take().map(|lasting| lasting.tunnels(life))
+        self.lasting.take()?.tunnels(life)
     }
 
     /// All is over: so much went to the origin, and so much came back.
@@ -222,11 +222,6 @@ impl Record {
     /// Its answer ends with its key.
     pub(super) fn lasts(&mut self, lasting: Option<Lasting>) {
         self.lasting = lasting;
-    }
-
-    /// The same, where it does.
-    pub(super) fn lasting(&mut self) -> Option<&mut Lasting> {
-        self.lasting.as_mut()
     }
 
     /// The head of the origin's answer is there.
@@ -273,7 +268,14 @@ impl Record {
         self.bytes += bytes as u64;
         self.whole |= last;
         if let (false, Some(lasting)) = (last, &mut self.lasting) {
-            lasting.moves();
+            lasting.goes_on();
+        }
+    }
+
+    /// More of the answer has to be waited for.
+    pub(super) fn waits(&mut self) {
+        if let Some(lasting) = &mut self.lasting {
+            lasting.goes_on();
         }
     }
 

@@ -155,13 +155,12 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self { inner, lasting, upload } = &mut *self;
         let Some(inner) = inner else { return Poll::Ready(None) };
-        let frame = Pin::new(&mut **inner).poll_watched(cx, || lasting.as_mut().and_then(|lasting| lasting.waits()));
+        let frame = Pin::new(&mut **inner).poll_frame(cx);
         upload.wanting.set(frame.is_pending());
-        match lasting {
-            Some(_) if matches!(frame, Poll::Ready(None)) || inner.is_end_stream() => *lasting = None,
-            Some(lasting) if inner.glanced() => lasting.open(),
-            Some(lasting) if frame.is_ready() => lasting.moves(),
-            _ => {}
+        if matches!(frame, Poll::Ready(None)) || inner.is_end_stream() {
+            *lasting = None;
+        } else if let Some(lasting) = lasting {
+            lasting.goes_on();
         }
         let frame = std::task::ready!(frame);
         let ended = inner.is_end_stream();
@@ -323,16 +322,15 @@ impl Body for Outgoing {
         let this = &mut *self;
         let frame = match &mut this.source {
             Source::Whole(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))),
-            Source::Origin(body) => {
-                let lasting = || this.record.as_mut()?.lasting()?.waits();
-                let frame = Pin::new(&mut *body).poll_watched(cx, lasting);
-                if body.glanced()
-                    && let Some(lasting) = this.record.as_mut().and_then(|record| record.lasting())
-                {
-                    lasting.open();
+            Source::Origin(body) => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    if let Some(record) = &mut this.record {
+                        record.waits();
+                    }
+                    return Poll::Pending;
                 }
-                std::task::ready!(frame)
-            }
+            },
             Source::Agreed(_) => None,
         };
         if let Some(record) = &mut this.record {

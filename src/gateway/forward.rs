@@ -51,7 +51,7 @@ pub(super) async fn forward(
         Filter::ask_plainly(&mut asked.head);
         (filter, holder, method)
     });
-    let lasting = || outbound.lasting.map(|lasting| lasting.of(Cut::Upload));
+    let lasting = || outbound.lasting?.of(Cut::Upload);
     let (sent, upload) = RequestBody::new(sent, asked.http2, lasting, |body| {
         Paced::new(body, outbound.body_idle, limit).at_least(outbound.body_rate, outbound.clock)
     });

@@ -5,11 +5,11 @@
 //!  answer or upload, LONG old --+--> Open: a vigil --still alive? still permitted?--no--> cut, after the route's grace
 //! ```
 //!
-//! A request that ends sooner pays for none of this but a look at the time where it waits or moves anyway. One that only waits for
-//! its answer's head is not held to it: it is finished, as any that was forwarded. What is cut is cut where the socket is: a slow
-//! client cannot keep it open by taking its time.
+//! What is whole in one piece pays for none of this. What is not is put on its worker's list, in case it comes to last. A request
+//! that only waits for its answer's head is not on it: it is finished, as any that was forwarded. What is cut is cut where the
+//! socket is: a slow client cannot keep it open by taking its time.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,8 +30,6 @@ use crate::telemetry::label::{Cut, StreamReset, TunnelEnd};
 pub(super) struct Open {
     keyring: Arc<Keyring>,
     clock: Clock,
-    /// As of the last look.
-    time: Cell<BootTime>,
     /// Rung when a vigil has news.
     bell: Arc<Notify>,
     all: RefCell<Vec<Rc<Entry>>>,
@@ -54,7 +52,8 @@ pub(super) struct Held {
 pub(super) struct Lasting {
     ledger: Rc<Ledger>,
     exchange: Exchange,
-    held: Held,
+    /// None once it is opened.
+    held: Option<Held>,
     part: Cut,
     since: BootTime,
     opened: Option<Opened>,
@@ -67,11 +66,15 @@ pub(super) struct Opened {
 }
 
 struct Entry {
+    /// Its place in the list.
+    at: Cell<usize>,
     ledger: Rc<Ledger>,
     held: Held,
     part: Cut,
     end: End,
-    vigil: Vigil,
+    since: BootTime,
+    /// Once it has lasted.
+    vigil: OnceCell<Vigil>,
     verified: RefCell<Verified>,
     permitted: Cell<bool>,
     /// When it is cut.
@@ -86,8 +89,7 @@ enum End {
 
 impl Open {
     pub(super) fn new(keyring: Arc<Keyring>, clock: Clock) -> Rc<Self> {
-        let time = Cell::new(clock.boot());
-        Rc::new(Self { keyring, clock, time, bell: Arc::default(), all: RefCell::default(), told: Cell::new(false) })
+        Rc::new(Self { keyring, clock, bell: Arc::default(), all: RefCell::default(), told: Cell::new(false) })
     }
 
     /// Looks after it all, as long as the worker lives.
@@ -101,10 +103,15 @@ impl Open {
 
     fn look(&self) {
         let now = self.clock.boot();
-        self.time.set(now);
         let silent = self.keyring.silent_since();
         for entry in &*self.all.borrow() {
-            let untold = entry.vigil.doubted_since().into_iter().chain(silent).min();
+            let lasts = entry.part == Cut::Tunnel || now.since(entry.since) >= LONG;
+            if entry.vigil.get().is_none() && !lasts {
+                continue;
+            }
+            let bell = || Arc::clone(&self.bell);
+            let vigil = entry.vigil.get_or_init(|| self.keyring.vigil(&entry.verified.borrow(), bell()));
+            let untold = vigil.doubted_since().into_iter().chain(silent).min();
             let patience = entry.ledger.generation.plan.stream_grace.max(SETTLES);
             let lost = untold.is_some_and(|since| now.since(since) >= patience);
             if lost && !self.told.replace(true) {
@@ -112,7 +119,7 @@ impl Open {
                     "what is open for long is cut: nothing could be told of its keys for `gateway.stream_grace`"
                 );
             }
-            if entry.is_permitted(&self.keyring) && !lost {
+            if entry.is_permitted(&self.keyring, vigil) && !lost {
                 entry.ends.set(None);
                 continue;
             }
@@ -128,20 +135,20 @@ impl Open {
         }
     }
 
-    fn add(self: &Rc<Self>, ledger: &Rc<Ledger>, held: Held, part: Cut, end: End) -> Opened {
-        let vigil = self.keyring.vigil(&held.verified, Arc::clone(&self.bell));
-        let (verified, permitted, ends) = (RefCell::new(held.verified.clone()), Cell::new(true), Cell::new(None));
-        let ledger = Rc::clone(ledger);
-        let entry = Rc::new(Entry { ledger, held, part, end, vigil, verified, permitted, ends });
-        self.all.borrow_mut().push(Rc::clone(&entry));
+    fn add(self: &Rc<Self>, ledger: &Rc<Ledger>, held: Held, part: Cut, since: BootTime, end: End) -> Opened {
+        let (ledger, mut all) = (Rc::clone(ledger), self.all.borrow_mut());
+        let (at, vigil, verified) = (Cell::new(all.len()), OnceCell::new(), RefCell::new(held.verified.clone()));
+        let (permitted, ends) = (Cell::new(true), Cell::new(None));
+        let entry = Rc::new(Entry { at, ledger, held, part, end, since, vigil, verified, permitted, ends });
+        all.push(Rc::clone(&entry));
         Opened { open: Rc::clone(self), entry }
     }
 }
 
 impl Entry {
     /// Whether it could begin now as it once did.
-    fn is_permitted(&self, keyring: &Keyring) -> bool {
-        match self.vigil.news() {
+    fn is_permitted(&self, keyring: &Keyring, vigil: &Vigil) -> bool {
+        match vigil.news() {
             Some(Ok(verified)) => {
                 self.permitted.set(self.held.is_permitted(&self.ledger, &verified));
                 self.verified.replace(verified);
@@ -189,52 +196,39 @@ impl Held {
 impl Lasting {
     /// Part of an exchange that began at `since`.
     pub(super) fn new(ledger: &Rc<Ledger>, exchange: &Exchange, held: Held, part: Cut, since: BootTime) -> Self {
-        Self { ledger: Rc::clone(ledger), exchange: exchange.clone(), held, part, since, opened: None }
+        let (ledger, exchange, held) = (Rc::clone(ledger), exchange.clone(), Some(held));
+        Self { ledger, exchange, held, part, since, opened: None }
     }
 
-    /// The same of another part.
-    pub(super) fn of(&self, part: Cut) -> Self {
-        Self::new(&self.ledger, &self.exchange, self.held.clone(), part, self.since)
+    /// The same of another part, before any of it has begun.
+    pub(super) fn of(&self, part: Cut) -> Option<Self> {
+        Some(Self::new(&self.ledger, &self.exchange, self.held.clone()?, part, self.since))
     }
 
-    /// It has to wait: after how long it would be a long one, if that is to come.
-    pub(super) fn waits(&mut self) -> Option<Duration> {
-        if self.opened.is_some() {
-            return None;
-        }
-        let left = LONG.checked_sub(self.ledger.clock.boot().since(self.since)).filter(|left| !left.is_zero());
-        if left.is_none() {
-            self.open();
-        }
-        left
-    }
-
-    /// Some of it moved, and it is not over.
-    pub(super) fn moves(&mut self) {
-        if self.opened.is_none() && self.ledger.open.time.get().since(self.since) >= LONG {
-            self.open();
-        }
-    }
-
-    /// It has become a long one.
-    pub(super) fn open(&mut self) {
-        if self.opened.is_none() {
+    /// It was not whole at once.
+    pub(super) fn goes_on(&mut self) {
+        if let Some(held) = self.held.take() {
             let end = End::Exchange(self.exchange.clone());
-            self.opened = Some(self.ledger.open.add(&self.ledger, self.held.clone(), self.part, end));
+            self.opened = Some(self.ledger.open.add(&self.ledger, held, self.part, self.since, end));
         }
     }
 
     /// It goes on as a tunnel.
-    pub(super) fn tunnels(self, life: &Rc<Life>) -> Opened {
-        self.ledger.open.add(&self.ledger, self.held, Cut::Tunnel, End::Tunnel(Rc::clone(life)))
+    pub(super) fn tunnels(self, life: &Rc<Life>) -> Option<Opened> {
+        let opened =
+            self.ledger.open.add(&self.ledger, self.held?, Cut::Tunnel, self.since, End::Tunnel(Rc::clone(life)));
+        // Which has it on watch at once.
+        opened.open.bell.notify_one();
+        Some(opened)
     }
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        let mut all = self.open.all.borrow_mut();
-        if let Some(at) = all.iter().position(|entry| Rc::ptr_eq(entry, &self.entry)) {
-            all.swap_remove(at);
+        let (mut all, at) = (self.open.all.borrow_mut(), self.entry.at.get());
+        drop(all.swap_remove(at));
+        if let Some(moved) = all.get(at) {
+            moved.at.set(at);
         }
     }
 }

@@ -104,6 +104,11 @@ impl Point {
         (self.0 & !POSITIONS) | position.min(POSITIONS)
     }
 
+    /// The position in the log of what was read at a point.
+    pub(super) const fn position_of(as_of: u64) -> u64 {
+        Self(as_of).position()
+    }
+
     /// Where `position` stands in the next history. There are enough of them: each takes an election among databases.
     fn turned(self, position: u64) -> u64 {
         Self(self.0.saturating_add(POSITIONS + 1)).at(position)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cache::{Entry, Shelf};
-use super::fence::Judged;
+use super::fence::{Judged, Point};
 use super::{Keyring, Shared};
 use crate::clock::BootTime;
 use crate::key::token::{Shape, shape};
@@ -168,7 +168,7 @@ impl Shared {
         for _ in 0..ROUNDS {
             let entry = self.flight(digest).await?;
             // Asked after this request began: it is as good as our own look-up, whatever the fence says.
-            if entry.sent >= began && entry.as_of < at_least {
+            if entry.sent >= began && Point::position_of(entry.as_of) < at_least {
                 return Err(Failure::Behind.into());
             }
             if entry.sent >= began {

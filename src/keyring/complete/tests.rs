@@ -289,9 +289,7 @@ async fn who_cannot_be_told_of_a_wait_is_answered_when_it_is_over_or_that_it_is_
     clock.advance(BOUND);
     assert!(matches!(revoked.await.unwrap(), Ok(Outcome::Key(_))));
     // Nobody's clock goes on, so the fence never passes, and the wait ends by itself.
-    let problem = ring.keyring.shared.until_complete(u64::MAX, Duration::from_millis(5)).await;
-    assert!(!problem.is_complete());
-    let done = crate::keyring::receipt::Done { outcome: Outcome::Revision(1), revision: None, receipt: Some(problem) };
+    let done = ring.done(Command::SetKeyState(key.id, KeyState::Revoked, None), Duration::from_millis(5)).await;
     assert_eq!(done.in_force().unwrap_err(), Problem::not_in_force());
 }
 

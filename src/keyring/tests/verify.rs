@@ -206,6 +206,10 @@ async fn who_was_told_of_a_position_is_judged_by_it_before_it_is_applied_here() 
     assert_eq!(verdict.unwrap_err(), Denied::Refused(REVOKED));
     let ahead = ring.keyring.verify_at_least(&secret, position + 1).await;
     assert_eq!(ahead.unwrap_err(), Denied::Failed(Failure::Behind), "our matter, and no refusal");
+    let fence = &ring.keyring.shared.fence;
+    fence.turn(fence.point(), position);
+    let ahead = ring.keyring.verify_at_least(&secret, position + 1).await;
+    assert_eq!(ahead.unwrap_err(), Denied::Failed(Failure::Behind), "in another history of the log too");
     let malformed = ring.keyring.verify_at_least(&Secret::from("short".to_owned()), position + 1).await;
     assert_eq!(malformed.unwrap_err(), Denied::Refused(Refusal::KeyInvalid(Invalid::Malformed)));
     // A secret whose checksum is wrong may have been adopted by what is not applied here.

@@ -71,9 +71,9 @@ fn a_route_may_let_a_tunnel_finish_and_another_protocol_just_ends() {
 
     let (keyward, key) = tunnels("on_key_end = \"1s\"\n");
     let mut client = open(&keyward, &key, "/");
-    let before = now();
+    let revoked = now();
     keyward.cli(&["key", "revoke", &key.id]);
     let told = client.rest();
     assert_eq!((told[0], &told[2..4]), (0x88, &1008_u16.to_be_bytes()[..]));
-    assert!(now().since(before) >= Duration::from_secs(1));
+    assert!(now().since(revoked) >= Duration::from_secs(1));
 }

@@ -84,9 +84,9 @@ impl World {
     }
 
     /// Looks at the replicas, for whoever waits here.
-    pub(super) fn look(&mut self, process: usize) {
+    fn look(&mut self, process: usize) {
         let own = &mut self.processes[process];
-        if own.looking || (own.waits.is_empty() && own.purge.is_idle()) {
+        if own.looking || (own.waits.is_empty() && own.purge.is_idle() && !std::mem::take(&mut own.curious)) {
             return;
         }
         own.looking = true;
@@ -187,12 +187,27 @@ impl World {
         self.ask(process, move |world| world.store.doubt(whose, incarnation, from, to), |_, ()| ());
     }
 
+    /// Somebody takes one for dead, rightly or wrongly; whoever looks next takes the suspect up.
+    pub(super) fn suspect(&mut self, process: usize) {
+        let awaited: Vec<_> = self.store.awaited().collect();
+        if awaited.is_empty() {
+            return;
+        }
+        let (whose, incarnation) = awaited[self.chance.index(awaited.len())];
+        let id = self.names[whose].clone();
+        self.doubt(process, Doubt { id, incarnation, from: ReplicaState::Live });
+        self.after(40 * MS, Some(process), move |world| {
+            world.processes[process].curious = true;
+            world.look(process);
+        });
+    }
+
     /// The fence changes; the old one is forgotten when nothing counts by it.
     pub(super) fn change_fence(&mut self, fence: Duration) {
         self.oracle.note(Note::Fence);
         let longest = self.store.fence();
         self.store.change_fence(fence);
-        if fence < longest {
+        if fence + self.store.stale() < longest {
             // By the clock of whoever lowers it, which is slow enough here.
             let old = lapse(longest).as_nanos() as u64;
             self.after(old + old / 50, None, |world| world.store.forget_fence());

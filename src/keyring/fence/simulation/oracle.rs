@@ -47,6 +47,8 @@ pub(super) enum Note {
     Remembered,
     Fresh,
     Joined,
+    /// The store did not answer, and what was remembered was used beyond the lease.
+    Outlasted,
     /// It was refused, or could not be answered.
     Refused,
     Failed,
@@ -68,10 +70,11 @@ pub(super) enum Note {
     Fence,
 }
 
-pub(super) const NOTES: [Note; 18] = [
+pub(super) const NOTES: [Note; 19] = [
     Note::Remembered,
     Note::Fresh,
     Note::Joined,
+    Note::Outlasted,
     Note::Refused,
     Note::Failed,
     Note::ByAcknowledgement,

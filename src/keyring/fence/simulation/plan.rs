@@ -34,7 +34,8 @@ pub(super) fn world(seed: u64, fault: Fault, keys: Rc<Keys>, fences: Fences) -> 
     };
     let theme = fault.theme().unwrap_or(drawn);
     let fence = Duration::from_millis(chance.between(400, 1000));
-    let mut world = World::new(seed, chance, keys, fences, Store::new(fence), fault);
+    let stale = if chance.percent(25) { Duration::from_millis(chance.between(200, 500)) } else { Duration::ZERO };
+    let mut world = World::new(seed, chance, keys, fences, Store::new(fence, stale), fault);
     world.store.sequence = fault == Fault::Sequence;
     world.oracle.drift(fault.drift());
     world.calm = world.chance.between(2 * SECOND, 4 * SECOND);
@@ -226,7 +227,7 @@ fn trouble_now(world: &mut World, trouble: u64) {
         }
         2..4 => {
             if let Some(process) = anybody(world) {
-                world.after(0, Some(process), move |world| world.look(process));
+                world.after(0, Some(process), move |world| world.suspect(process));
             }
         }
         4 => {
@@ -238,19 +239,22 @@ fn trouble_now(world: &mut World, trouble: u64) {
         7 => world.fail_over(false, down),
         8 => {
             world.store.replicate();
+            let left = world.calm.saturating_sub(world.now);
+            let lag = world.chance.below(500 * MS).min(left);
+            let mut away = down;
             if world.chance.percent(50) {
-                newcomer(world);
+                newcomer(world, lag);
+                away = away.min(world.chance.below(100 * MS));
             }
-            let lag = world.chance.below(500 * MS).min(world.calm.saturating_sub(world.now));
-            world.after(lag, None, move |world| world.fail_over(true, down));
+            world.after(lag, None, move |world| world.fail_over(true, away));
         }
         _ => unreachable!("no such trouble"),
     }
 }
 
-/// A replica begins that the standby does not know yet, and soon it does not come through.
-fn newcomer(world: &mut World) {
-    let (soon, long) = (world.chance.below(500 * MS), world.chance.between(300 * MS, SECOND));
+/// A replica begins that the standby does not know yet, and when that takes over it does not come through.
+fn newcomer(world: &mut World, lag: u64) {
+    let (soon, long) = (lag.saturating_sub(world.chance.below(30 * MS)), world.chance.between(300 * MS, SECOND));
     let from = world.now + soon;
     let cuts = [Way::ToStore, Way::FromStore].map(|way| Cut { way, from, until: from + long });
     let machine = Machine { cuts: cuts.to_vec(), pauses: Vec::new(), ..machine(world) };

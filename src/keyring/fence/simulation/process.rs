@@ -35,6 +35,8 @@ pub(super) struct Process {
     /// Changes that are waited for, and when each began to be.
     pub(super) waits: Vec<(usize, Wait, BootTime)>,
     pub(super) looking: bool,
+    /// Looks though nothing makes it.
+    pub(super) curious: bool,
     cache: [Option<Entry>; KEYS],
     flights: [Option<Flight>; KEYS],
     /// The question that is on its way, or the rest that is being taken.
@@ -63,18 +65,20 @@ impl World {
     pub(super) fn start(&mut self, machine: usize) -> usize {
         let process = self.processes.len();
         self.names.push(crate::store::replica::ReplicaId::known(NAMES[process % NAMES.len()]));
-        let fence = self.fences.take();
+        let (fence, mut member) = (self.fences.take(), Member::new());
+        member.outlast(self.store.stale());
         self.processes.push(Process {
             machine,
             alive: true,
             serving: true,
             follows: true,
             fence,
-            member: Member::new(),
+            member,
             grace: Grace::default(),
             purge: Purge::default(),
             waits: Vec::new(),
             looking: false,
+            curious: false,
             cache: [const { None }; KEYS],
             flights: [const { None }; KEYS],
             turn: 0,
@@ -318,8 +322,42 @@ impl World {
         if began.is_some_and(|began| entry.sent >= began) {
             return Some(entry);
         }
-        self.processes[process].cache[key] = None;
+        // It counts again with the next lease, unless it is void.
+        if fence.is_void(&digest(key), &entry) {
+            self.processes[process].cache[key] = None;
+        }
         None
+    }
+
+    /// As `Shared::recall_stale`: what may be used though the store did not answer.
+    fn recall_stale(&mut self, process: usize, key: usize) -> Option<Entry> {
+        let fence = self.fence_of(process);
+        let world = RefCell::new(&mut *self);
+        let remembered = || {
+            let mut world = world.borrow_mut();
+            world.elsewhere(process);
+            let entry = world.processes[process].cache[key].clone();
+            world.elsewhere(process);
+            entry.map(|entry| (entry, Shelf::Live))
+        };
+        let now = || {
+            let mut world = world.borrow_mut();
+            world.elsewhere(process);
+            world.clock(process)
+        };
+        let judged = fence.judge_stale(&digest(key), remembered, now);
+        judged.filter(|judged| judged.counts && self.processes[process].alive).map(|judged| judged.entry)
+    }
+
+    /// The store did not answer.
+    fn fail(&mut self, process: usize, request: Request) {
+        match self.recall_stale(process, request.key) {
+            Some(entry) => {
+                self.oracle.note(Note::Outlasted);
+                self.verdict(process, request.key, &entry, request.came);
+            }
+            None => self.oracle.note(Note::Failed),
+        }
     }
 
     /// As `Shared::flight`: joins the look-up on its way, or begins one.
@@ -364,7 +402,7 @@ impl World {
         for request in flight.waiting {
             match entry.clone() {
                 Some(entry) => self.then(process, move |world| world.landed(process, request, &entry)),
-                None => self.oracle.note(Note::Failed),
+                None => self.then(process, move |world| world.fail(process, request)),
             }
         }
     }

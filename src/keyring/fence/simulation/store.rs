@@ -24,6 +24,7 @@ pub(super) struct Store {
     pub(super) sequence: bool,
     taken: u64,
     longest: Duration,
+    stale: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ struct Row {
 }
 
 impl Store {
-    pub(super) const fn new(fence: Duration) -> Self {
+    pub(super) fn new(fence: Duration, stale: Duration) -> Self {
         let rows = Vec::new();
         let state = State { head: 0, log: Vec::new(), revoked: [false; KEYS], rows, fence, previous: None };
         Self {
@@ -64,7 +65,8 @@ impl Store {
             down_until: 0,
             sequence: false,
             taken: 0,
-            longest: fence,
+            longest: fence + stale,
+            stale,
         }
     }
 
@@ -77,9 +79,15 @@ impl Store {
         self.state.head
     }
 
-    /// The longest that anything may count.
+    /// For how long beyond a lease replicas may serve.
+    pub(super) const fn stale(&self) -> Duration {
+        self.stale
+    }
+
+    /// The longest that anything may be used.
     pub(super) fn fence(&self) -> Duration {
-        self.state.previous.map_or(self.state.fence, |previous| previous.max(self.state.fence))
+        let now = self.state.fence + self.stale;
+        self.state.previous.map_or(now, |previous| previous.max(now))
     }
 
     pub(super) fn register(&mut self, process: usize, incarnation: Incarnation) {
@@ -93,7 +101,7 @@ impl Store {
             tail: self.tail(after),
             live: self.row(process, incarnation).is_some_and(|row| row.state == ReplicaState::Live),
             fence: self.state.fence,
-            stale: Duration::ZERO,
+            stale: self.stale,
             instance: self.instance(),
             time: None,
         }
@@ -180,9 +188,9 @@ impl Store {
 
     /// Another fence holds from now on. Where it is shorter, what was read by the old one may count still.
     pub(super) fn change_fence(&mut self, fence: Duration) {
-        self.state.previous = (fence < self.fence()).then(|| self.fence());
+        self.state.previous = (fence + self.stale < self.fence()).then(|| self.fence());
         self.state.fence = fence;
-        self.longest = self.longest.max(fence);
+        self.longest = self.longest.max(fence + self.stale);
     }
 
     /// The old fence is over.
@@ -215,6 +223,12 @@ impl Store {
             _ => self.state.rows.clone_from(&self.durable),
         }
         self.durable.clone_from(&self.state.rows);
+    }
+
+    /// The replicas that are waited for.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = (usize, Incarnation)> {
+        let awaited = self.state.rows.iter().filter(|row| row.state != ReplicaState::Dead);
+        awaited.map(|row| (row.process, row.incarnation))
     }
 
     /// What a process that is waited for has acknowledged.
