@@ -1,6 +1,7 @@
 //! What is open for long when its key ends: it is cut, and its client can tell.
 
 mod long;
+mod replicas;
 mod tunnels;
 mod why;
 
