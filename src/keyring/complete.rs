@@ -138,12 +138,15 @@ impl Completion {
         &self.counts
     }
 
-    /// A change was answered with this position, just now. One that no look has shown yet is new, whatever is known of it.
+    /// A change was answered with this position, just now. One that no look has shown yet is new, whatever is known of it; one that
+    /// a look has shown meanwhile is not the one that was lost.
     fn commit(&self, position: u64) {
         let mut known = self.known();
         if known.history.as_ref().is_none_or(|(_, head)| position > *head) {
             known.receipts.split_off(&position);
             known.open.remove(&position);
+        } else if known.receipts.get(&position).is_some_and(|receipt| receipt.progress == Progress::Lost) {
+            known.receipts.remove(&position);
         }
     }
 
