@@ -138,12 +138,15 @@ impl Completion {
         &self.counts
     }
 
-    /// A change was answered with this position, just now. One that no look has shown yet is new, whatever is known of it.
+    /// A change was answered with this position, just now. One that no look has shown yet is new, whatever is known of it; one that
+    /// a look has shown meanwhile is not the one that was lost.
     fn commit(&self, position: u64) {
         let mut known = self.known();
         if known.history.as_ref().is_none_or(|(_, head)| position > *head) {
             known.receipts.split_off(&position);
             known.open.remove(&position);
+        } else if known.receipts.get(&position).is_some_and(|receipt| receipt.progress == Progress::Lost) {
+            known.receipts.remove(&position);
         }
     }
 
@@ -163,6 +166,11 @@ impl Completion {
     /// The receipt of a position that is complete.
     fn receipt(&self, position: u64) -> Option<Receipt> {
         self.known().receipt(position)
+    }
+
+    /// Whether all who are listed have applied a position that is waited for, as the last look shows.
+    fn is_known(&self, position: u64) -> bool {
+        self.known().open.get(&position).is_some_and(|open| open.wait.is_known())
     }
 
     /// How far a position has come that may not be complete.
@@ -360,8 +368,14 @@ impl Shared {
     /// Gives what was made a moment to be known everywhere, so that nobody is refused who goes on with it elsewhere. Where one is
     /// silent, that is not for long.
     pub(super) async fn until_known(self: &Arc<Self>, position: u64, patience: Duration) {
-        if self.is_shared() {
-            self.until_complete(position, patience.min(MOMENT)).await;
+        if !self.is_shared() {
+            return;
+        }
+        let mut looks = self.completion.looks.subscribe();
+        let known = async { while !self.completion.is_known(position) && looks.changed().await.is_ok() {} };
+        tokio::select! {
+            _ = self.until_complete(position, patience.min(MOMENT)) => {}
+            () = known => {}
         }
     }
 

@@ -85,8 +85,15 @@ fn a_change_that_the_database_does_not_have_was_lost() {
     // The first look that was sent since then.
     assert_eq!(completion.take_in(older(), turned, later, AT), Look::default());
     assert_eq!(completion.receipt(5).unwrap().progress, Progress::Lost);
+    let mut again = completion.known().receipts.clone();
     completion.commit(5);
     assert!(completion.receipt(5).is_none(), "it is given out once more");
+    // Somebody looked between the commit and its being told here.
+    completion.known().receipts.append(&mut again);
+    let newer = Replicas { head: 5, instance: Instance("b".into()), ..said(&[]) };
+    completion.take_in(Some(newer), later, later, AT);
+    completion.commit(5);
+    assert!(completion.receipt(5).is_none(), "it is not the one that was lost");
 }
 
 #[test]

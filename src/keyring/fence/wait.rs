@@ -98,6 +98,12 @@ impl Wait {
         }
     }
 
+    /// Whether everybody in the last look has applied it. That is enough for what only gives: a row that is missing may make
+    /// somebody be refused for a while, and lets nobody through.
+    pub(in crate::keyring) fn is_known(&self) -> bool {
+        self.fence.is_some() && !self.replicas.values().any(|met| met.there && met.behind)
+    }
+
     /// What came of each replica, by name; for the receipt.
     pub(in crate::keyring) fn heard(&self) -> Vec<Heard> {
         let how = |met: &Met| match (met.behind, met.there && self.complete.is_none()) {
@@ -234,6 +240,16 @@ pub(super) mod tests {
         let mut other = Wait::new(8, at(12_020));
         let look = see(&mut grace, replicas(8, vec![live("rep_a", Some(8))]), 12_021);
         assert_eq!(other.judge(&look), ACKNOWLEDGED, "for a process that saw the database for so long");
+    }
+
+    #[test]
+    fn what_only_gives_is_known_when_those_who_are_listed_have_it() {
+        let (mut grace, mut wait) = (Grace::default(), Wait::new(7, at(10_000)));
+        assert!(!wait.is_known(), "before a look");
+        for (applied, known) in [(6, false), (7, true)] {
+            wait.judge(&see(&mut grace, replicas(7, vec![live("rep_a", Some(applied))]), 10_001));
+            assert_eq!((wait.is_known(), wait.is_complete()), (known, false), "rows may be missing");
+        }
     }
 
     #[test]
