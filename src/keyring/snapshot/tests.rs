@@ -288,3 +288,23 @@ async fn nothing_is_acknowledged_that_a_snapshot_lacks_which_cannot_be_removed()
         applied(seq + 2);
     }
 }
+
+#[tokio::test]
+async fn no_lease_stands_where_something_before_it_is_missing() {
+    let folder = TempDir::new().unwrap();
+    let (keyring, snapshot, place) = writing(&folder).await;
+    let start = keyring.shared.fence.applied();
+    let (point, entries) = apply(&keyring, start + 1);
+    snapshot.applied(point, entries, lease(start + 1, DEADLINE));
+    until(|| snapshot.keys() == 1).await;
+    // The very file, under a name that stays.
+    let linked = Place { path: folder.path().join("linked"), ..place.clone() };
+    std::fs::hard_link(&place.path, &linked.path).unwrap();
+    apply(&keyring, start + 2);
+    snapshot.gap.store(true, Ordering::Release);
+    let (point, entries) = apply(&keyring, start + 3);
+    snapshot.applied(point, entries, lease(start + 3, DEADLINE));
+    until(|| !snapshot.gap.load(Ordering::Acquire)).await;
+    assert!(snapshot.settled(point).await && !place.path.exists());
+    assert_eq!(linked.read(NOW, Duration::ZERO).unwrap().lease.applied, start + 1);
+}

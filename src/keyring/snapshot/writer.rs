@@ -98,6 +98,11 @@ impl Writer {
 
     /// Whether it goes on.
     fn carry_out(&mut self, order: Order) -> bool {
+        // First: the lease of a later order must not stand where an earlier one is missing.
+        if self.gap.swap(false, Ordering::AcqRel) {
+            tracing::warn!("the snapshot lacks what could not be written in time: it is begun anew");
+            self.remove();
+        }
         match order {
             Order::Applied { point, entries, lease } => self.applied(point, entries, lease),
             Order::Turned => {
@@ -114,10 +119,6 @@ impl Writer {
                 let _ = done.send(!self.stuck);
                 return false;
             }
-        }
-        if self.gap.swap(false, Ordering::AcqRel) {
-            tracing::warn!("the snapshot lacks what could not be written in time: it is begun anew");
-            self.remove();
         }
         if self.stuck {
             self.remove();
