@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::support::http::head;
 use crate::support::keyward::binary;
+use crate::support::postgres::Server;
 use crate::support::{Answer, Keyward, Minted, Origin, eventually, keyward};
 
 /// A keyward with reports below `/keyward`, under this policy and these settings more.
@@ -145,6 +146,25 @@ fn by_policy_a_found_key_is_revoked_and_one_that_was_rotated_since_is_not() {
     eventually("the key is revoked", || !works(&keyward, newer) && !works(&keyward, newest));
     eventually("it is counted", || reported(&keyward, "revoked") == 1);
     assert_eq!(keyward.json(&["key", "show", &key.id])["state"], "revoked");
+}
+
+#[test]
+fn beside_a_silent_replica_no_found_key_waits_for_another_to_be_revoked_everywhere() {
+    let database = Server::shared().database();
+    let start = |more: &str| {
+        let config = format!("store.fence = \"20s\"\n{more}");
+        keyward().store(database.url()).upstream("echo").config(config).start()
+    };
+    let watchful = start("[leaks]\npath = \"/keyward\"\npolicy = \"revoke\"\n");
+    let silent = start("");
+    watchful.account("101");
+    let keys: Vec<_> = (0..3).map(|_| watchful.service_key("101", &[])).collect();
+    eventually("they are known", || keys.iter().all(|key| works(&watchful, &key.secret)));
+    silent.signal("STOP");
+    let text: Vec<_> = keys.iter().map(|key| key.secret.as_str()).collect();
+    assert_eq!(report(&watchful, &text.join("\n")).status, 202);
+    eventually("none is accepted any more", || !keys.iter().any(|key| works(&watchful, &key.secret)));
+    assert_eq!(watchful.metric("keyward_changes_in_force_total"), 0, "nobody waited for the silent one");
 }
 
 #[test]

@@ -198,7 +198,8 @@ impl Desk {
         let fate = match self.leaks.policy {
             LeakPolicy::Alert => Fate::Alerted,
             LeakPolicy::Revoke => {
-                match keyring.operate(&self.by, Command::SetKeyState(key.id.clone(), KeyState::Revoked, None)).await {
+                // Nobody is told when that is true everywhere, and the next one that was found is not to wait for it.
+                match keyring.commit(&self.by, Command::SetKeyState(key.id.clone(), KeyState::Revoked, None)).await {
                     Ok(_) => Fate::Revoked,
                     // Somebody was quicker.
                     Err(NotDone::Conflict(Clash::State, _)) => Fate::Dead,
