@@ -260,7 +260,9 @@ impl Keyring {
         control: Handle,
         mut folder: Option<Folder>,
     ) -> Result<Self, StoreError> {
+        // A command that only looks at something deletes nothing.
         if config.callers == 0
+            && workers > 0
             && let Err(error) = store.forget_callers().await
         {
             tracing::warn!(

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::support::keyward::binary;
 use crate::support::{Keyward, keyward, started};
 
 /// Asks with this secret as a client that calls itself so.
@@ -55,6 +56,11 @@ fn switched_off_nobody_is_told_and_those_of_before_are_forgotten() {
     let (mut first, origin, key) = started();
     assert_eq!(ask(&first, &key.secret, "curl/8"), 200);
     assert!(first.stop().success());
+    let url = format!("sqlite://{}", first.database().display());
+    let looked = binary().args(["account", "list", "--store", &url]).env("KEYWARD__KEYRING__CALLERS", "0").output();
+    assert!(looked.unwrap().status.success());
+    let kept = first.json(&["key", "show", &key.id]);
+    assert_eq!(callers(&kept["secrets"][0]).len(), 1, "who only looks at something deletes nothing");
     let mut off = keyward().over(&first).upstream(origin.url()).config("[keyring]\ncallers = 0\n").start();
     assert_eq!(ask(&off, &key.secret, "curl/8"), 200);
     assert_eq!(callers(&off.json(&["key", "show", &key.id])["secrets"][0]), []);
