@@ -114,7 +114,7 @@ impl Probe {
             account: Some(account),
             name: format!("probe {now}"),
             permissions: self.permissions.clone(),
-            expires_at: Some(now.plus(WARM + self.at_most + MARGIN)),
+            expires_at: Some(now.plus((WARM + MARGIN).saturating_add(self.at_most))),
             ..bare
         };
         if let Err(error) = access.run(Command::MintKey(Box::new(key))).await {
