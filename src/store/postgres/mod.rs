@@ -31,9 +31,11 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use self::address::Address;
 use self::lines::Lines;
-use self::link::{Committed, Link, NotCommitted, PLACE, STANDBY};
+use self::link::{Became, Committed, Link, NotCommitted, PLACE, SINCE, STANDBY};
 use self::trouble::Trouble;
-use super::replica::{Incarnation, Registration, Renewal, ReplicaId, ReplicaState, Replicas, Revision, Shortened};
+use super::replica::{
+    Incarnation, Instance, Registration, Renewal, ReplicaId, ReplicaState, Replicas, Revision, Shortened,
+};
 use super::sql::{Db, Error, Row, Stop, Value, Words, values};
 use super::threads::Lane;
 use super::{Access, Changed, Chunk, Config, Loaded, Place, Policy, Rejected, StoreError, Tail};
@@ -78,6 +80,7 @@ struct Manner {
     settings: String,
     renew: String,
     all: String,
+    complete: String,
 }
 
 /// The locks that changes, upkeep and growth take, by number; they are the database's and this program's.
@@ -116,6 +119,7 @@ impl Manner {
             settings,
             renew: load::renew(),
             all: replica::all(),
+            complete: replica::complete(),
         };
         (manner.changing, manner.tending) = (manner.begin(CHANGING), manner.begin(TENDING));
         manner
@@ -125,7 +129,8 @@ impl Manner {
     fn begin(&self, lock: i32) -> String {
         format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; {}; SET LOCAL synchronous_commit = on; SET CONSTRAINTS ALL IMMEDIATE;
-             SELECT pg_advisory_xact_lock({OURS}, {lock}); SELECT pg_current_xact_id()::text || ' ' || {PLACE}",
+             SELECT pg_advisory_xact_lock({OURS}, {lock});
+             SELECT pg_current_xact_id()::text || ' ' || {PLACE} || ' ' || {SINCE}",
             self.settings
         )
     }
@@ -387,8 +392,9 @@ impl Postgres {
         self.note(replica::SHORTENED, values![shortened.change]).await.map(drop)
     }
 
-    pub(super) async fn note_complete(&self, position: u64) -> Result<(), StoreError> {
-        self.note(replica::COMPLETE, values![position.cast_signed()]).await.map(drop)
+    pub(super) async fn note_complete(&self, position: u64, instance: &Instance) -> Result<(), StoreError> {
+        let values = values![position.cast_signed(), &*instance.0];
+        self.note(&self.shared.manner.complete, values).await.map(drop)
     }
 
     /// Really asks a primary.
@@ -480,12 +486,12 @@ fn commit<T>(
     let warned = "the database warned while it committed: a failover may lose the change";
     match link.commit(begin, |link| change(&Db::Postgres(link))) {
         Ok(Committed { warned: true, .. }) => Err(unsure(warned).into()),
-        Ok(Committed { made: record, head, .. }) => Ok(Changed { record, head }),
+        Ok(Committed { made: record, at: (head, instance), .. }) => Ok(Changed { record, head, instance }),
         Err(NotCommitted::Work(stop)) => Err(stopped(stop, path)),
         Err(NotCommitted::Nothing(trouble)) => Err(trouble.of(path).into()),
         Err(NotCommitted::Unsure { made: record, trouble, number }) => match link.became(&number) {
-            Some((true, head)) => Ok(Changed { record, head }),
-            Some((false, _)) => Err(trouble.of(path).into()),
+            Some(Became::Committed((head, instance))) => Ok(Changed { record, head, instance }),
+            Some(Became::Nothing) => Err(trouble.of(path).into()),
             None => Err(unsure("the connection ended before the database had answered").into()),
         },
     }

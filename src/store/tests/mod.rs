@@ -2,6 +2,7 @@
 
 mod ahead;
 mod cases;
+mod commits;
 #[allow(dead_code, reason = "shared with the integration tests, and each needs a part")]
 #[path = "../../../tests/it/support/pki.rs"]
 mod pki;
