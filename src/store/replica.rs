@@ -99,6 +99,11 @@ pub struct Registration {
 pub struct Instance(pub Box<str>);
 
 impl Instance {
+    /// Whether both are of one store, which a failover does not change.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        self.0.split('/').next() == other.0.split('/').next()
+    }
+
     /// A file, which has one history.
     pub(super) fn sqlite() -> Self {
         Self("sqlite".into())
