@@ -14,7 +14,8 @@ impl FromStr for Span {
     type Err = BadSpan;
 
     fn from_str(text: &str) -> Result<Self, BadSpan> {
-        humantime::parse_duration(text.trim()).map(Self).map_err(|_| BadSpan)
+        let read = humantime::parse_duration(text.trim()).ok().filter(|span| *span <= LONGEST);
+        read.map(Self).ok_or(BadSpan)
     }
 }
 
@@ -28,6 +29,9 @@ impl fmt::Display for Span {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a duration: write a number and a unit, such as \"30s\", \"500ms\" or \"2h\"")]
 pub struct BadSpan;
+
+/// A thousand years: two of them can still be added to one another.
+const LONGEST: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 
 /// A number of bytes, written `"64KiB"`, `"1MiB"`, `"512"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,7 +107,7 @@ mod tests {
 
     #[test]
     fn numbers_without_a_unit_are_no_durations() {
-        for text in ["30", "", "soon", "-1s"] {
+        for text in ["30", "", "soon", "-1s", "1001y", "18446744073709551615s"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
         assert!("many".parse::<Size>().is_err());

@@ -87,7 +87,7 @@ impl Access {
         patience: Duration,
     ) -> anyhow::Result<(Outcome, Option<Received>)> {
         let began = Clock::System.boot();
-        let (mut done, served) = match self {
+        let (done, served) = match self {
             Self::Admin(client) => (client.ask_within(command, patience).await?, true),
             Self::Socket(client) => (client.ask_within(command, patience).await?, true),
             Self::Own(keyring) => {
@@ -101,6 +101,7 @@ impl Access {
                 (keyring.operate_within(&by, command, patience).await?, keyring.store().is_shared())
             }
         };
+        let mut done = done.unlost()?;
         if let Some(receipt) = done.receipt.as_mut().filter(|_| !served) {
             // This process, which is about to end and served nobody.
             receipt.replicas.clear();

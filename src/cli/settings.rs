@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::admin::{self, AdminArguments};
 use crate::config::{Flag, Problems, Read, Said, Settings, read};
 use crate::key::{BadLine, Edit, Line};
+use crate::store;
 
 /// Where the store is: every command that touches it takes these.
 #[derive(Debug, clap::Args)]
@@ -59,12 +60,17 @@ pub(super) struct OnStore<V: clap::Subcommand> {
 impl StoreArguments {
     /// The settings, and whom to ask. Where nobody is named, those of the store and the keys are right.
     pub(super) fn settings(self) -> anyhow::Result<Site> {
-        let admin = self.admin.server(self.store.is_none())?;
-        let mut flags = Vec::new();
-        flags.extend(flag("--store", "store.url", self.store));
-        let read = from(self.config, flags)?;
+        let Self { config, store, admin } = self;
+        let admin = admin.server(store.is_none())?;
+        let named = store.is_some();
+        let read = from(config.clone(), flag("--store", "store.url", store).into_iter().collect())?;
         if admin.is_none() {
-            return Ok(Site::here(read.resolve_store()?));
+            let mut settings = read.resolve_store()?;
+            // Who runs in the folder serves from the store that the settings name, and not from another one that a flag does.
+            if named && from(config, Vec::new()).is_ok_and(|said| is_another(&said.settings.store, &settings.store)) {
+                settings.store.folder = None;
+            }
+            return Ok(Site::here(settings));
         }
         // A store and a pepper on this machine are not what is asked about.
         if read.problems.is_empty() {
@@ -73,6 +79,10 @@ impl StoreArguments {
             Err(Problems(read.problems).into())
         }
     }
+}
+
+fn is_another(said: &store::Config, store: &store::Config) -> bool {
+    said.is_postgres() && said.url != store.url
 }
 
 /// The value of a flag that changes what need not be there: nothing takes it away.

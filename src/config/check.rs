@@ -42,7 +42,7 @@ pub(super) fn store(settings: &Settings) -> Vec<Flaw> {
     if store.is_postgres() {
         flaws.extend(store.check_address().err().map(|(setting, what)| Flaw::new(setting, what)));
         if !(SHORTEST_FENCE..=LONGEST_FENCE).contains(&store.fence()) {
-            let setting = if store.outage == Outage::FailClosed { "store.fence" } else { "store.outage" };
+            let setting = if matches!(store.outage, Outage::Bridge(_)) { "store.outage" } else { "store.fence" };
             flaws.push(Flaw::new(
                 setting,
                 "what a replica has read counts for one second at least, and an hour at most",

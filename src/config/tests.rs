@@ -319,6 +319,22 @@ fn store_and_pepper_are_checked_and_passwords_not_shown() {
 }
 
 #[test]
+fn what_is_wrong_with_a_shared_store_is_told_where_it_was_said() {
+    let told = |lines: &str, expected: (&str, &str)| {
+        let file = format!("{SERVICE}[store]\nurl = \"postgres://keyward@127.0.0.1/keyward\"\n{lines}\n");
+        assert_told(&Case::file(&file).problems(), &[expected]);
+    };
+    let range = "one second at least, and an hour at most";
+    told("fence = \"1ms\"\noutage = { stale_unsafe = \"5m\" }", ("keyward.toml:5:1: store.fence: ", range));
+    told("fence = \"1ms\"", ("keyward.toml:5:1: store.fence: ", range));
+    told("outage = { bridge = \"2h\" }", ("keyward.toml:5:1: store.outage: ", range));
+    told("password_file = \"/nowhere\"", ("keyward.toml:5:1: store.password_file: ", "/nowhere: cannot be read"));
+    for outage in ["\"bridge\"", "{ bridge = \"20s\", stale_unsafe = \"5m\" }", "{ bridge = \"soon\" }", "{}"] {
+        told(&format!("outage = {outage}"), ("keyward.toml:5:1: store.outage: ", "not one of \"fail_closed\""));
+    }
+}
+
+#[test]
 fn a_signing_key_that_is_none_is_told_where_it_was_said() {
     let file = format!("{SERVICE}signing_key_id = \"a b\"\n[origin]\nsigning_key_file = \"/nowhere\"\n");
     assert_told(

@@ -70,7 +70,10 @@ impl Plan {
             .collect();
         // Without services either there is nothing at all, which is told once, and not here.
         if routes.is_empty() && !services.is_empty() {
-            flaws.push(Flaw::new("routes", "there is no route: write at least one [[routes]], or give --upstream"));
+            flaws.push(Flaw::new(
+                "routes",
+                "there is no route, and none is implied where there are several services: write [[routes]]",
+            ));
         }
         flaws.extend(unreachable(&routes));
         let routes: Vec<Route> = routes.into_iter().flatten().collect();

@@ -1,7 +1,7 @@
 //! When a change is true everywhere, and how long whoever made it waits for that.
 //!
 //! ```text
-//!  commit --> opened (now) --look at the replicas, 2 to 5 ms apart--> receipt
+//!  commit --> opened (now) --look at the replicas, 2 to 10 ms apart--> receipt
 //!                '---------- F + m on our own clock ----------------------^
 //! ```
 //!
@@ -90,7 +90,7 @@ struct Open {
 const RECEIPTS: usize = 256;
 /// Between two looks: at first, at last, and while nobody waits.
 const SOON: Duration = Duration::from_millis(2);
-const LATER: Duration = Duration::from_millis(5);
+const LATER: Duration = Duration::from_millis(10);
 const UNHURRIED: Duration = Duration::from_millis(100);
 /// The same, for each replica that a look shows: five times what it costs the store.
 const EACH: Duration = Duration::from_micros(20);

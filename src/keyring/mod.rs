@@ -119,6 +119,8 @@ struct Shared {
     watch: ArcSwap<Watch>,
     /// Look-ups in the store at one time.
     loads: Semaphore,
+    /// Of these, those for who names a position that is not applied here.
+    ahead: Semaphore,
     /// Requests that wait for one.
     waiting: Semaphore,
     counts: Counts,
@@ -290,6 +292,7 @@ impl Keyring {
             completion: Completion::new(),
             watch: ArcSwap::default(),
             loads: Semaphore::new(config.loads.clamp(1, Semaphore::MAX_PERMITS)),
+            ahead: Semaphore::new((config.loads / 4).clamp(1, Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS)),
             counts: Counts::default(),
             snapshot: snapshot::Slot::new(),

@@ -13,9 +13,9 @@ use crate::telemetry::chain;
 const MARGIN: Duration = Duration::from_secs(1);
 
 impl Shared {
-    /// Writes who was met, and then retires what was quiet.
-    pub(super) async fn retire_quiet(&self) {
-        let through = self.clock.now().minus(MARGIN);
+    /// Writes who was met, and then retires what was quiet. Every replica writes whom it met once in `interval`.
+    pub(super) async fn retire_quiet(&self, interval: Duration) {
+        let through = self.clock.now().minus(MARGIN.saturating_add(self.unwritten(interval)));
         if !self.write_callers().await {
             return;
         }
@@ -34,6 +34,16 @@ impl Shared {
             Err(problem) => {
                 tracing::warn!(error = chain(&problem), "quiet secrets could not be looked for; they stay for now");
             }
+        }
+    }
+
+    /// Of how long something that others met may not be written yet: one that failed to write tries again after an interval, and
+    /// one that cannot reach the store at all stops serving.
+    fn unwritten(&self, interval: Duration) -> Duration {
+        if self.is_shared() {
+            interval.saturating_mul(2).saturating_add(self.completion.bound())
+        } else {
+            Duration::ZERO
         }
     }
 }

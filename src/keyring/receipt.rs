@@ -41,15 +41,24 @@ pub struct Done {
 }
 
 impl Done {
+    /// It, where the change is still there.
+    ///
+    /// # Errors
+    /// The database that answers now does not have it.
+    pub fn unlost(self) -> Result<Self, Problem> {
+        let is_lost = self.receipt.as_ref().is_some_and(|receipt| receipt.progress == Progress::Lost);
+        if is_lost { Err(Problem::lost()) } else { Ok(self) }
+    }
+
     /// The outcome, for who cannot be told that it is not true everywhere yet.
     ///
     /// # Errors
     /// It is not: the store did not tell in time.
     pub fn in_force(self) -> Result<Outcome, Problem> {
-        match &self.receipt {
-            Some(receipt) if receipt.progress == Progress::Lost => Err(Problem::lost()),
+        let done = self.unlost()?;
+        match &done.receipt {
             Some(receipt) if !receipt.is_complete() => Err(Problem::not_in_force()),
-            Some(_) | None => Ok(self.outcome),
+            Some(_) | None => Ok(done.outcome),
         }
     }
 }
@@ -112,4 +121,26 @@ pub enum How {
     Lapsed,
     /// It has neither said so nor been silent for long enough.
     Waiting,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::command::Outcome;
+
+    #[test]
+    fn a_change_that_was_lost_is_done_to_nobody() {
+        let told = |progress| {
+            let receipt = Receipt { revision: 7, progress, replicas: Vec::new() };
+            let done = Done { outcome: Outcome::Revision(7), revision: Some(7), receipt: Some(receipt.clone()) };
+            (done.unlost().map(|done| done.receipt), receipt)
+        };
+        assert_eq!(told(Progress::Lost).0.unwrap_err(), Problem::lost());
+        for progress in
+            [Progress::Complete { at: Timestamp::from_millis(0) }, Progress::Pending { within: Duration::from_secs(1) }]
+        {
+            let (done, receipt) = told(progress);
+            assert_eq!(done, Ok(Some(receipt)));
+        }
+    }
 }

@@ -115,7 +115,7 @@ pub(super) async fn flush(shared: Arc<Shared>, interval: Duration, end: Cancella
             let keys = shared.uses.waiting();
             tracing::warn!(error = chain(&error), keys, "last uses could not be written; kept for later");
         }
-        shared.retire_quiet().await;
+        shared.retire_quiet(interval).await;
     }
 }
 

@@ -12,6 +12,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::SemaphorePermit;
+
 use super::cache::{Entry, Shelf};
 use super::fence::{Judged, Point};
 use super::{Keyring, Shared};
@@ -103,6 +105,7 @@ impl Keyring {
         }
         // Which prefixes were adopted may be behind too.
         possible(secret)?;
+        let _turn = self.shared.turn_ahead().await?;
         self.shared.asked(self.shared.digester.digest(secret), position, |_| None).await
     }
 
@@ -179,6 +182,13 @@ impl Shared {
             }
         }
         Err(Failure::Unavailable.into())
+    }
+
+    /// A turn for who names a position that is not applied here. Anybody may name one, with any secret, and has it looked up: so they
+    /// share a few of the turns, and all other look-ups have the rest.
+    async fn turn_ahead(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let turn = tokio::time::timeout(self.store.load_timeout(), self.ahead.acquire()).await;
+        turn.map_err(|_| Failure::TimedOut)?.map_err(|_| Failure::Unavailable)
     }
 
     /// What can be told of a secret without knowing any key; else its digest.

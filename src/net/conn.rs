@@ -48,6 +48,8 @@ pub(super) struct Conn {
     ended: Cell<bool>,
     /// The last request had a body, of which some may still be on its way.
     body: Cell<bool>,
+    /// The request in hand asks for an upgrade.
+    upgrade: Cell<bool>,
     leaving: Cell<bool>,
     /// The next request is the last, over HTTP/1.1.
     parting: Cell<bool>,
@@ -104,6 +106,7 @@ impl Conn {
             awaited: Cell::new(None),
             ended: Cell::new(false),
             body: Cell::new(false),
+            upgrade: Cell::new(false),
             leaving: Cell::new(false),
             parting: Cell::new(false),
             patient: Cell::new(false),
@@ -189,11 +192,12 @@ impl Conn {
         }
     }
 
-    /// A request began; it is in flight until what this returns is dropped.
-    pub(super) fn begin(self: &Rc<Self>, body: bool) -> InFlight {
+    /// A request began, which has a body or asks for an `upgrade`; it is in flight until what this returns is dropped.
+    pub(super) fn begin(self: &Rc<Self>, body: bool, upgrade: bool) -> InFlight {
         self.in_flight.set(self.in_flight.get() + 1);
         self.requests.set(self.requests.get() + 1);
         self.body.set(body);
+        self.upgrade.set(upgrade);
         self.enter(Phase::Busy);
         if self.parting.get() && !self.http2.get() {
             self.leave();
@@ -300,10 +304,12 @@ impl Conn {
     }
 
     /// Whether it is to end as soon as nothing is in flight, or is to be told so. A head that has begun is waited for: to
-    /// hyper the connection is idle until then, and would close.
+    /// hyper the connection is idle until then, and would close. So is the answer to who asks for an upgrade: hyper would say
+    /// `close` in a 101 too, which some clients then do not take for one.
     pub(super) fn may_leave(&self) -> bool {
         let waits = match self.phase.get() {
-            Phase::Busy | Phase::Tunnel | Phase::Linger => false,
+            Phase::Busy => self.upgrade.get(),
+            Phase::Tunnel | Phase::Linger => false,
             Phase::Head => true,
             Phase::Handshake | Phase::First | Phase::Preface | Phase::Idle => self.patient.get(),
         };
@@ -455,6 +461,10 @@ impl Drop for InFlight {
         self.conn.in_flight.set(left);
         if left == 0 {
             self.conn.enter(Phase::Idle);
+            // What was not told meanwhile.
+            if self.conn.upgrade.replace(false) && self.conn.leaving.get() {
+                self.conn.bell.ring();
+            }
         }
     }
 }

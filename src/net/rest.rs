@@ -159,7 +159,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(1024);
         let given_up = Cell::new(false);
         let answer = service_fn(|mut request: Request<Incoming>| {
-            let (in_flight, given_up) = (conn.begin(true), &given_up);
+            let (in_flight, given_up) = (conn.begin(true, false), &given_up);
             async move {
                 std::future::poll_fn(|cx| {
                     while Pin::new(request.body_mut()).poll_frame(cx).is_ready() {}

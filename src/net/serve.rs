@@ -19,6 +19,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -227,7 +228,8 @@ impl<H: Handler> Serving<H> {
         peer: &Rc<Peer>,
         request: Request<Incoming>,
     ) -> Answering<impl Future<Output = Response<H::Body>> + use<H>> {
-        let in_flight = conn.begin(!request.body().is_end_stream());
+        let upgrade = request.extensions().get::<OnUpgrade>().is_some();
+        let in_flight = conn.begin(!request.body().is_end_stream(), upgrade);
         conn.leave_after(self.terms.borrow().limits.connection_requests);
         let answer = Rc::clone(&self.handler).handle(Rc::clone(peer), request);
         Answering::new(answer, in_flight)

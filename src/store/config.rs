@@ -41,7 +41,7 @@ pub struct Config {
 
 /// What a replica does whose store cannot be asked for longer than the fence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", from = "Said")]
 pub enum Outage {
     /// It serves nobody: 503.
     #[default]
@@ -51,6 +51,43 @@ pub enum Outage {
     /// It goes on for so long beyond the fence by what it last read, which may have been revoked since. A revocation is complete
     /// only once nobody can be doing so.
     StaleUnsafe(Span),
+}
+
+/// As it is said: one of them, where a table could say two.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "not one of \"fail_closed\", { bridge = \"60s\" } and { stale_unsafe = \"5m\" }")]
+enum Said {
+    Word(Word),
+    Bridge(Bridge),
+    StaleUnsafe(StaleUnsafe),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    FailClosed,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bridge {
+    bridge: Span,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StaleUnsafe {
+    stale_unsafe: Span,
+}
+
+impl From<Said> for Outage {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::Word(Word::FailClosed) => Self::FailClosed,
+            Said::Bridge(Bridge { bridge }) => Self::Bridge(bridge),
+            Said::StaleUnsafe(StaleUnsafe { stale_unsafe }) => Self::StaleUnsafe(stale_unsafe),
+        }
+    }
 }
 
 impl Config {
@@ -88,6 +125,9 @@ impl Config {
             match Address::of(url, setting, self) {
                 Ok(_) => {}
                 Err(StoreError::Address { setting, what }) => return Err((setting, what)),
+                Err(StoreError::Denied { path, source }) => {
+                    return Err(("store.password_file", format!("{}: cannot be read: {source}", path.display())));
+                }
                 Err(error) => return Err((setting, error.to_string())),
             }
         }

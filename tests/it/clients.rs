@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::support::pki::Root;
-use crate::support::python::{Httpbin, python};
+use crate::support::python::{Server, python};
 use crate::support::{Keyward, Minted, Origin, keyward};
 
 fn succeeds(command: &mut Command) -> String {
@@ -39,7 +39,7 @@ fn both(upstream: &str) -> Both {
 
 #[test]
 fn curl_uploads_with_expect_follows_redirects_and_decodes_gzip() {
-    let httpbin = Httpbin::start();
+    let httpbin = Server::httpbin();
     let both = both(&httpbin.url());
     let token = format!("Authorization: Token {}", both.key.secret);
     let url = |path: &str| format!("http://{}{path}", both.keyward.address());
@@ -73,7 +73,7 @@ fn h2load_gets_nothing_but_answers_over_http_1_and_http_2() {
 
 #[test]
 fn requests_and_httpx_work_unchanged() {
-    let httpbin = Httpbin::start();
+    let httpbin = Server::httpbin();
     let both = both(&httpbin.url());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/clients.py");
     let said = succeeds(

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use crate::support::keyward::{Setup, binary};
 use crate::support::page::{blocks, run};
 use crate::support::pki::Root;
+use crate::support::postgres::Server;
 use crate::support::{Keyward, keyward};
 
 /// Runs a command that asks the keyward at `url`, with these variables too.
@@ -110,4 +111,36 @@ fn over_tls_the_keyward_is_who_its_certificate_says() {
     // Spoken to in the clear, it is no keyward that anything can be asked of.
     let output = ask(&format!("http://127.0.0.1:{port}"), "account list", &key);
     assert!(!output.status.success() && said(&output).contains("it gives no HTTP answer"), "{}", said(&output));
+}
+
+#[test]
+fn a_replica_that_runs_in_a_folder_is_not_asked_about_another_database() {
+    let (here, there) = (Server::shared().database(), Server::shared().database());
+    let setup = keyward();
+    let own = setup.folder().join("own");
+    std::fs::create_dir(&own).unwrap();
+    let config = format!("[store]\nurl = \"{}\"\nfolder = \"{}\"\n", here.url(), own.display());
+    let running = setup.store(here.url()).config(config).upstream("echo").start();
+    let settings = file(&running, "keyward.toml");
+    let there = there.url();
+    let done = |line: &str, more: &[&str]| {
+        let output = binary().args(line.split(' ')).args(["--config", &settings]).args(more).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    done("account create of-here", &[]);
+    done("account create of-there", &["--store", &there]);
+    let (of_here, of_there) = (done("account list", &[]), done("account list", &["--store", &there]));
+    assert!(of_here.contains("of-here") && !of_here.contains("of-there"), "{of_here}");
+    assert!(of_there.contains("of-there") && !of_there.contains("of-here"), "{of_there}");
+    // The same database by the flag is whose replica runs there.
+    let ended = binary()
+        .args(["account", "suspend", "of-here", "--config", &settings, "--store", &here.url()])
+        .output()
+        .unwrap();
+    assert!(
+        said(&ended).contains("in force on 1 of 1 replicas") && !said(&ended).contains("directly"),
+        "{}",
+        said(&ended)
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::support::python::Httpbin;
+use crate::support::python::Server;
 use crate::support::{Answer, Keyward, Minted, Wire, keyward};
 
 /// Answer headers that may differ, and why. Everything else is equal, bodies byte for byte.
@@ -18,13 +18,13 @@ const ITS_OWN: &[&str] = &[
 const MADE_UP: &[(&str, &[&str])] = &[("/cache", &["etag", "last-modified"])];
 
 struct Pair {
-    httpbin: Httpbin,
+    httpbin: Server,
     keyward: Keyward,
     key: Minted,
 }
 
 fn pair() -> Pair {
-    let httpbin = Httpbin::start();
+    let httpbin = Server::httpbin();
     let keyward = keyward().upstream(httpbin.url()).start();
     keyward.account("101");
     let key = keyward.service_key("101", &[]);

@@ -4,6 +4,7 @@ use std::process;
 use std::time::Duration;
 
 use super::*;
+use crate::keyring::cache::Shelf;
 
 /// All of a million where it is built for speed (`cargo test --release --lib keyring::tests::invented`).
 const MANY: u64 = if cfg!(debug_assertions) { 250_000 } else { 1_000_000 };
@@ -153,6 +154,33 @@ async fn no_more_look_ups_than_may_be_are_in_the_store_at_one_time() {
         assert_eq!(ask.await.unwrap(), Err(Denied::Refused(UNKNOWN)));
     }
     assert_eq!(ring.keyring.stats().loads - before.loads, 50);
+}
+
+#[tokio::test]
+async fn who_names_a_position_with_an_invented_secret_leaves_other_look_ups_their_turns() {
+    let (ring, keys) = ring_of_living(10_000).await;
+    ring.until(async || ring.keyring.stats().known_whole).await;
+    let gate = ring.keyring.store().gate();
+    gate.close();
+    let loads = |ring: &Ring| ring.keyring.stats().loads;
+    let before = loads(&ring);
+    let asks: Vec<_> = (0..50)
+        .map(|number| {
+            let keyring = Arc::clone(&ring.keyring);
+            tokio::spawn(async move { keyring.verify_at_least(&invented(number), u64::MAX).await.map(drop) })
+        })
+        .collect();
+    gate.arrived(1).await;
+    let (keyring, key) = (Arc::clone(&ring.keyring), keys[0].clone());
+    keyring.shared.cache.forget(&keyring.shared.digester.digest(&key), Shelf::Live);
+    let honest = tokio::spawn(async move { keyring.verify(&key).await.map(drop) });
+    // Two of eight turns, and one more.
+    ring.until(async || loads(&ring) == before + 3).await;
+    gate.open();
+    assert_eq!(honest.await.unwrap(), Ok(()));
+    for ask in asks {
+        assert_eq!(ask.await.unwrap(), Err(Denied::Failed(Failure::Behind)));
+    }
 }
 
 impl Ring {

@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::key::rotation::Mode;
+use crate::store::replica::{Instance, Replicas};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+/// Between two writes of callers.
+const INTERVAL: Duration = MINUTE;
 const ROTATED: Refusal = Refusal::KeyInvalid(Invalid::Rotated);
 /// Quiet for an hour, at most a day.
 const QUIETLY: Rotation =
@@ -22,7 +25,7 @@ async fn timed(change: impl FnOnce(&mut Config)) -> (Ring, ManualClock) {
 impl Ring {
     /// What the end of an interval brings: whether this secret is refused then.
     async fn retired(&self, secret: &Secret) -> bool {
-        self.keyring.shared.retire_quiet().await;
+        self.keyring.shared.retire_quiet(INTERVAL).await;
         match self.refusal(secret).await {
             None => false,
             Some(ROTATED) => true,
@@ -76,6 +79,22 @@ async fn the_callers_that_found_no_place_count_as_well() {
     clock.advance(2 * MINUTE);
     assert!(!ring.retired(&old).await, "three was seen two minutes ago");
     clock.advance(HOUR);
+    assert!(ring.retired(&old).await);
+}
+
+#[tokio::test]
+async fn where_others_serve_too_it_is_quiet_once_what_they_met_must_be_written() {
+    let (ring, clock) = timed(|_| ()).await;
+    let fence = Duration::from_secs(10);
+    let (old, key) = ring.remembered().await;
+    ring.rotate(&key, QUIETLY).await.unwrap();
+    let all = Replicas { head: 0, fence, instance: Instance("a".into()), replicas: Vec::new() };
+    ring.keyring.serve_among(all);
+    clock.advance(HOUR + MINUTE);
+    assert!(!ring.retired(&old).await, "another may have met somebody a minute ago");
+    clock.advance(INTERVAL + fence);
+    assert!(!ring.retired(&old).await, "and may have failed to write it once");
+    clock.advance(MINUTE);
     assert!(ring.retired(&old).await);
 }
 

@@ -48,16 +48,7 @@ pub(super) fn first<'a, 'r>(rows: &'a [Row<'r>], at: usize, nonce: i64) -> Resul
 
 /// What changed after a position, and what else a replica wants to know. `$2` comes back as it was sent.
 pub(super) fn renew() -> String {
-    format!(
-        "SELECT l.seq, l.kind, l.subject, h.seq, pg_is_in_recovery(), $2, h.fence,
-                (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
-                EXISTS (SELECT 1 FROM keyward.replica r WHERE r.id = $3 AND r.incarnation = $4 AND r.state = 'live'),
-                h.cluster || '/' || {}, h.stale
-           FROM keyward.head h LEFT JOIN keyward.log l ON l.seq > $1 AND l.seq <= h.seq
-          WHERE h.one = 1 ORDER BY l.seq LIMIT {}",
-        super::PLACE,
-        MANY + 1
-    )
+    format!("SELECT * FROM keyward.renewal($1, $2, $3, $4, {})", MANY + 1)
 }
 
 /// What changed after a position.

@@ -16,6 +16,9 @@ pub(in crate::store) fn along<T>(
 ) -> impl FnOnce(&Db<'_>) -> Result<T, Stop> {
     move |db| {
         let Along { note, kept } = along;
+        if let (Some(kept), Some(note)) = (&kept, &note) {
+            answer::must_be_first(db, kept, note.at)?;
+        }
         let before = log::head(db)?;
         let made = change(db)?;
         if let Some(mut note) = note {

@@ -421,3 +421,24 @@ pub(super) async fn a_trimmed_log_says_so(store: &Store) {
     assert_eq!(head(store).await, at + 1, "positions go on where they were");
     assert_eq!(told(store, at).await.len(), 1);
 }
+
+pub(super) async fn a_request_that_was_answered_meanwhile_changes_nothing(store: &Store) {
+    furnish(store).await;
+    let later = Timestamp::from_millis(NOW.as_millis() + 600_000);
+    let under = |request: u8, now: Timestamp| {
+        let kept = Kept { name: [7; 32], request: [request; 32], sealed: vec![request], until: later };
+        let note = Note::new(By::KEYWARD, now, Action::KeyMint);
+        store.along(Along { note: Some(note), kept: Some(kept) })
+    };
+    under(1, NOW).mint(service("key_1", ONE), NOW).await.unwrap();
+    let (at, clash) = (head(store).await, |minted| match minted {
+        Err(Rejected::Conflict(clash, _)) => clash,
+        other => panic!("{other:?}"),
+    });
+    // As another replica would, which looked before the first was done.
+    assert_eq!(clash(under(1, NOW).mint(service("key_2", TWO), NOW).await), Clash::Running);
+    assert_eq!(clash(under(2, NOW).mint(service("key_2", TWO), NOW).await), Clash::Reused);
+    assert_eq!((head(store).await, standing(store, TWO).await), (at, None));
+    assert_eq!(store.kept([7; 32], NOW).await.unwrap().unwrap().0.sealed, [1], "the first one's answer stands");
+    under(2, later).mint(service("key_2", TWO), later).await.unwrap();
+}

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
+use super::audit::{Action, By, Note};
 use super::log::{News, Subject};
 use super::*;
 use crate::key::rotation::Rotation;
@@ -63,6 +64,7 @@ cases!(sqlite, postgres => {
         the_directory_comes_by_pages,
         a_lost_operator_key_is_replaced,
         a_trimmed_log_says_so,
+        a_request_that_was_answered_meanwhile_changes_nothing,
     }
     ahead: {
         what_is_read_ahead_is_what_a_look_up_finds,

@@ -18,24 +18,31 @@ fn home() -> PathBuf {
     std::env::var_os("HOME").map(PathBuf::from).expect("HOME is set")
 }
 
-/// httpbin behind a real WSGI server.
-pub(crate) struct Httpbin {
+/// An origin in Python.
+pub(crate) struct Server {
     child: Child,
     stdin: Option<ChildStdin>,
     pub(crate) address: SocketAddr,
 }
 
-impl Httpbin {
-    pub(crate) fn start() -> Self {
+impl Server {
+    /// httpbin behind a real WSGI server.
+    pub(crate) fn httpbin() -> Self {
+        Self::start("httpbin_server.py", &[])
+    }
+
+    /// A script of `tests/python` that says where it listens.
+    pub(crate) fn start(script: &str, environment: &[(&str, &str)]) -> Self {
         let mut child = python()
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/httpbin_server.py"))
+            .arg(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python")).join(script))
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("httpbin said {line:?}"));
+        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{script} said {line:?}"));
         Self { address: address.parse().unwrap(), stdin: child.stdin.take(), child }
     }
 
@@ -44,7 +51,7 @@ impl Httpbin {
     }
 }
 
-impl Drop for Httpbin {
+impl Drop for Server {
     fn drop(&mut self) {
         // It ends by itself, its workers too, when its standard input does.
         drop(self.stdin.take());

@@ -3,21 +3,20 @@
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use super::Sockets;
 use crate::support::keyward::Lines;
 use crate::support::pki::Root;
-use crate::support::python::python;
+use crate::support::python::{Server, python};
 use crate::support::{Keyward, Minted, keyward};
 
 /// A keyward with a plain and a TLS listener before an origin of WebSockets, which speaks TLS or not.
-pub(crate) fn both(secure_origin: bool, more: &str) -> (Keyward, Minted, Root, Sockets) {
+pub(crate) fn both(secure_origin: bool, more: &str) -> (Keyward, Minted, Root, Server) {
     let setup = keyward();
     let root = Root::new(setup.folder());
     let files = root.certificate(setup.folder(), &["localhost"]);
     let text = |path: &Path| path.display().to_string();
     let (chain, private) = (text(&files.chain), text(&files.key));
     let tls = [("CHAIN", chain.as_str()), ("KEY", private.as_str())];
-    let sockets = Sockets::start(if secure_origin { &tls } else { &[] });
+    let sockets = Server::start("websocket_server.py", if secure_origin { &tls } else { &[] });
     let service = if secure_origin {
         format!("url = \"https://localhost:{}\"\nca_file = {:?}", sockets.address.port(), root.file)
     } else {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{agreeing, ask, before, open};
-use crate::support::{Keyward, eventually};
+use super::{AGREED, ASKED, agreeing, ask, before, open};
+use crate::support::http::head;
+use crate::support::{Keyward, Origin, eventually};
 
 fn expect_end(keyward: &Keyward, reason: &str, count: u64) {
     let series = format!("keyward_tunnels_ended_total{{reason=\"{reason}\"}}");
@@ -123,4 +124,33 @@ fn tunnels_are_told_that_keyward_stops_and_what_stays_is_cut() {
     keyward.signal("TERM");
     assert_eq!(keyward.ended().code(), Some(0));
     assert!(clients.last_mut().unwrap().is_closed_unanswered());
+}
+
+#[test]
+fn a_101_says_nothing_of_a_close_where_its_connection_takes_no_further_request() {
+    let origin = Origin::scripted(|line| {
+        while let Some(asked) = line.head() {
+            if asked.contains("upgrade: websocket") {
+                line.send(AGREED);
+                return line.until_ended();
+            }
+            line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let (keyward, key) = before(&origin.url(), "server.limits.connection_requests = 2");
+    let token = format!("Token {}", key.secret);
+    let authorization = ("Authorization", token.as_str());
+    let mut wire = keyward.wire();
+    assert_eq!(wire.get("/", &key.secret).header("connection"), None);
+    wire.send(head("GET", "/", &[&ASKED[..], &[authorization]].concat()));
+    let (status, headers) = wire.head();
+    let said: Vec<_> = headers.iter().filter(|(name, _)| name == "connection").map(|(_, said)| said.as_str()).collect();
+    // One word more, and some clients take it for no agreement.
+    assert_eq!((status, &said[..]), (101, &["upgrade"][..]));
+    // Who asks for what is not allowed here is told as anybody is.
+    let mut other = keyward.wire();
+    assert_eq!(other.get("/", &key.secret).status, 200);
+    other.send(head("GET", "/", &[("Connection", "Upgrade"), ("Upgrade", "h2c"), authorization]));
+    assert_eq!(other.answer("GET").header("connection"), Some("close"));
+    assert!(other.is_ended());
 }

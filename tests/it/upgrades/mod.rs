@@ -4,13 +4,8 @@ pub(crate) mod clients;
 mod limits;
 mod tunnel;
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, Stdio};
-
 use crate::support::http::head;
 use crate::support::origin::Line;
-use crate::support::python::python;
 use crate::support::{Keyward, Minted, Origin, Wire, keyward};
 
 /// The key of RFC 6455, 1.3, and its proof.
@@ -54,38 +49,4 @@ pub(crate) fn open(keyward: &Keyward, key: &Minted, path: &str) -> Wire {
     let mut wire = ask(keyward, key, path);
     assert_eq!(wire.head().0, 101);
     wire
-}
-
-/// An origin of WebSockets that nobody here wrote.
-pub(crate) struct Sockets {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    address: SocketAddr,
-}
-
-impl Sockets {
-    fn start(environment: &[(&str, &str)]) -> Self {
-        let mut child = python()
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/websocket_server.py"))
-            .envs(environment.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("it said {line:?}"));
-        Self { address: address.parse().unwrap(), stdin: child.stdin.take(), child }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-}
-
-impl Drop for Sockets {
-    fn drop(&mut self) {
-        drop(self.stdin.take());
-        let _ = self.child.wait();
-    }
 }

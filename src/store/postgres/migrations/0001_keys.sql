@@ -130,6 +130,26 @@ CREATE TABLE replica (
   heard       bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint
 ) WITH (fillfactor = 50);
 
+-- What is new after a position ($1) for a process ($3, $4), at the most so many entries ($5); $2 comes back as it was sent. All of
+-- one snapshot, the calling statement's. It is a function because every replica asks it after every change, and of a function
+-- a session keeps the plan: making that took longer than answering. Whoever needs more adds one of another name.
+-- `place` is what the program calls `PLACE`.
+CREATE FUNCTION renewal(bigint, bigint, text, bigint, bigint)
+RETURNS TABLE (seq bigint, kind bigint, subject bytea, head bigint, standby boolean, nonce bigint, fence bigint, now bigint,
+               live boolean, place text, stale bigint)
+LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  RETURN QUERY
+  SELECT l.seq, l.kind, l.subject, h.seq, pg_is_in_recovery(), $2, h.fence,
+         (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+         EXISTS (SELECT 1 FROM replica r WHERE r.id = $3 AND r.incarnation = $4 AND r.state = 'live'),
+         h.cluster || '/' || (SELECT c.system_identifier::text FROM pg_control_system() c) || '/' ||
+           CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+         h.stale
+    FROM head h LEFT JOIN log l ON l.seq > $1 AND l.seq <= h.seq
+   WHERE h.one = 1 ORDER BY l.seq LIMIT $5;
+END $$;
+
 -- Up to where changes are known to be complete.
 CREATE TABLE complete (
   one bigint PRIMARY KEY CHECK (one = 1),
