@@ -20,6 +20,8 @@ use crate::store::sql::Value;
 pub(in crate::store) struct Link {
     address: Arc<Address>,
     runtime: Handle,
+    /// For what begins a transaction, and waits for nobody but whoever has our lock.
+    beginning: Duration,
     limit: Duration,
     open: RefCell<Option<Connection>>,
 }
@@ -86,8 +88,9 @@ const ATTEMPTS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Link {
-    pub(super) fn new(address: Arc<Address>, runtime: Handle, limit: Duration) -> Self {
-        Self { address, runtime, limit, open: RefCell::default() }
+    /// One whose transactions begin within `beginning`, and whose statements take no longer than `limit`.
+    pub(super) fn new(address: Arc<Address>, runtime: Handle, beginning: Duration, limit: Duration) -> Self {
+        Self { address, runtime, beginning, limit, open: RefCell::default() }
     }
 
     /// Asks, inside the transaction that runs.
@@ -193,10 +196,11 @@ impl Link {
         if !used {
             self.open()?;
         }
-        match self.script(begin) {
+        let script = || self.on(|connection| self.runtime.block_on(connection.script(begin, self.beginning)));
+        match script() {
             Err(trouble) if used && trouble.ends_connection() && !matches!(trouble, Trouble::TimedOut) => {
                 self.open()?;
-                self.script(begin)
+                script()
             }
             begun => begun,
         }

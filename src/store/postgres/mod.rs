@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use self::address::Address;
+use self::address::{Address, CONNECT};
 use self::lines::Lines;
 use self::link::{Became, Committed, Link, NotCommitted, PLACE, SINCE, STANDBY};
 use self::trouble::Trouble;
@@ -76,6 +76,9 @@ struct Manner {
     path: PathBuf,
     load_timeout: Duration,
     fence: Duration,
+    /// How long a transaction may take to begin: whose turn it is, and the way. A server that is gone is not waited for as one is
+    /// that works.
+    beginning: Duration,
     reading: String,
     changing: String,
     tending: String,
@@ -115,6 +118,7 @@ impl Manner {
             path: PathBuf::from(&*address.name),
             load_timeout: config.load_timeout.0,
             fence: config.fence(),
+            beginning: config.busy_timeout.0 + CONNECT * 2,
             reading: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {settings}; {STANDBY}"),
             changing: String::new(),
             tending: String::new(),
@@ -175,7 +179,8 @@ impl Postgres {
         let manner = Manner::of(&address, config);
         let path = manner.path.clone();
         let failed = |source: std::io::Error| StoreError::Failed { path: path.clone(), source: source.into() };
-        let link = || Link::new(Arc::clone(&address), runtime.clone(), LIMIT);
+        let beginning = manner.beginning;
+        let link = || Link::new(Arc::clone(&address), runtime.clone(), beginning, LIMIT);
         let unseen = access.is_none().then(|| {
             let (address, listener, runtime) = (Arc::clone(&address), Arc::clone(&listener), runtime.clone());
             address.hide();
@@ -217,7 +222,7 @@ impl Postgres {
         };
         let prepared = self.shared.upkeep.ask(move |_| {
             let Some(Unseen { address, mark, runtime, .. }) = &shared.unseen else { return Ok(()) };
-            let link = Link::new(Arc::new(address.to_be_seen()), runtime.clone(), LIMIT);
+            let link = Link::new(Arc::new(address.to_be_seen()), runtime.clone(), shared.manner.beginning, LIMIT);
             let found = schema::prepare(&link, &shared.manner, *mark, Access::Existing)?;
             if let Some(first) = &shared.first {
                 let _ = first.set(found);

@@ -76,6 +76,22 @@ async fn a_look_up_that_is_given_up_leaves_nothing_behind_at_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_waits_for_a_server_that_says_nothing_no_longer_than_for_its_turn() {
+    let database = Server::shared().database();
+    let relay = Arc::new(Relay::to(Server::shared().address()));
+    let busy_timeout = crate::measure::Span(Duration::from_millis(50));
+    let config = Config { url: database.url_by(relay.address()), busy_timeout, ..Config::example() };
+    let store = Store::open(&config, [0; 8], Access::Create).unwrap();
+    furnish(&store).await;
+    relay.set(Direction::Down, Traffic::Lose);
+    let change = store.create_account("103".parse().unwrap(), None, NOW);
+    let change = tokio::time::timeout(Duration::from_secs(20), change).await.expect("it is told");
+    assert!(matches!(change, Err(Rejected::Store(StoreError::TimedOut))), "{change:?}");
+    relay.set(Direction::Down, Traffic::Pass);
+    store.create_account("103".parse().unwrap(), None, NOW).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_another_store_says_of_its_log_is_not_taken_for_this_ones() {
     let (database, other) = (Server::shared().database(), Server::shared().database());
     let config = |url: String, listen_url| Config { url, listen_url: Some(listen_url), ..Config::example() };
