@@ -118,9 +118,15 @@ impl Completion {
         known.fence = known.grace.see(Question::at(asked), said, now).fence();
     }
 
-    /// Takes in who answered a renewal: by the time of the next look it is known for long.
-    pub(super) fn met(&self, instance: &Instance, fence: Duration, now: BootTime) {
-        self.known().grace.met(instance, fence, now);
+    /// Takes in who answered something else, a renewal or a change, and whether the log had gone back: what was known of another
+    /// history's positions is void, and by the time of the next look this one is known for long.
+    pub(super) fn met(&self, instance: &Instance, back: bool, fence: Duration, now: BootTime) {
+        let mut known = self.known();
+        if back || known.history.as_ref().is_some_and(|(before, _)| before != instance) {
+            known.begin_anew(now);
+            known.history = Some((instance.clone(), 0));
+        }
+        known.grace.met(instance, fence, now);
     }
 
     /// How long a change that is committed now is open at the most, where the store can be asked.
@@ -249,7 +255,8 @@ impl Completion {
         }
         let doubts = sight.map_or_else(Vec::new, |sight| known.purge.next(&sight));
         self.looks.send_modify(|looks| *looks += 1);
-        Look { complete: complete.map(|(last, _)| last), doubts }
+        let of = known.history.as_ref().map(|(instance, _)| instance.clone());
+        Look { complete: complete.map(|(last, _)| last).zip(of), doubts }
     }
 
     /// Whether nothing is open and nobody in doubt; then the task that looks may end.
@@ -267,8 +274,8 @@ impl Completion {
 /// What came of a look.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Look {
-    /// The last position that is complete now and was not before.
-    complete: Option<u64>,
+    /// The last position that is complete now and was not before, and of which database.
+    complete: Option<(u64, Instance)>,
     /// Whom to doubt.
     doubts: Vec<Doubt>,
 }
@@ -284,12 +291,17 @@ impl Known {
     fn follow(&mut self, said: &Replicas, now: BootTime) {
         let same = |(instance, head): &(Instance, u64)| *instance == said.instance && *head <= said.head;
         if self.history.as_ref().is_some_and(|history| !same(history)) {
-            self.receipts.clear();
-            for (position, open) in &mut self.open {
-                *open = Open { since: now, wait: Wait::new(*position, now) };
-            }
+            self.begin_anew(now);
         }
         self.history = Some((said.instance.clone(), said.head));
+    }
+
+    fn begin_anew(&mut self, now: BootTime) {
+        self.grace.set_back(now);
+        self.receipts.clear();
+        for (position, open) in &mut self.open {
+            *open = Open { since: now, wait: Wait::new(*position, now) };
+        }
     }
 
     fn receipt(&self, position: u64) -> Option<Receipt> {
@@ -441,8 +453,8 @@ async fn look(shared: Arc<Shared>) {
         let said = said.inspect_err(|error| tracing::debug!(error = chain(error), "the replicas cannot be looked at"));
         let rest = said.as_ref().map_or(UNHURRIED, |said| rest(said.replicas.len(), now.since(asked)));
         let Look { complete, doubts } = shared.completion.take_in(said.ok(), asked, now, at);
-        if let Some(last) = complete
-            && let Err(error) = shared.store.note_complete(last).await
+        if let Some((last, instance)) = complete
+            && let Err(error) = shared.store.note_complete(last, &instance).await
         {
             tracing::debug!(error = chain(&error), "that a change is complete could not be noted");
         }

@@ -180,13 +180,12 @@ impl Shared {
                     member.registered(asked);
                 }
                 Next::Renew(asked) => {
-                    let connected = self.store.connected();
                     let renewal = self.store.renew(&self.own.id, asked.incarnation(), asked.after(), asked.timeout());
                     let renewal = in_time(asked.timeout(), renewal).await?;
-                    self.completion.met(&renewal.instance, renewal.fence, self.clock.boot());
-                    if self.store.connected() != connected {
-                        member.reconnected();
-                    }
+                    let back = matches!(renewal.tail.news, News::WentBack);
+                    let longest = renewal.fence.saturating_add(renewal.stale);
+                    self.completion.met(&renewal.instance, back, longest, self.clock.boot());
+                    member.connected(self.store.connected());
                     let time = renewal.time.map(|time| (time, now));
                     if let Some((time, now)) = time {
                         self.clock.tell(time, now);
@@ -267,6 +266,7 @@ pub(super) async fn follow(shared: &Shared, membership: &Membership, end: &Cance
     let mut minute = shared.clock.boot();
     let mut failed = None;
     resume::find(shared, end).await;
+    membership.cut_off.store(false, Ordering::Release);
     loop {
         let began = shared.clock.boot();
         let rest = match shared.keep_up(membership).await {

@@ -282,8 +282,11 @@ impl Shared {
         revision: &mut Option<u64>,
     ) -> Result<T, Problem> {
         self.counts.changed(&changed);
-        let Changed { record, head } = changed?;
+        let Changed { record, head, instance } = changed?;
         *revision = Some(head);
+        if self.store.is_shared() {
+            self.completion.met(&instance, false, Duration::ZERO, self.clock.boot());
+        }
         self.tell_others().await;
         // Apart, so that the future of a command that changes something is not as large as all that follows it.
         if let Err(error) = Box::pin(self.follow_once()).await {

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::audit::{Details, Note};
+use super::replica::Instance;
 use crate::clock::Timestamp;
 use crate::key::token::Prefix;
 use crate::key::{
@@ -75,6 +76,8 @@ pub struct Changed<T> {
     pub record: T,
     /// The log's position with this change in it.
     pub head: u64,
+    /// Which database gave it out.
+    pub instance: Instance,
 }
 
 /// What is written in the transaction of a change, beside the change itself.

@@ -46,6 +46,9 @@ pub enum StoreError {
         /// Its name.
         path: PathBuf,
     },
+    /// Changes are made in one store, and would be followed in another.
+    #[error("store.listen_url leads to another store than store.url: both must lead to the same database")]
+    Elsewhere,
     /// A process that serves from it cannot be named.
     #[error("the system gives no random bytes, and this process needs a name among the replicas")]
     NoEntropy,

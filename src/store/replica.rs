@@ -98,6 +98,18 @@ pub struct Registration {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Instance(pub Box<str>);
 
+impl Instance {
+    /// Whether both are of one store, which a failover does not change.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        self.0.split('/').next() == other.0.split('/').next()
+    }
+
+    /// A file, which has one history.
+    pub(super) fn sqlite() -> Self {
+        Self("sqlite".into())
+    }
+}
+
 /// What a store answers a replica that asks what is new.
 #[derive(Debug)]
 pub struct Renewal {
@@ -195,7 +207,7 @@ impl Store {
                 live: true,
                 fence: Duration::MAX,
                 stale: Duration::ZERO,
-                instance: Instance("sqlite".into()),
+                instance: Instance::sqlite(),
                 time: None,
             }),
             Backend::Postgres(db) => db.renew(id, incarnation, after, limit).await,
@@ -227,7 +239,7 @@ impl Store {
             Backend::Sqlite(_) => Ok(Replicas {
                 head: self.in_time(self.backend.read(log::head)).await?,
                 fence: Duration::ZERO,
-                instance: Instance("sqlite".into()),
+                instance: Instance::sqlite(),
                 replicas: Vec::new(),
             }),
             Backend::Postgres(db) => db.replicas().await,
@@ -297,14 +309,15 @@ impl Store {
         }
     }
 
-    /// Notes that changes up to a position are complete.
+    /// Notes that changes up to a position of this database are complete. Another one that answers by now may have lost some of
+    /// them, and gives their positions out once more: it notes nothing.
     ///
     /// # Errors
     /// The store could not write: nothing is lost but that somebody waits again.
-    pub async fn note_complete(&self, position: u64) -> Result<(), StoreError> {
+    pub async fn note_complete(&self, position: u64, instance: &Instance) -> Result<(), StoreError> {
         match &self.backend {
             Backend::Sqlite(_) => Ok(()),
-            Backend::Postgres(db) => db.note_complete(position).await,
+            Backend::Postgres(db) => db.note_complete(position, instance).await,
         }
     }
 

@@ -26,6 +26,12 @@ fn said(applied: &[Option<u64>]) -> Replicas {
     Replicas { head: 1 << 40, fence: FENCE, instance: Instance("a".into()), replicas }
 }
 
+impl Look {
+    fn position(&self) -> Option<u64> {
+        self.complete.as_ref().map(|(position, _)| *position)
+    }
+}
+
 const AT: Timestamp = Timestamp::from_millis(1_000_000);
 
 fn after(span: Duration) -> BootTime {
@@ -42,7 +48,7 @@ fn a_change_is_complete_when_nothing_read_before_it_can_count() {
     assert!(completion.open(5, after(Duration::ZERO)), "nobody looks yet");
     assert!(!completion.open(5, after(FENCE)), "it is waited for from when it was first asked for");
     let look = |asked: Duration, now: Duration| {
-        completion.take_in(Some(said(&[Some(5), Some(4), None])), after(asked), after(now), AT).complete
+        completion.take_in(Some(said(&[Some(5), Some(4), None])), after(asked), after(now), AT).position()
     };
     assert_eq!(look(Duration::ZERO, BOUND - Duration::from_nanos(1)), None);
     let pending = completion.so_far(5, after(Duration::from_secs(4)));
@@ -50,7 +56,7 @@ fn a_change_is_complete_when_nothing_read_before_it_can_count() {
     assert_eq!(hows(&pending), [How::Acknowledged, How::Waiting, How::Waiting]);
     let Look { complete, doubts } =
         completion.take_in(Some(said(&[Some(5), Some(4), None])), after(BOUND), after(BOUND), AT);
-    assert_eq!(complete, Some(5));
+    assert_eq!(complete, Some((5, Instance("a".into()))));
     let silent: Vec<_> = [1, 2].into_iter().map(|at| ReplicaId::of([at; 8])).collect();
     assert_eq!(doubts.into_iter().map(|doubt| doubt.id).collect::<Vec<_>>(), silent);
     let receipt = completion.receipt(5).unwrap();
@@ -66,7 +72,8 @@ fn a_change_is_complete_once_everybody_has_it_where_no_row_can_be_missing() {
     let completion = Completion::new();
     completion.heed(after(Duration::ZERO), said(&[]), after(Duration::ZERO));
     completion.open(5, after(BOUND));
-    let look = |applied, now| completion.take_in(Some(said(&[Some(5), applied])), after(now), after(now), AT).complete;
+    let look =
+        |applied, now| completion.take_in(Some(said(&[Some(5), applied])), after(now), after(now), AT).position();
     assert_eq!(look(Some(4), BOUND + Duration::from_millis(2)), None);
     assert_eq!(look(Some(6), BOUND + Duration::from_millis(4)), Some(5));
     assert_eq!(hows(&completion.receipt(5).unwrap()), [How::Acknowledged; 2]);
@@ -102,7 +109,7 @@ fn what_is_open_begins_anew_where_another_database_answers_or_one_that_was_set_b
     for other in [at(9, "b"), at(8, "a")] {
         let completion = Completion::new();
         completion.open(5, after(Duration::ZERO));
-        let take_in = |said, now| completion.take_in(said, after(now), after(now), AT).complete;
+        let take_in = |said, now| completion.take_in(said, after(now), after(now), AT).position();
         assert_eq!(take_in(at(9, "a"), Duration::ZERO), None);
         let turned = BOUND - Duration::from_nanos(1);
         assert_eq!(take_in(other.clone(), turned), None);
@@ -122,7 +129,7 @@ fn a_position_that_is_given_out_once_more_is_another_one() {
     assert_eq!((completion.receipt(5), completion.receipt(9)), (None, None));
     completion.open(7, after(Duration::ZERO));
     assert!(completion.receipt(4).is_some());
-    let look = |now| completion.take_in(Some(said(&[None])), after(now), after(now), AT).complete;
+    let look = |now| completion.take_in(Some(said(&[None])), after(now), after(now), AT).position();
     assert_eq!(look(FENCE), None);
     assert_eq!(look(BOUND), Some(7));
     // From here on looks have shown it: whoever is answered with it changed nothing.
@@ -131,11 +138,31 @@ fn a_position_that_is_given_out_once_more_is_another_one() {
 }
 
 #[test]
+fn what_was_known_of_a_position_is_void_once_anything_shows_that_it_is_given_out_again() {
+    for (instance, back) in [("b", false), ("a", true)] {
+        let completion = Completion::new();
+        completion.heed(after(Duration::ZERO), Replicas { head: 9, ..said(&[]) }, after(Duration::ZERO));
+        completion.learn(9, AT, Vec::new());
+        completion.open(8, after(Duration::ZERO));
+        // A change is committed before anybody looks, and its position lies below one that a look has shown.
+        completion.met(&Instance(instance.into()), back, FENCE, after(FENCE));
+        completion.commit(5);
+        assert_eq!(completion.receipt(5), None, "{instance}");
+        completion.open(5, after(FENCE));
+        let look = |now| {
+            let said = Replicas { head: 5, instance: Instance(instance.into()), ..said(&[Some(5)]) };
+            completion.take_in(Some(said), after(now), after(now), AT).position()
+        };
+        assert_eq!((look(BOUND), look(FENCE + BOUND)), (None, Some(5)), "{instance}");
+    }
+}
+
+#[test]
 fn whoever_is_complete_with_a_later_one_is_told_what_that_one_is() {
     let completion = Completion::new();
     completion.open(7, after(Duration::ZERO));
     completion.open(5, after(FENCE));
-    let look = |now| completion.take_in(Some(said(&[Some(5), None])), after(now), after(now), AT).complete;
+    let look = |now| completion.take_in(Some(said(&[Some(5), None])), after(now), after(now), AT).position();
     assert_eq!((look(FENCE), look(BOUND)), (None, Some(7)));
     assert_eq!(hows(&completion.receipt(5).unwrap()), [How::Lapsed; 2]);
 }
@@ -149,9 +176,9 @@ fn a_fence_that_was_heard_before_the_commit_counts_for_nothing() {
     // Read before the commit: its answer was only long on its way.
     let before = Replicas { head: 4, ..said(&[]) };
     let asked = commit - Duration::from_nanos(1);
-    assert_eq!(completion.take_in(Some(before), after(asked), after(late), AT).complete, None);
-    assert_eq!(completion.take_in(None, after(late), after(late), AT).complete, None, "the store does not tell");
-    assert_eq!(completion.take_in(Some(said(&[])), after(commit), after(late), AT).complete, Some(5));
+    assert_eq!(completion.take_in(Some(before), after(asked), after(late), AT).position(), None);
+    assert_eq!(completion.take_in(None, after(late), after(late), AT).position(), None, "the store does not tell");
+    assert_eq!(completion.take_in(Some(said(&[])), after(commit), after(late), AT).position(), Some(5));
 }
 
 #[test]
@@ -159,10 +186,10 @@ fn the_longest_fence_that_was_heard_since_is_waited_for() {
     let completion = Completion::new();
     completion.open(5, after(Duration::ZERO));
     let raised = Replicas { fence: FENCE * 2, ..said(&[]) };
-    assert_eq!(completion.take_in(Some(raised), after(Duration::ZERO), after(Duration::ZERO), AT).complete, None);
-    assert_eq!(completion.take_in(Some(said(&[])), after(BOUND), after(BOUND), AT).complete, None);
+    assert_eq!(completion.take_in(Some(raised), after(Duration::ZERO), after(Duration::ZERO), AT).position(), None);
+    assert_eq!(completion.take_in(Some(said(&[])), after(BOUND), after(BOUND), AT).position(), None);
     let late = FENCE + BOUND;
-    assert_eq!(completion.take_in(Some(said(&[])), after(late), after(late), AT).complete, Some(5));
+    assert_eq!(completion.take_in(Some(said(&[])), after(late), after(late), AT).position(), Some(5));
 }
 
 #[test]
@@ -172,7 +199,7 @@ fn a_position_speaks_for_all_before_it() {
     completion.open(7, after(Duration::from_secs(1)));
     // It was asked for late, and is complete with what was committed after it.
     completion.open(3, after(FENCE));
-    assert_eq!(completion.take_in(Some(said(&[])), after(FENCE), after(BOUND), AT).complete, Some(5));
+    assert_eq!(completion.take_in(Some(said(&[])), after(FENCE), after(BOUND), AT).position(), Some(5));
     for position in [1, 3, 4, 5] {
         let receipt = completion.receipt(position).unwrap();
         assert!(receipt.is_complete() && receipt.revision == position);

@@ -94,10 +94,19 @@ impl Sight {
 }
 
 impl Grace {
-    /// The database has answered something else, a renewal say: by the time of the first look it is known for long.
+    /// The database has answered something else, a renewal say: by the time of the first look it is known for long. What fence it
+    /// told may be shorter than the longest there is, and takes nothing back.
     pub(in crate::keyring) fn met(&mut self, instance: &Instance, fence: Duration, now: BootTime) {
-        let seen = self.seen.take();
-        self.seen = Some(Seen::met(seen, instance, fence, now));
+        let before = self.seen.take();
+        let longest = before.as_ref().map_or(fence, |seen| seen.fence.max(fence));
+        self.seen = Some(Seen::met(before, instance, longest, now));
+    }
+
+    /// The database was set back: of what it has lost rows may be missing, as where another one took its place.
+    pub(in crate::keyring) const fn set_back(&mut self, now: BootTime) {
+        if let Some(seen) = &mut self.seen {
+            (seen.since, seen.settled) = (now, false);
+        }
     }
 
     /// Judges what a look brought; `now` is read after it came.
@@ -163,6 +172,17 @@ mod tests {
         assert!(!seen(&mut grace, "two", FENCE * 5, 6020), "a look may show a longer fence");
         met(&mut grace, "two", 13_000);
         assert!(seen(&mut grace, "two", FENCE, 14_020));
+    }
+
+    #[test]
+    fn a_renewal_tells_of_no_shorter_fence_than_a_look_showed() {
+        let mut grace = Grace::default();
+        seen(&mut grace, "one", FENCE * 5, 0);
+        assert!(seen(&mut grace, "one", FENCE * 5, 10_020));
+        // What was read may count for longer than a renewal says: some serve beyond that, or it was made shorter just now.
+        grace.met(&Instance("one".into()), FENCE, BootTime::from_nanos(11_000_000_000));
+        let at = [12_000, 14_020, 22_019, 22_020].map(|millis| seen(&mut grace, "two", FENCE, millis));
+        assert_eq!(at, [false, false, false, true]);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(in crate::keyring) struct Member {
     acknowledged: Option<(u64, BootTime)>,
     /// Something was learned since an acknowledgement was last tried.
     learned: bool,
+    /// On which connection it last heard.
+    connection: usize,
 }
 
 /// A question, and after how many percent of a tick the next of its kind may be asked.
@@ -227,6 +229,7 @@ impl Member {
             woken: false,
             acknowledged: None,
             learned: false,
+            connection: 0,
         }
     }
 
@@ -327,9 +330,13 @@ impl Member {
         }
     }
 
-    /// The connection is another one. The store may have crashed, and lost acknowledgements: it does not wait for them to last.
-    pub(in crate::keyring) const fn reconnected(&mut self) {
-        self.acknowledged = None;
+    /// A renewal was answered on the connection of this number. On another one than before the store may have crashed, and lost
+    /// acknowledgements: it does not wait for them to last.
+    pub(in crate::keyring) const fn connected(&mut self, number: usize) {
+        if self.connection != number {
+            self.connection = number;
+            self.acknowledged = None;
+        }
     }
 
     /// Has leases that come from now on be outlasted by so much, or by what the store knows of, where that is less: it tells those

@@ -22,6 +22,7 @@ mod record;
 pub(super) mod resume;
 mod writer;
 
+use std::cmp::Reverse;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -76,8 +77,9 @@ pub(super) struct Left {
 }
 
 impl Left {
-    /// The keys, each with the log's position when it was read.
-    pub(super) fn into_keys(self) -> impl Iterator<Item = (Digest, u64, crate::key::Standing)> {
+    /// The keys, each with the log's position when it was read; one that was read more than once, as of the last time first.
+    pub(super) fn into_keys(mut self) -> impl Iterator<Item = (Digest, u64, crate::key::Standing)> {
+        self.keys.sort_by_key(|kept| Reverse(kept.as_of));
         self.keys.into_iter().map(|kept| (kept.digest(), kept.as_of, kept.standing))
     }
 }
@@ -201,6 +203,8 @@ pub(super) struct Snapshot {
     orders: SyncSender<Order>,
     /// Up to where in the log everything is written, as a [`Point`]; beyond all where there is nothing that could lack it.
     written: watch::Receiver<u64>,
+    /// Whether what the process before left is gone: this one's is in its place, or it was removed.
+    placed: watch::Receiver<bool>,
     /// Something was not written, because the thread was behind.
     gap: Arc<AtomicBool>,
     keys: Arc<AtomicU64>,
@@ -218,10 +222,11 @@ impl Snapshot {
     pub(super) fn start(shared: &Arc<Shared>, place: Place) -> std::io::Result<Self> {
         let (sender, orders) = sync_channel(ORDERS);
         let (written, watched) = watch::channel(u64::MAX);
+        let (placed, is_placed) = watch::channel(false);
         let (gap, keys) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let writer = Writer::new(shared, place, orders, written, Arc::clone(&gap), Arc::clone(&keys));
+        let writer = Writer::new(shared, place, orders, (written, placed), Arc::clone(&gap), Arc::clone(&keys));
         std::thread::Builder::new().name("keyward-snapshot".into()).spawn(move || writer.run())?;
-        Ok(Self { orders: sender, written: watched, gap, keys })
+        Ok(Self { orders: sender, written: watched, placed: is_placed, gap, keys })
     }
 
     /// Everything up to `point` is applied, `entries` the last of it, and this is the lease that came with it.
@@ -247,9 +252,9 @@ impl Snapshot {
         settled && !self.gap.load(Ordering::Acquire)
     }
 
-    /// Waits until there is one, in place of any before it.
+    /// Waits until nothing is left of any before it.
     pub(super) async fn in_place(&self) -> bool {
-        self.written.clone().wait_for(|written| *written != u64::MAX).await.is_ok()
+        self.placed.clone().wait_for(|placed| *placed).await.is_ok()
     }
 
     /// Ends it: the snapshot stays, to be gone on with, or is removed. Whether that was done.

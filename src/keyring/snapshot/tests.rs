@@ -236,7 +236,7 @@ async fn what_is_settled_stands_in_the_snapshot() {
     until(|| snapshot.keys() == 2).await;
     let keys: Vec<_> =
         place.read(NOW, Duration::ZERO).unwrap().into_keys().map(|(digest, at, _)| (digest, at)).collect();
-    assert!(keys == [(kept(1).digest(), 3), (kept(9).digest(), start + 200)]);
+    assert!(keys == [(kept(9).digest(), start + 200), (kept(1).digest(), 3)]);
     assert!(snapshot.end(true).await && place.path.exists());
     assert!(!snapshot.end(true).await, "it has ended");
 }
@@ -287,6 +287,41 @@ async fn nothing_is_acknowledged_that_a_snapshot_lacks_which_cannot_be_removed()
     while !snapshot.settled(point).await {
         applied(seq + 2);
     }
+}
+
+#[tokio::test]
+async fn who_came_before_is_succeeded_only_once_nothing_is_left_that_could_be_gone_on_with() {
+    let folder = TempDir::new().unwrap();
+    let (keyring, snapshot, place) = writing(&folder).await;
+    let start = keyring.shared.fence.applied();
+    // A folder stands in the way of its own, as a process that stopped there would leave what was before.
+    std::fs::create_dir(&place.path).unwrap();
+    let in_place = async || tokio::time::timeout(Duration::ZERO, snapshot.in_place()).await.is_ok_and(|placed| placed);
+    let applied = |seq| {
+        let (point, entries) = apply(&keyring, seq);
+        snapshot.applied(point, entries, lease(seq, DEADLINE));
+        point
+    };
+    let mut seq = start + 1;
+    while snapshot.settled(applied(seq)).await {
+        seq += 1;
+    }
+    assert!(!in_place().await);
+    std::fs::remove_dir(&place.path).unwrap();
+    while !snapshot.settled(applied(seq)).await {}
+    assert!(in_place().await);
+}
+
+#[test]
+fn a_key_that_was_read_twice_is_gone_on_with_as_it_was_last() {
+    let folder = TempDir::new().unwrap();
+    let place = place(&folder, b"pepper");
+    let mut file = written(&place);
+    let again = Kept::new(&kept(1).digest(), 5, kept(1).standing);
+    file.append(&Record::Keys(vec![again])).unwrap();
+    let left = place.read(NOW, Duration::ZERO).unwrap();
+    let first = left.into_keys().find(|(digest, ..)| *digest == kept(1).digest()).unwrap();
+    assert_eq!(first.1, 5, "what was read before the change at 4 is void");
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ pub(super) struct Writer {
     place: Place,
     orders: Receiver<Order>,
     written: watch::Sender<u64>,
+    placed: watch::Sender<bool>,
     gap: Arc<AtomicBool>,
     keys: Arc<AtomicU64>,
     /// What is in place, and what is to take its place.
@@ -74,13 +75,13 @@ impl Writer {
         shared: &Arc<Shared>,
         place: Place,
         orders: Receiver<Order>,
-        written: watch::Sender<u64>,
+        (written, placed): (watch::Sender<u64>, watch::Sender<bool>),
         gap: Arc<AtomicBool>,
         keys: Arc<AtomicU64>,
     ) -> Self {
         let shared = Arc::downgrade(shared);
         let (kept, next, last, began, stuck) = (None, None, None, None, false);
-        Self { shared, place, orders, written, gap, keys, kept, next, last, began, stuck }
+        Self { shared, place, orders, written, placed, gap, keys, kept, next, last, began, stuck }
     }
 
     /// Writes until it is told to end, or nobody is left who could tell.
@@ -244,6 +245,7 @@ impl Writer {
         next.file.append(&Record::Whole)?;
         next.base = Some(next.file.bytes());
         std::fs::rename(self.unfinished(), &self.place.path)?;
+        self.placed.send_replace(true);
         tracing::debug!(keys = next.keys, bytes = next.base, "a snapshot is in place");
         self.kept = Some(next);
         Ok(())
@@ -274,6 +276,7 @@ impl Writer {
             }
             _ => {
                 self.stuck = false;
+                self.placed.send_replace(true);
                 self.written.send_replace(u64::MAX);
             }
         }

@@ -1,5 +1,6 @@
 //! Which database, and how it is reached: what `store.url` says, and what is added to it.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use std::time::Duration;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::store::{Config, StoreError};
@@ -42,7 +43,7 @@ impl Address {
         let tls = match mode.as_deref() {
             Some("disable") => false,
             Some("require" | "verify-ca" | "verify-full") => true,
-            None => !config.get_hosts().iter().all(is_here),
+            None => !(config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback)),
             Some(other) => {
                 return Err(wrong(format!(
                     "sslmode={other} would leave it to the server whether TLS is spoken: say require or disable"
@@ -60,6 +61,10 @@ impl Address {
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(3)
             .tcp_user_timeout(Duration::from_secs(30));
+        // Of several servers one is the primary, and that need not be the first that answers.
+        if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         let name = name(&config).into();
         let tls = tls.then(|| client(settings.ca_file.as_deref())).transpose()?;
         Ok(Self { config, tls, name, seen: Arc::new(AtomicBool::new(true)) })
@@ -68,6 +73,11 @@ impl Address {
     /// The same database for who finds out whether it is ours.
     pub(super) fn to_be_seen(&self) -> Self {
         Self { seen: Arc::new(AtomicBool::new(true)), ..self.clone() }
+    }
+
+    #[cfg(test)]
+    pub(in crate::store) const fn speaks_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Whether it may be talked to.
@@ -100,7 +110,7 @@ fn without_mode(url: &str) -> (String, Option<String>) {
 
 fn is_here(host: &Host) -> bool {
     match host {
-        Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
+        Host::Tcp(name) => name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
         Host::Unix(_) => true,
     }
 }

@@ -14,6 +14,7 @@ use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, CONNECT};
 use super::trouble::Trouble;
@@ -25,6 +26,7 @@ pub(super) struct Connection {
     heard: Arc<Heard>,
     /// Whether it was asked to hear of changes.
     listening: AtomicBool,
+    tls: Option<MakeRustlsConnect>,
     /// Reads and writes the socket, on the runtime of the store's own.
     task: JoinHandle<()>,
 }
@@ -79,7 +81,7 @@ impl Connection {
             }
             ear.bell.notify_one();
         });
-        Ok(Self { client, heard, listening: AtomicBool::new(false), task })
+        Ok(Self { client, heard, listening: AtomicBool::new(false), tls: address.tls.clone(), task })
     }
 
     /// Asks with parameters, in one message, and waits no longer than `limit`. What then comes of the connection is the
@@ -122,15 +124,37 @@ impl Connection {
         &self.heard
     }
 
-    /// Ends it, whoever may still hold it.
+    /// Ends it, whoever may still hold it; who waits to hear of changes is told.
     pub(super) fn end(&self) {
         self.task.abort();
+        self.heard.bell.notify_one();
+    }
+
+    /// Ends it, and has the server give up what it still does for it. It would notice that nobody listens only when it is done,
+    /// which may be never while it waits for a lock; and meanwhile the next connection is opened.
+    pub(super) async fn cancel(&self) {
+        for _ in 0..CANCELS {
+            let token = self.client.cancel_token();
+            let _ = match self.tls.clone() {
+                None => tokio::time::timeout(CANCEL, token.cancel_query(NoTls)).await,
+                Some(tls) => tokio::time::timeout(CANCEL, token.cancel_query(tls)).await,
+            };
+            // Only now: a pooler cancels nothing of who has gone.
+            self.end();
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
 }
+
+/// Of what was asked on it one after the other the first is given up, then the next, whose answer nobody takes any more: that the
+/// server notices.
+const CANCELS: u32 = 3;
+const CANCEL: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Drop for Connection {
     fn drop(&mut self) {

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
-use tokio_postgres::Row;
 
 use super::address::Address;
 use super::connection::Connection;
 use super::trouble::Trouble;
-use crate::store::sql::Value;
+use crate::store::sql::{Error, Row, Value};
 
 /// Some connections, opened when they are needed.
 pub(super) struct Lines {
@@ -42,32 +41,45 @@ impl Lines {
         self.nonce.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Asks with one statement that changes nothing. Where the connection turns out to have died, another one is asked once.
-    pub(super) async fn query(&self, sql: &str, values: &[Value<'_>], limit: Duration) -> Result<Vec<Row>, Trouble> {
+    /// Asks with one statement that changes nothing, and reads the answer. Where the connection turns out to have died, another
+    /// one is asked once; one that leads to no primary is left, for the next may.
+    pub(super) async fn ask<T>(
+        &self,
+        sql: &str,
+        values: &[Value<'_>],
+        limit: Duration,
+        read: impl FnOnce(&[Row<'_>]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.lines.len();
-        let (connection, used) = self.line(at).await?;
-        match connection.query(sql, values, limit).await {
-            Err(trouble @ Trouble::TimedOut) => {
-                self.give_up(at, &connection).await;
-                Err(trouble)
+        let (mut connection, used) = self.line(at).await?;
+        let mut rows = connection.query(sql, values, limit).await;
+        if let Err(trouble) = &rows
+            && trouble.ends_connection()
+        {
+            self.give_up(at, &connection, trouble).await;
+            if used && !matches!(trouble, Trouble::TimedOut) {
+                connection = self.line(at).await?.0;
+                rows = connection.query(sql, values, limit).await;
             }
-            Err(trouble) if trouble.ends_connection() => {
-                self.give_up(at, &connection).await;
-                if !used {
-                    return Err(trouble);
-                }
-                self.line(at).await?.0.query(sql, values, limit).await
-            }
-            answer => answer,
         }
+        let answer = rows.map_err(Error::from).and_then(|rows| {
+            let rows: Vec<_> = rows.iter().map(Row::Postgres).collect();
+            read(&rows)
+        });
+        if let Err(Error::Postgres(trouble @ Trouble::NoPrimary)) = &answer {
+            self.give_up(at, &connection, trouble).await;
+        }
+        answer
     }
 
     /// Writes with one statement, which may be asked again by who hears nothing; how many rows.
     pub(super) async fn execute(&self, sql: &str, values: &[Value<'_>], limit: Duration) -> Result<u64, Trouble> {
         let (connection, _) = self.line(0).await?;
         let answer = connection.execute(sql, values, limit).await;
-        if answer.as_ref().is_err_and(Trouble::ends_connection) {
-            self.give_up(0, &connection).await;
+        if let Err(trouble) = &answer
+            && trouble.ends_connection()
+        {
+            self.give_up(0, &connection, trouble).await;
         }
         answer
     }
@@ -90,9 +102,14 @@ impl Lines {
     }
 
     /// Others who wait on it are told that it ended.
-    pub(super) async fn give_up(&self, at: usize, connection: &Arc<Connection>) {
+    async fn give_up(&self, at: usize, connection: &Arc<Connection>, why: &Trouble) {
         let mut line = self.lines[at].lock().await;
         line.take_if(|open| Arc::ptr_eq(open, connection));
-        connection.end();
+        if matches!(why, Trouble::TimedOut) {
+            let slow = Arc::clone(connection);
+            self.runtime.spawn(async move { slow.cancel().await });
+        } else {
+            connection.end();
+        }
     }
 }

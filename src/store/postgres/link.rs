@@ -13,12 +13,15 @@ use tokio_postgres::Row;
 use super::address::Address;
 use super::connection::Connection;
 use super::trouble::Trouble;
+use crate::store::replica::Instance;
 use crate::store::sql::Value;
 
 /// A connection that is opened when it is needed.
 pub(in crate::store) struct Link {
     address: Arc<Address>,
     runtime: Handle,
+    /// For what begins a transaction, and waits for nobody but whoever has our lock.
+    beginning: Duration,
     limit: Duration,
     open: RefCell<Option<Connection>>,
 }
@@ -27,8 +30,8 @@ pub(in crate::store) struct Link {
 #[derive(Debug)]
 pub(super) struct Committed<T> {
     pub(super) made: T,
-    /// The log's position with it.
-    pub(super) head: u64,
+    /// The log's position with it, and which database gave that out.
+    pub(super) at: (u64, Instance),
     /// Whether the server warned that the commit may be lost.
     pub(super) warned: bool,
 }
@@ -44,25 +47,50 @@ pub(super) enum NotCommitted<T, E> {
     Unsure {
         made: T,
         trouble: Trouble,
-        /// The transaction's number, and the server's place in its log.
+        /// The transaction's number, the server's place in its log, and since when that gives out its numbers.
         number: String,
     },
+}
+
+/// What became of a transaction.
+#[derive(Debug)]
+pub(super) enum Became {
+    /// It was committed: the log's position since, and which database has it.
+    Committed((u64, Instance)),
+    /// Nothing.
+    Nothing,
 }
 
 /// Which server's log a transaction's number belongs to: no other's says anything of it.
 pub(super) const PLACE: &str = "(SELECT system_identifier::text FROM pg_control_system()) || '/' ||
     CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
 
+/// Since when that server gives out numbers as it does: one that crashed may give out once more the number of a transaction of
+/// which nothing had reached its disk. Its recovery ends with a checkpoint; that any other one tells the same does no harm.
+pub(super) const SINCE: &str = "(SELECT checkpoint_lsn::text FROM pg_control_checkpoint())";
+
 /// Answers nothing on a primary. What a standby has may be old, and a secret that it lacks may well be a key's.
 pub(super) const STANDBY: &str = "SELECT 'standby' WHERE pg_is_in_recovery()";
+
+/// The log's position, and which database has it.
+fn position() -> String {
+    format!("seq || ' ' || cluster || '/' || {PLACE}")
+}
+
+/// What [`position`] says.
+fn at(said: &str) -> Option<(u64, Instance)> {
+    let (position, instance) = said.split_once(' ')?;
+    Some((position.parse().ok()?, Instance(instance.into())))
+}
 
 /// How often, and after what, it is asked again what became of a transaction: in all as long as a database takes to restart.
 const ATTEMPTS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Link {
-    pub(super) fn new(address: Arc<Address>, runtime: Handle, limit: Duration) -> Self {
-        Self { address, runtime, limit, open: RefCell::default() }
+    /// One whose transactions begin within `beginning`, and whose statements take no longer than `limit`.
+    pub(super) fn new(address: Arc<Address>, runtime: Handle, beginning: Duration, limit: Duration) -> Self {
+        Self { address, runtime, beginning, limit, open: RefCell::default() }
     }
 
     /// Asks, inside the transaction that runs.
@@ -93,13 +121,13 @@ impl Link {
         })?;
         self.with(Connection::take_warned);
         // In a transaction that has failed the first statement fails too; so a commit that answers is one.
-        match self.script("SELECT seq FROM keyward.head; COMMIT") {
-            Ok(head) => {
-                let Some(head) = head.and_then(|head| head.parse().ok()) else {
+        match self.script(&format!("SELECT {} FROM keyward.head; COMMIT", position())) {
+            Ok(said) => {
+                let Some(at) = said.as_deref().and_then(at) else {
                     return Err(NotCommitted::Unsure { made, trouble: Trouble::NoPrimary, number });
                 };
                 let warned = self.with(Connection::take_warned).unwrap_or(false);
-                Ok(Committed { made, head, warned })
+                Ok(Committed { made, at, warned })
             }
             Err(said @ Trouble::Said { .. }) if !said.ends_connection() => {
                 self.roll_back();
@@ -109,13 +137,16 @@ impl Link {
         }
     }
 
-    /// What became of a transaction whose commit was not answered: whether it was committed, and the log's position since; none
-    /// where that cannot be told.
-    pub(super) fn became(&self, number: &str) -> Option<(bool, u64)> {
-        let (transaction, place) = number.split_once(' ')?;
+    /// What became of a transaction whose commit was not answered; none where that cannot be told.
+    pub(super) fn became(&self, number: &str) -> Option<Became> {
+        let (transaction, rest) = number.split_once(' ')?;
+        let (place, since) = rest.split_once(' ')?;
         let sql = format!(
-            "SELECT (CASE WHEN {PLACE} = '{place}' THEN pg_xact_status('{transaction}'::xid8) END) || ' ' || seq
-               FROM keyward.head"
+            "SELECT CASE WHEN {PLACE} = '{place}'
+                         THEN nullif(pg_xact_status('{transaction}'::xid8),
+                                     CASE WHEN {SINCE} <> '{since}' THEN 'committed' END) END || ' ' || {}
+               FROM keyward.head",
+            position()
         );
         for _ in 0..ATTEMPTS {
             let said = match self.open().and_then(|()| self.script(&sql)) {
@@ -124,12 +155,24 @@ impl Link {
                 Err(_) => return None,
             };
             match said.split_once(' ') {
-                Some(("committed", head)) => return Some((true, head.parse().ok()?)),
-                Some(("aborted", _)) => return Some((false, 0)),
+                Some(("committed", said)) => return at(said).filter(|_| self.stands()).map(Became::Committed),
+                Some(("aborted", _)) => return Some(Became::Nothing),
                 _ => std::thread::sleep(PAUSE),
             }
         }
         None
+    }
+
+    /// Whether what is committed outlives a failover as what is answered does, though nobody heard the server's warning: a later
+    /// commit that is answered without one has all before it where it is itself.
+    fn stands(&self) -> bool {
+        self.with(Connection::take_warned);
+        let later = "BEGIN; SET LOCAL synchronous_commit = on; UPDATE keyward.complete SET seq = seq; COMMIT";
+        if self.script(later).is_err() {
+            self.roll_back();
+            return false;
+        }
+        !self.with(Connection::take_warned).unwrap_or(true)
     }
 
     /// Runs `work` after `begin` and takes back what it did. Not where `begin` ends with [`STANDBY`], and it is one.
@@ -153,10 +196,11 @@ impl Link {
         if !used {
             self.open()?;
         }
-        match self.script(begin) {
+        let script = || self.on(|connection| self.runtime.block_on(connection.script(begin, self.beginning)));
+        match script() {
             Err(trouble) if used && trouble.ends_connection() && !matches!(trouble, Trouble::TimedOut) => {
                 self.open()?;
-                self.script(begin)
+                script()
             }
             begun => begun,
         }

@@ -24,16 +24,18 @@ pub(super) mod trouble;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use self::address::Address;
+use self::address::{Address, CONNECT};
 use self::lines::Lines;
-use self::link::{Committed, Link, NotCommitted, PLACE, STANDBY};
+use self::link::{Became, Committed, Link, NotCommitted, PLACE, SINCE, STANDBY};
 use self::trouble::Trouble;
-use super::replica::{Incarnation, Registration, Renewal, ReplicaId, ReplicaState, Replicas, Revision, Shortened};
+use super::replica::{
+    Incarnation, Instance, Registration, Renewal, ReplicaId, ReplicaState, Replicas, Revision, Shortened,
+};
 use super::sql::{Db, Error, Row, Stop, Value, Words, values};
 use super::threads::Lane;
 use super::{Access, Changed, Chunk, Config, Loaded, Place, Policy, Rejected, StoreError, Tail};
@@ -53,6 +55,8 @@ struct Shared {
     lookups: Lines,
     /// The renewals' own, that no flood of look-ups may hold up; and the one that hears of changes.
     follower: Lines,
+    /// The database that `store.url` led to first, where notices and renewals have an address of their own.
+    first: Option<OnceLock<Instance>>,
     /// Where it was not asked for when it was opened: how it is found.
     unseen: Option<Unseen>,
     runtime: Mutex<Option<Runtime>>,
@@ -72,12 +76,16 @@ struct Manner {
     path: PathBuf,
     load_timeout: Duration,
     fence: Duration,
+    /// How long a transaction may take to begin: whose turn it is, and the way. A server that is gone is not waited for as one is
+    /// that works.
+    beginning: Duration,
     reading: String,
     changing: String,
     tending: String,
     settings: String,
     renew: String,
     all: String,
+    complete: String,
 }
 
 /// The locks that changes, upkeep and growth take, by number; they are the database's and this program's.
@@ -110,12 +118,14 @@ impl Manner {
             path: PathBuf::from(&*address.name),
             load_timeout: config.load_timeout.0,
             fence: config.fence(),
+            beginning: config.busy_timeout.0 + CONNECT * 2,
             reading: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {settings}; {STANDBY}"),
             changing: String::new(),
             tending: String::new(),
             settings,
             renew: load::renew(),
             all: replica::all(),
+            complete: replica::complete(),
         };
         (manner.changing, manner.tending) = (manner.begin(CHANGING), manner.begin(TENDING));
         manner
@@ -125,7 +135,8 @@ impl Manner {
     fn begin(&self, lock: i32) -> String {
         format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; {}; SET LOCAL synchronous_commit = on; SET CONSTRAINTS ALL IMMEDIATE;
-             SELECT pg_advisory_xact_lock({OURS}, {lock}); SELECT pg_current_xact_id()::text || ' ' || {PLACE}",
+             SELECT pg_advisory_xact_lock({OURS}, {lock});
+             SELECT pg_current_xact_id()::text || ' ' || {PLACE} || ' ' || {SINCE}",
             self.settings
         )
     }
@@ -168,7 +179,8 @@ impl Postgres {
         let manner = Manner::of(&address, config);
         let path = manner.path.clone();
         let failed = |source: std::io::Error| StoreError::Failed { path: path.clone(), source: source.into() };
-        let link = || Link::new(Arc::clone(&address), runtime.clone(), LIMIT);
+        let beginning = manner.beginning;
+        let link = || Link::new(Arc::clone(&address), runtime.clone(), beginning, LIMIT);
         let unseen = access.is_none().then(|| {
             let (address, listener, runtime) = (Arc::clone(&address), Arc::clone(&listener), runtime.clone());
             address.hide();
@@ -179,14 +191,12 @@ impl Postgres {
             // Its threads block, and whoever opens a store may be one of a runtime.
             let first = link();
             let prepared = scope.spawn(|| {
-                if let Some(access) = access {
-                    schema::prepare(&first, &manner, mark, access)?;
-                }
-                Ok(first)
+                let found = access.map(|access| schema::prepare(&first, &manner, mark, access)).transpose()?;
+                Ok((first, found))
             });
             prepared.join().unwrap_or_else(|_| Err(StoreError::Closed))
         })
-        .and_then(|first| {
+        .and_then(|(first, found)| {
             let nonce = getrandom::u64().map_err(|error| failed(std::io::Error::other(error)))?.cast_signed() >> 1;
             let reads = (0..config.readers.max(1)).map(|_| link()).collect();
             let lines = |address: &Arc<Address>, many| Lines::new(Arc::clone(address), runtime.clone(), many, nonce);
@@ -196,6 +206,7 @@ impl Postgres {
                 upkeep: Lane::start("store-upkeep", vec![link()]).map_err(failed)?,
                 lookups: lines(&address, config.lookups),
                 follower: lines(&listener, 1),
+                first: config.listen_url.is_some().then(|| found.map_or_else(OnceLock::new, OnceLock::from)),
                 unseen,
                 runtime: Mutex::new(None),
                 manner,
@@ -211,8 +222,12 @@ impl Postgres {
         };
         let prepared = self.shared.upkeep.ask(move |_| {
             let Some(Unseen { address, mark, runtime, .. }) = &shared.unseen else { return Ok(()) };
-            let link = Link::new(Arc::new(address.to_be_seen()), runtime.clone(), LIMIT);
-            schema::prepare(&link, &shared.manner, *mark, Access::Existing)
+            let link = Link::new(Arc::new(address.to_be_seen()), runtime.clone(), shared.manner.beginning, LIMIT);
+            let found = schema::prepare(&link, &shared.manner, *mark, Access::Existing)?;
+            if let Some(first) = &shared.first {
+                let _ = first.set(found);
+            }
+            Ok(())
         });
         prepared.await??;
         unseen.listener.show();
@@ -283,8 +298,8 @@ impl Postgres {
     pub(super) async fn load(&self, policy: &Policy, digest: &Digest) -> Result<Loaded, StoreError> {
         let Shared { lookups, manner, .. } = &*self.shared;
         let nonce = lookups.nonce();
-        let rows = lookups.query(load::LOAD, values![digest, nonce], manner.load_timeout).await;
-        self.answer(rows, |rows| load::loaded(rows, policy, nonce))
+        let read = |rows: &[Row<'_>]| load::loaded(rows, policy, nonce);
+        self.told(lookups.ask(load::LOAD, values![digest, nonce], manner.load_timeout, read).await)
     }
 
     pub(super) async fn living(
@@ -298,9 +313,9 @@ impl Postgres {
         let nonce = lookups.nonce();
         let (sql, since) = ahead::living(place);
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let rows = lookups.query(sql, values![place.below, since, most, nonce], STATEMENT).await;
-        let chunk = self.answer(rows, |rows| ahead::chunk(rows, policy, place, nonce, &mut words))?;
-        Ok((chunk, words))
+        let read = |rows: &[Row<'_>]| ahead::chunk(rows, policy, place, nonce, &mut words);
+        let chunk = lookups.ask(sql, values![place.below, since, most, nonce], STATEMENT, read).await;
+        Ok((self.told(chunk)?, words))
     }
 
     pub(super) async fn renew(
@@ -313,8 +328,10 @@ impl Postgres {
         let Shared { follower, manner, .. } = &*self.shared;
         let nonce = follower.nonce();
         let values = values![after.cast_signed(), nonce, id.as_str(), incarnation.0];
-        let rows = follower.query(&manner.renew, values, limit).await;
-        self.answer(rows, |rows| replica::renewal(rows, after, nonce))
+        let renewal = follower.ask(&manner.renew, values, limit, |rows| replica::renewal(rows, after, nonce)).await;
+        let renewal = self.told(renewal)?;
+        self.is_this(&renewal.instance)?;
+        Ok(renewal)
     }
 
     /// What changed after a position, for whom no change waits.
@@ -326,7 +343,18 @@ impl Postgres {
     pub(super) async fn replicas(&self) -> Result<Replicas, StoreError> {
         let Shared { follower, manner, .. } = &*self.shared;
         let nonce = follower.nonce();
-        self.follow(&manner.all, values![nonce], |rows| replica::replicas(rows, nonce)).await
+        let replicas = self.follow(&manner.all, values![nonce], |rows| replica::replicas(rows, nonce)).await?;
+        self.is_this(&replicas.instance)?;
+        Ok(replicas)
+    }
+
+    /// What another store says of its log and its replicas must not be taken for what this one does.
+    fn is_this(&self, instance: &Instance) -> Result<(), StoreError> {
+        let first = self.shared.first.as_ref().and_then(OnceLock::get);
+        if first.is_some_and(|first| !first.is_of(instance)) {
+            return Err(StoreError::Elsewhere);
+        }
+        Ok(())
     }
 
     pub(super) async fn revision(&self, position: u64) -> Result<Option<Revision>, StoreError> {
@@ -387,8 +415,9 @@ impl Postgres {
         self.note(replica::SHORTENED, values![shortened.change]).await.map(drop)
     }
 
-    pub(super) async fn note_complete(&self, position: u64) -> Result<(), StoreError> {
-        self.note(replica::COMPLETE, values![position.cast_signed()]).await.map(drop)
+    pub(super) async fn note_complete(&self, position: u64, instance: &Instance) -> Result<(), StoreError> {
+        let values = values![position.cast_signed(), &*instance.0];
+        self.note(&self.shared.manner.complete, values).await.map(drop)
     }
 
     /// Really asks a primary.
@@ -396,8 +425,8 @@ impl Postgres {
         let Shared { lookups, manner, .. } = &*self.shared;
         let nonce = lookups.nonce();
         let sql = "SELECT seq, pg_is_in_recovery(), $1 FROM keyward.head";
-        let rows = lookups.query(sql, values![nonce], manner.load_timeout).await;
-        self.answer(rows, |rows| load::first(rows, 1, nonce).map(drop))
+        let read = |rows: &[Row<'_>]| load::first(rows, 1, nonce).map(drop);
+        self.told(lookups.ask(sql, values![nonce], manner.load_timeout, read).await)
     }
 
     /// How many connections were opened for renewals.
@@ -448,7 +477,7 @@ impl Postgres {
         read: impl FnOnce(&[Row<'_>]) -> Result<T, Error>,
     ) -> Result<T, StoreError> {
         let Shared { follower, manner, .. } = &*self.shared;
-        self.answer(follower.query(sql, values, manner.load_timeout).await, read)
+        self.told(follower.ask(sql, values, manner.load_timeout, read).await)
     }
 
     /// One statement that writes, on that connection; how many rows.
@@ -457,15 +486,8 @@ impl Postgres {
         follower.execute(sql, values, manner.load_timeout).await.map_err(|trouble| trouble.of(&manner.path))
     }
 
-    fn answer<T>(
-        &self,
-        rows: Result<Vec<tokio_postgres::Row>, Trouble>,
-        read: impl FnOnce(&[Row<'_>]) -> Result<T, Error>,
-    ) -> Result<T, StoreError> {
-        let path = &self.shared.manner.path;
-        let rows = rows.map_err(|trouble| trouble.of(path))?;
-        let rows: Vec<_> = rows.iter().map(Row::Postgres).collect();
-        read(&rows).map_err(|error| said(error, path))
+    fn told<T>(&self, answer: Result<T, Error>) -> Result<T, StoreError> {
+        answer.map_err(|error| said(error, &self.shared.manner.path))
     }
 }
 
@@ -480,12 +502,12 @@ fn commit<T>(
     let warned = "the database warned while it committed: a failover may lose the change";
     match link.commit(begin, |link| change(&Db::Postgres(link))) {
         Ok(Committed { warned: true, .. }) => Err(unsure(warned).into()),
-        Ok(Committed { made: record, head, .. }) => Ok(Changed { record, head }),
+        Ok(Committed { made: record, at: (head, instance), .. }) => Ok(Changed { record, head, instance }),
         Err(NotCommitted::Work(stop)) => Err(stopped(stop, path)),
         Err(NotCommitted::Nothing(trouble)) => Err(trouble.of(path).into()),
         Err(NotCommitted::Unsure { made: record, trouble, number }) => match link.became(&number) {
-            Some((true, head)) => Ok(Changed { record, head }),
-            Some((false, _)) => Err(trouble.of(path).into()),
+            Some(Became::Committed((head, instance))) => Ok(Changed { record, head, instance }),
+            Some(Became::Nothing) => Err(trouble.of(path).into()),
             None => Err(unsure("the connection ended before the database had answered").into()),
         },
     }

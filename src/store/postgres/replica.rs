@@ -60,10 +60,15 @@ pub(super) const SET_FENCE: &str = "
 /// Nothing counts any more that was read under the longer fence before. Nothing happens if it was changed again.
 pub(super) const SHORTENED: &str = "UPDATE keyward.head SET fence_before = NULL WHERE fence_changes = $1";
 
-/// Notes up to where changes are complete.
-pub(super) const COMPLETE: &str = "
-    UPDATE keyward.complete SET seq = $1 FROM (SELECT set_config('synchronous_commit', 'off', true)) AS fleeting
-     WHERE seq < $1";
+/// Notes up to where changes are complete, if this is the database `$2` that has them: one that took its place says of its own
+/// positions nothing yet.
+pub(super) fn complete() -> String {
+    format!(
+        "UPDATE keyward.complete c SET seq = $1
+           FROM keyward.head h, (SELECT set_config('synchronous_commit', 'off', true)) AS fleeting
+          WHERE h.one = 1 AND c.seq < $1 AND $1 <= h.seq AND h.cluster || '/' || {PLACE} = $2"
+    )
+}
 
 /// Has whoever listens look at the log.
 pub(super) const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('keyward', '')";

@@ -3,9 +3,10 @@
 //! keyward has a schema of its own, `keyward`, so that it shares a database with anybody. Several replicas may start at once, and
 //! older ones run while a newer one starts: each step of the schema is made under a lock, and only adds.
 
-use super::link::{Link, NotCommitted};
+use super::link::{Committed, Link, NotCommitted};
 use super::trouble::Trouble;
 use super::{MIGRATING, Manner};
+use crate::store::replica::Instance;
 use crate::store::{Access, StoreError};
 
 /// One step of the schema. Written so that the previous keyward still runs on the result: it adds, with defaults; what is
@@ -19,8 +20,8 @@ struct Migration {
 /// In order; the first leads from nothing to version 1.
 const MIGRATIONS: &[Migration] = &[Migration { sql: include_str!("migrations/0001_keys.sql"), oldest: 1 }];
 
-/// Brings the schema up to date and checks the pepper's mark.
-pub(super) fn prepare(link: &Link, manner: &Manner, mark: [u8; 8], access: Access) -> Result<(), StoreError> {
+/// Brings the schema up to date and checks the pepper's mark; which database it is.
+pub(super) fn prepare(link: &Link, manner: &Manner, mark: [u8; 8], access: Access) -> Result<Instance, StoreError> {
     let failed = |trouble: Trouble| trouble.of(&manner.path);
     let path = || manner.path.clone();
     let found = link.roll(&manner.reading, state).map_err(failed)?;
@@ -41,10 +42,8 @@ pub(super) fn prepare(link: &Link, manner: &Manner, mark: [u8; 8], access: Acces
         }
     }
     let marked = link.commit(&manner.begin(MIGRATING), |link| keep_mark(link, mark));
-    match marked.map_err(|why| failed(trouble(why)))?.made {
-        true => Ok(()),
-        false => Err(StoreError::Pepper { path: path() }),
-    }
+    let Committed { made: ours, at: (_, instance), .. } = marked.map_err(|why| failed(trouble(why)))?;
+    if ours { Ok(instance) } else { Err(StoreError::Pepper { path: path() }) }
 }
 
 enum State {

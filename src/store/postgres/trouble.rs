@@ -51,8 +51,12 @@ impl Trouble {
         match self {
             Self::Gone(_) | Self::TimedOut | Self::NoPrimary => true,
             Self::Value(_) => false,
-            // 57: the server ends, or its administrator ended this connection; 57014 is a statement that took too long.
-            Self::Said { state, .. } => state.code().starts_with("57") && *state != SqlState::QUERY_CANCELED,
+            // 57: the server ends, or its administrator ended this connection; 57014 is a statement that took too long. Who may not
+            // write has met a standby.
+            Self::Said { state, .. } => {
+                *state == SqlState::READ_ONLY_SQL_TRANSACTION
+                    || state.code().starts_with("57") && *state != SqlState::QUERY_CANCELED
+            }
         }
     }
 

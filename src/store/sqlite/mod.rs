@@ -27,6 +27,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi};
 use self::files::Files;
 use super::error::Cause;
 use super::lock::Lock;
+use super::replica::Instance;
 use super::sql::{Db, Error, Stop, log};
 use super::threads::Threads;
 use super::{Access, Changed, Config, Rejected, StoreError};
@@ -146,7 +147,7 @@ fn commit<T>(
         .into());
     }
     files.check_both(db).map_err(|error| unsure(error.into()))?;
-    Ok(Changed { record, head })
+    Ok(Changed { record, head, instance: Instance::sqlite() })
 }
 
 fn take_back<T>(

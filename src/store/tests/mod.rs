@@ -2,12 +2,14 @@
 
 mod ahead;
 mod cases;
+mod commits;
 #[allow(dead_code, reason = "shared with the integration tests, and each needs a part")]
 #[path = "../../../tests/it/support/pki.rs"]
 mod pki;
 #[allow(dead_code, reason = "shared with the integration tests, and each needs a part")]
 #[path = "../../../tests/it/support/postgres/mod.rs"]
 pub(crate) mod server;
+mod servers;
 mod shared;
 
 use std::sync::atomic::{AtomicBool, Ordering};

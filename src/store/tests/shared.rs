@@ -8,10 +8,10 @@ use super::server::relay::Relay;
 use super::server::{Database, Mode, Options, Server};
 use super::*;
 use crate::measure::Span;
-use crate::store::replica::{Incarnation, Registration, ReplicaId, ReplicaState, Shortened};
+use crate::store::replica::{Incarnation, Instance, Registration, ReplicaId, ReplicaState, Shortened};
 
 /// A store at an address of its own, such as a relay's.
-fn at(url: String) -> Store {
+pub(super) fn at(url: String) -> Store {
     Store::open(&Config { url, ..Config::example() }, [0; 8], Access::Create).unwrap()
 }
 
@@ -201,7 +201,7 @@ async fn what_others_rely_on_outlives_a_crash_whatever_the_server_does_by_itself
         store.register(registration(&one, 1), LIMIT).await.unwrap();
         store.set_fence(Duration::from_secs(60), Duration::ZERO).await.unwrap();
         assert!(store.acknowledge(&one, Incarnation(1), 1).await.unwrap());
-        store.note_complete(1).await.unwrap();
+        store.note_complete(1, &store.replicas().await.unwrap().instance).await.unwrap();
         let seen = database.psql("SELECT what, setting FROM public.seen");
         assert_eq!(seen, "replica INSERT|on\nhead UPDATE|on\nreplica UPDATE|off\ncomplete UPDATE|off", "{usual}");
     }
@@ -275,10 +275,16 @@ async fn a_position_is_complete_once_somebody_has_seen_it() {
     let head = head(&store).await;
     let complete = async |position| store.revision(position).await.unwrap().map(|known| known.complete);
     assert_eq!((complete(head).await, complete(head + 1).await), (Some(false), None));
-    store.note_complete(head - 1).await.unwrap();
+    let instance = store.replicas().await.unwrap().instance;
+    let note = async |position, of: &Instance| store.note_complete(position, of).await.unwrap();
+    note(head - 1, &instance).await;
     assert_eq!((complete(head).await, complete(head - 1).await), (Some(false), Some(true)));
-    store.note_complete(head).await.unwrap();
-    store.note_complete(head - 1).await.unwrap();
+    // By who saw it in the database before this one, or before that was set back, and is late.
+    note(head, &Instance("another".into())).await;
+    note(head + 1, &instance).await;
+    assert_eq!(complete(head).await, Some(false));
+    note(head, &instance).await;
+    note(head - 1, &instance).await;
     assert_eq!(complete(head).await, Some(true));
 }
 
@@ -433,9 +439,9 @@ fn of(digest: &Digest) -> Subject {
     Subject::Secret(digest.as_bytes()[..16].try_into().unwrap())
 }
 
-const LIMIT: Duration = Duration::from_secs(5);
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
-async fn until(mut condition: impl FnMut() -> bool) {
+pub(super) async fn until(mut condition: impl FnMut() -> bool) {
     while !condition() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

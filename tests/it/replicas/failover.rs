@@ -59,3 +59,38 @@ fn a_change_that_a_failover_lost_is_told_as_lost_and_what_was_read_is_read_anew(
     });
     assert_eq!(crew.statuses(&key.secret), [401; 2]);
 }
+
+#[test]
+fn a_receipt_of_before_a_failover_says_nothing_of_a_position_that_is_given_out_again() {
+    let primary = Server::own(Options::default());
+    let database = primary.database();
+    let (wire, address) = (Relay::to(primary.address()), Relay::to(primary.address()));
+    let standby = primary.standby(wire.address());
+    let url = database.url_by(address.address());
+    let config = format!("{QUIET}store.fence = \"2s\"\n");
+    let crew = Crew::start(2, move |setup| setup.store(&url).config(&config));
+    let key = crew.minted();
+    let at = database.psql("SELECT pg_current_wal_lsn()");
+    eventually("the standby has followed", || {
+        database.psql_at(&standby, &format!("SELECT pg_last_wal_replay_lsn() >= '{at}'")) == "t"
+    });
+    wire.set(Direction::Down, Traffic::Lose);
+    // Changes that the standby lacks: all are complete, and nobody looks at the replicas any more.
+    for _ in 0..5 {
+        let other = crew.minted();
+        crew.done("DELETE", &format!("/v1/keys/{}?wait=60s", other.id), &Value::Null);
+    }
+
+    crew.replicas[1].pause();
+    primary.stop(Mode::Immediate);
+    standby.promote();
+    address.lead_to(standby.address());
+    address.cut();
+    crew.replicas[0].now().stderr.expect("another database answers");
+    let revoked = crew.ask(0, "DELETE", &format!("/v1/keys/{}?wait=0s", key.id), &Value::Null);
+    assert_eq!((revoked.status, &revoked.json()["receipt"]["complete"]), (202, &json!(false)), "{}", revoked.text());
+    crew.replicas[1].resume();
+    let path = format!("/v1/revisions/{}?wait=60s", revoked.json()["receipt"]["rev"]);
+    assert_eq!(crew.ask(0, "GET", &path, &Value::Null).json()["complete"], true);
+    assert_eq!(crew.statuses(&key.secret), [401; 2]);
+}

@@ -180,7 +180,7 @@ fn an_acknowledgement_that_a_crash_may_have_lost_is_given_again() {
     process.take(asked, answer(0, 5));
     let asked = process.acknowledge(1).unwrap();
     process.0.acknowledged(asked, true);
-    process.0.reconnected();
+    process.0.connected(1);
     let asked = process.renew(500);
     process.take(asked, answer(5, 5));
     assert_eq!(process.acknowledge(501).map(|asked| asked.applied()), Some(5));

@@ -231,7 +231,8 @@ impl World {
     fn cut_off(&mut self, down: u64) {
         self.store.down_until = self.now + down;
         for process in 0..self.processes.len() {
-            self.then(process, move |world| world.processes[process].member.reconnected());
+            let connection = self.store.crashes as usize;
+            self.then(process, move |world| world.processes[process].member.connected(connection));
         }
     }
 

@@ -196,7 +196,7 @@ impl World {
         let (fence, head, granted) = (self.fence_of(process), answer.tail.head, lease(answer.fence));
         let touched = touched(&answer.tail.news);
         let now = self.clock(process);
-        self.processes[process].grace.met(&answer.instance, answer.fence, now);
+        self.processes[process].grace.met(&answer.instance, answer.fence + answer.stale, now);
         let incarnation = asked.incarnation();
         let answer = match self.fault {
             // Faults: the other database's answer is taken for one of the same, and is not.
