@@ -184,7 +184,7 @@ impl Two {
         let origin = Origin::plain();
         let start = || {
             let (store, origin) = (url.to_owned(), origin.url());
-            let fence = "[store]\nfence = \"2s\"\n";
+            let fence = "[store]\nfence = \"2s\"\n[dialects.vultr]\nenabled = true\n";
             let setup =
                 move |_, setup: crate::support::keyward::Setup| setup.store(&store).upstream(&origin).config(fence);
             Replica::start(1, setup).remove(0)
@@ -290,4 +290,21 @@ fn of_two_replicas_each_change_says_how_far_it_came_and_a_silent_one_only_delays
     assert_eq!((ended.status, states(&ended.json()["receipt"])), (200, vec!["acknowledged"]), "{}", ended.text());
     let audit = two.ask("GET", "/v1/audit?action=replica.evict", &json!(null));
     assert_eq!(audit.json()["entries"][0]["details"]["replica"], one["id"], "{}", audit.text());
+}
+
+#[test]
+fn a_dialect_that_knows_no_202_answers_once_a_silent_replica_can_serve_nothing_from_before() {
+    let database = Server::shared().database();
+    let two = Two::started(&database.url());
+    let key = two.minted();
+    let address = two.one.now().address();
+    eventually("the key is served", || two.one.now().get("/", &key.secret).status == 200);
+    let keys = ask(address, &key.secret, "GET", "/v2/apikeys", &[]).json();
+    two.other.pause();
+    let path = format!("/v2/apikeys/{}", text(&keys["api_keys"][0]["id"]));
+    assert_eq!(ask(address, &key.secret, "DELETE", &path, &[]).status, 204);
+    let passed = two.ask("POST", "/v1/barrier?wait=0s", &json!({}));
+    assert_eq!((passed.status, states(&passed.json())), (200, vec!["acknowledged", "lapsed"]), "{}", passed.text());
+    two.other.resume();
+    assert_eq!(two.other.now().get("/", &key.secret).status, 401);
 }
