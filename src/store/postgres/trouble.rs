@@ -52,9 +52,10 @@ impl Trouble {
             Self::Gone(_) | Self::TimedOut | Self::NoPrimary => true,
             Self::Value(_) => false,
             // 57: the server ends, or its administrator ended this connection; 57014 is a statement that took too long. Who may not
-            // write has met a standby.
+            // write has met a standby. Who held others up for too long, as a process does that was stopped, is shown out.
             Self::Said { state, .. } => {
                 *state == SqlState::READ_ONLY_SQL_TRANSACTION
+                    || *state == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
                     || state.code().starts_with("57") && *state != SqlState::QUERY_CANCELED
             }
         }
@@ -76,6 +77,12 @@ impl Trouble {
             "55P03" | "40P01" | "40001" => StoreError::Held { path, source },
             "53100" | "53200" => StoreError::Full { path, source },
             "25006" => StoreError::NoPrimary { path },
+            "25P03" => StoreError::Unreachable { path, why: message },
+            "42501" => {
+                let needed =
+                    "its user has to have CREATE on the database for the first start, and to own the schema keyward";
+                StoreError::Failed { path, source: format!("{message}: {needed}").into() }
+            }
             // Who may not log in, a database that is not there, a server that starts, ends or has no room.
             code if ["08", "28", "3D", "53", "57"].iter().any(|class| code.starts_with(class)) => {
                 StoreError::Unreachable { path, why: message }

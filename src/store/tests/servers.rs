@@ -108,8 +108,12 @@ async fn what_another_store_says_of_its_log_is_not_taken_for_this_ones() {
 async fn a_user_who_may_do_no_more_than_make_the_schema_is_enough() {
     let database = Server::shared().database();
     let name = database.name();
-    database.psql(&format!("CREATE ROLE {name}_user LOGIN; GRANT CREATE ON DATABASE {name} TO {name}_user"));
+    database.psql(&format!("CREATE ROLE {name}_user LOGIN"));
     let url = format!("postgres://{name}_user@{}/{name}", Server::shared().address());
+    let less = Store::open(&Config { url: url.clone(), ..Config::example() }, [0; 8], Access::Create).unwrap_err();
+    let less = crate::telemetry::chain(&less).to_string();
+    assert!(less.contains("CREATE on the database"), "{less}");
+    database.psql(&format!("GRANT CREATE ON DATABASE {name} TO {name}_user"));
     let store = at(url.clone());
     furnish(&store).await;
     database.psql(&format!("REVOKE CREATE ON DATABASE {name} FROM {name}_user"));

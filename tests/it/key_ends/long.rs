@@ -3,9 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{before, breaks_off, cut, silent, stream, streaming, watched};
+use super::{before, breaks_off, cut, silent, stream, streaming, two_streams, upload, watched};
 use crate::support::keyward::Lines;
-use crate::support::python::python;
 use crate::support::{Origin, eventually};
 
 #[test]
@@ -71,15 +70,7 @@ fn over_http_2_one_stream_is_reset_and_the_others_of_its_connection_go_on() {
     let origin = streaming();
     let (keyward, first) = before(&origin, "", "");
     let second = keyward.service_key("101", &[]);
-    let mut client = python()
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/two_streams.py"))
-        .env("URL", format!("http://{}/events", keyward.http2_address()))
-        .envs([("FIRST", &first.secret), ("SECOND", &second.secret)])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let said = Lines::of(client.stdout.take().unwrap());
-    said.expect("both");
+    let (mut client, said) = two_streams(&keyward, &first, &second);
     watched(&keyward, 2);
     keyward.cli(&["key", "revoke", &first.id]);
     let ended = said.expect("first ended");
@@ -106,9 +97,7 @@ fn an_upload_is_cut_and_a_request_that_only_waits_for_its_answer_is_finished() {
     let (keyward, key) = before(&origin, "", "");
     let mut waits = keyward.wire();
     waits.send(format!("GET /waits HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
-    let mut upload = keyward.wire();
-    let head = "Host: a\r\nTransfer-Encoding: chunked\r\n";
-    upload.send(format!("POST /upload HTTP/1.1\r\n{head}Authorization: Token {}\r\n\r\n", key.secret));
+    let mut upload = upload(&keyward, &key);
     eventually("it is watched", || {
         upload.send("1\r\n.\r\n");
         keyward.metric("keyward_open_watched") == 1

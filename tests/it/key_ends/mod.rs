@@ -5,10 +5,14 @@ mod replicas;
 mod tunnels;
 mod why;
 
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use ::keyward::clock::{BootTime, Clock};
 
+use crate::support::keyward::Lines;
+use crate::support::origin::Line;
+use crate::support::python::python;
 use crate::support::{Keyward, Minted, Origin, Wire, eventually, keyward};
 
 /// A keyward whose every path may become a WebSocket, and a key of account 101.
@@ -28,11 +32,15 @@ fn before(origin: &Origin, more: &str, route: &str) -> (Keyward, Minted) {
 fn streaming() -> Origin {
     Origin::scripted(|line| {
         line.head();
-        line.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
-        while line.try_send(b"9\r\ndata: .\n\n\r\n") {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        events(line);
     })
+}
+
+fn events(line: &mut Line) {
+    line.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+    while line.try_send(b"9\r\ndata: .\n\n\r\n") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// An origin that sends one event, and then nothing.
@@ -50,6 +58,28 @@ fn stream(keyward: &Keyward, key: &Minted) -> Wire {
     wire.send(format!("GET /events HTTP/1.1\r\nHost: a\r\nAuthorization: Token {}\r\n\r\n", key.secret));
     assert_eq!(wire.head().0, 200);
     assert_eq!(wire.chunk().unwrap(), b"data: .\n\n");
+    wire
+}
+
+/// A client with a stream of each of two keys, on one connection over HTTP/2, and what it says.
+fn two_streams(keyward: &Keyward, first: &Minted, second: &Minted) -> (Child, Lines) {
+    let mut client = python()
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/two_streams.py"))
+        .env("URL", format!("http://{}/events", keyward.http2_address()))
+        .envs([("FIRST", &first.secret), ("SECOND", &second.secret)])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = Lines::of(client.stdout.take().unwrap());
+    said.expect("both");
+    (client, said)
+}
+
+/// Begins to send a body, and never ends it.
+fn upload(keyward: &Keyward, key: &Minted) -> Wire {
+    let mut wire = keyward.wire();
+    let head = "Host: a\r\nTransfer-Encoding: chunked\r\n";
+    wire.send(format!("POST /upload HTTP/1.1\r\n{head}Authorization: Token {}\r\n\r\n", key.secret));
     wire
 }
 
