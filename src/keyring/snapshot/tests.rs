@@ -297,18 +297,19 @@ async fn who_came_before_is_succeeded_only_once_nothing_is_left_that_could_be_go
     // A folder stands in the way of its own, as a process that stopped there would leave what was before.
     std::fs::create_dir(&place.path).unwrap();
     let in_place = async || tokio::time::timeout(Duration::ZERO, snapshot.in_place()).await.is_ok_and(|placed| placed);
-    let applied = |seq| {
-        let (point, entries) = apply(&keyring, seq);
-        snapshot.applied(point, entries, lease(seq, DEADLINE));
-        point
+    let applied = || {
+        let (point, entries) = apply(&keyring, start + 1);
+        snapshot.applied(point, entries, lease(start + 1, DEADLINE));
     };
-    let mut seq = start + 1;
-    while snapshot.settled(applied(seq)).await {
-        seq += 1;
-    }
-    assert!(!in_place().await);
+    applied();
+    until(|| *snapshot.written.borrow() != u64::MAX).await;
+    assert!(!in_place().await, "it is about to be put there");
     std::fs::remove_dir(&place.path).unwrap();
-    while !snapshot.settled(applied(seq)).await {}
+    until(|| {
+        applied();
+        *snapshot.placed.borrow()
+    })
+    .await;
     assert!(in_place().await);
 }
 

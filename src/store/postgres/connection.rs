@@ -57,7 +57,11 @@ impl Connection {
             })
             .await
         });
-        opening.await.map_err(|_| Trouble::Gone("the store is closed".into()))?
+        match opening.await.map_err(|_| Trouble::Gone("the store is closed".into()))? {
+            // No question of ours came too late: there is nobody there, and who is told of that is told where.
+            Err(Trouble::TimedOut) => Err(Trouble::Gone("it takes connections, and says nothing".into())),
+            opened => opened,
+        }
     }
 
     async fn over<T>(address: &Address, tls: T, runtime: &Handle) -> Result<Self, Trouble>

@@ -92,6 +92,17 @@ async fn a_change_waits_for_a_server_that_says_nothing_no_longer_than_for_its_tu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_says_nothing_is_told_by_its_name() {
+    let database = Server::shared().database();
+    let relay = Relay::to(Server::shared().address());
+    relay.set(Direction::Down, Traffic::Lose);
+    let config = Config { url: database.url_by(relay.address()), ..Config::example() };
+    let error = Store::open(&config, [0; 8], Access::Create).unwrap_err();
+    let text = crate::telemetry::chain(&error).to_string();
+    assert!(error.is_outage() && text.contains(&format!("postgres://{}/", relay.address())), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_another_store_says_of_its_log_is_not_taken_for_this_ones() {
     let (database, other) = (Server::shared().database(), Server::shared().database());
     let config = |url: String, listen_url| Config { url, listen_url: Some(listen_url), ..Config::example() };
