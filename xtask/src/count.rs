@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A run's count minus that of a run which did nothing but start, warm up and end, over the requests it had more. Time
-//! on a busy machine says little; these counts are the same on any machine of the same kind, within a percent.
+//! on a busy machine says little; these counts are the same on any machine of the same kind, within a few percent.
 
 use std::fs;
 
