@@ -255,8 +255,8 @@ impl Completion {
         }
         let doubts = sight.map_or_else(Vec::new, |sight| known.purge.next(&sight));
         self.looks.send_modify(|looks| *looks += 1);
-        let of = known.history.as_ref().map(|(instance, _)| instance.clone());
-        Look { complete: complete.map(|(last, _)| last).zip(of), doubts }
+        let of = |last| known.history.as_ref().map(|(instance, _)| (last, instance.clone()));
+        Look { complete: complete.and_then(|(last, _)| of(last)), doubts }
     }
 
     /// Whether nothing is open and nobody in doubt; then the task that looks may end.

@@ -202,6 +202,13 @@ fn apply(keyring: &crate::keyring::Keyring, seq: u64) -> (Point, Vec<log::Entry>
     (fence.point(), entries)
 }
 
+/// The same, told to who writes it down; what is settled once it is written.
+fn tell(keyring: &crate::keyring::Keyring, snapshot: &Snapshot, seq: u64) -> Point {
+    let (point, entries) = apply(keyring, seq);
+    snapshot.applied(point, entries, lease(seq, DEADLINE));
+    point
+}
+
 async fn until(met: impl Fn() -> bool) {
     for _ in 0..6000 {
         if met() {
@@ -218,11 +225,7 @@ async fn what_is_settled_stands_in_the_snapshot() {
     let (keyring, snapshot, place) = writing(&folder).await;
     let start = keyring.shared.fence.applied();
     assert!(snapshot.settled(keyring.shared.fence.point()).await, "what is not there lacks nothing");
-    let applied = |seq| {
-        let (point, entries) = apply(&keyring, seq);
-        snapshot.applied(point, entries, lease(seq, DEADLINE));
-        point
-    };
+    let applied = |seq| tell(&keyring, &snapshot, seq);
     applied(start + 1);
     until(|| place.path.exists()).await;
     for seq in start + 2..start + 200 {
@@ -246,10 +249,7 @@ async fn a_snapshot_of_another_history_is_removed_and_so_is_one_at_a_goodbye() {
     let folder = TempDir::new().unwrap();
     let (keyring, snapshot, place) = writing(&folder).await;
     let start = keyring.shared.fence.applied();
-    let applied = |seq| {
-        let (point, entries) = apply(&keyring, seq);
-        snapshot.applied(point, entries, lease(seq, DEADLINE));
-    };
+    let applied = |seq| tell(&keyring, &snapshot, seq);
     applied(start + 1);
     until(|| snapshot.keys() == 1).await;
     let fence = &keyring.shared.fence;
@@ -271,11 +271,7 @@ async fn nothing_is_acknowledged_that_a_snapshot_lacks_which_cannot_be_removed()
     let start = keyring.shared.fence.applied();
     // A folder stands in its way: it can neither be put in place nor removed.
     std::fs::create_dir(&place.path).unwrap();
-    let applied = |seq| {
-        let (point, entries) = apply(&keyring, seq);
-        snapshot.applied(point, entries, lease(seq, DEADLINE));
-        point
-    };
+    let applied = |seq| tell(&keyring, &snapshot, seq);
     applied(start + 1);
     let mut seq = start + 1;
     while snapshot.settled(applied(seq)).await {
@@ -297,10 +293,7 @@ async fn who_came_before_is_succeeded_only_once_nothing_is_left_that_could_be_go
     // A folder stands in the way of its own, as a process that stopped there would leave what was before.
     std::fs::create_dir(&place.path).unwrap();
     let in_place = async || tokio::time::timeout(Duration::ZERO, snapshot.in_place()).await.is_ok_and(|placed| placed);
-    let applied = || {
-        let (point, entries) = apply(&keyring, start + 1);
-        snapshot.applied(point, entries, lease(start + 1, DEADLINE));
-    };
+    let applied = || tell(&keyring, &snapshot, start + 1);
     applied();
     until(|| *snapshot.written.borrow() != u64::MAX).await;
     assert!(!in_place().await, "it is about to be put there");
@@ -330,16 +323,14 @@ async fn no_lease_stands_where_something_before_it_is_missing() {
     let folder = TempDir::new().unwrap();
     let (keyring, snapshot, place) = writing(&folder).await;
     let start = keyring.shared.fence.applied();
-    let (point, entries) = apply(&keyring, start + 1);
-    snapshot.applied(point, entries, lease(start + 1, DEADLINE));
+    tell(&keyring, &snapshot, start + 1);
     until(|| snapshot.keys() == 1).await;
     // The very file, under a name that stays.
     let linked = Place { path: folder.path().join("linked"), ..place.clone() };
     std::fs::hard_link(&place.path, &linked.path).unwrap();
     apply(&keyring, start + 2);
     snapshot.gap.store(true, Ordering::Release);
-    let (point, entries) = apply(&keyring, start + 3);
-    snapshot.applied(point, entries, lease(start + 3, DEADLINE));
+    let point = tell(&keyring, &snapshot, start + 3);
     until(|| !snapshot.gap.load(Ordering::Acquire)).await;
     assert!(snapshot.settled(point).await && !place.path.exists());
     assert_eq!(linked.read(NOW, Duration::ZERO).unwrap().lease.applied, start + 1);

@@ -291,19 +291,21 @@ impl World {
         });
     }
 
+    /// What is remembered of a key; others may do something before it is read, and after it.
+    fn remembered(&mut self, process: usize, key: usize) -> Option<(Entry, Shelf)> {
+        self.elsewhere(process);
+        let entry = self.processes[process].cache[key].clone();
+        self.elsewhere(process);
+        entry.map(|entry| (entry, Shelf::Live))
+    }
+
     /// As `Shared::recall`: what is remembered, where that counts.
     fn recall(&mut self, process: usize, key: usize, began: Option<BootTime>) -> Option<Entry> {
         let fence = self.fence_of(process);
         let fault = self.fault;
         let mut read = 0;
         let world = RefCell::new(&mut *self);
-        let remembered = || {
-            let mut world = world.borrow_mut();
-            world.elsewhere(process);
-            let entry = world.processes[process].cache[key].clone();
-            world.elsewhere(process);
-            entry.map(|entry| (entry, Shelf::Live))
-        };
+        let remembered = || world.borrow_mut().remembered(process, key);
         let now = || {
             let mut world = world.borrow_mut();
             world.elsewhere(process);
@@ -333,13 +335,7 @@ impl World {
     fn recall_stale(&mut self, process: usize, key: usize) -> Option<Entry> {
         let fence = self.fence_of(process);
         let world = RefCell::new(&mut *self);
-        let remembered = || {
-            let mut world = world.borrow_mut();
-            world.elsewhere(process);
-            let entry = world.processes[process].cache[key].clone();
-            world.elsewhere(process);
-            entry.map(|entry| (entry, Shelf::Live))
-        };
+        let remembered = || world.borrow_mut().remembered(process, key);
         let now = || {
             let mut world = world.borrow_mut();
             world.elsewhere(process);
